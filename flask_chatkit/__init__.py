@@ -1,0 +1,1 @@
+"""OpenAI ChatKit on a Flask site."""
