@@ -1,0 +1,440 @@
+"""What a site configures: one frozen dataclass, every key documented once, where it is declared."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
+
+from itsdangerous import want_bytes
+from limits import RateLimitItem, parse_many
+
+from .errors import ConfigurationError
+
+logger = logging.getLogger("flask_chatkit")
+
+PREFIX = "CHATKIT_"
+API_BASE = "https://api.openai.com/v1"
+#: OpenAI's element. It is closed and unversioned: it can neither be pinned nor mirrored.
+SCRIPT_URL = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _wrong(key: str, form: str) -> NoReturn:
+    # The value itself stays out of the message: a key pasted into the wrong variable is a secret.
+    raise ConfigurationError(f"{key} must be {form}")
+
+
+def text(key: str, value: object) -> str | None:
+    """A text without blanks or control characters; blank means not set."""
+    if not isinstance(value, str) or re.search(r"[^\x21-\x7e]", value.strip()):
+        _wrong(key, "a text of printable ASCII characters without blanks")
+    return value.strip() or None
+
+
+def flag(key: str, value: object) -> bool:
+    """True or False, as a bool or, from an environment variable, as a word."""
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    return value if isinstance(value, bool) else _wrong(key, "True or False")
+
+
+def whole(low: int, high: int, unit: str) -> Callable[[str, object], int]:
+    """A whole number within bounds; a bool is not a number."""
+
+    def parse(key: str, value: object) -> int:
+        if isinstance(value, timedelta):
+            value = int(value.total_seconds())
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            _wrong(key, f"a whole number of {unit} from {low} to {high}")
+        return value
+
+    return parse
+
+
+def choice(*valid: str) -> Callable[[str, object], str]:
+    """One of a few words, in any case."""
+
+    def parse(key: str, value: object) -> str:
+        for word in valid:
+            if isinstance(value, str) and value.lower() == word.lower():
+                return word
+        _wrong(key, "one of " + ", ".join(valid))
+
+    return parse
+
+
+def origin(key: str, value: str) -> str:
+    """An exact origin, normalised the way browsers send it."""
+    form = "exact origins such as https://www.example.com, without a path or a wildcard"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        _wrong(key, form)
+    host = parts.hostname or ""
+    if (
+        parts.scheme not in {"http", "https"}
+        or not re.fullmatch(r"[a-z0-9.-]+|[0-9a-f:.]+", host)
+        or parts.path not in {"", "/"}
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        _wrong(key, form)
+    shown = f"[{host}]" if ":" in host else host
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port and port != default else "")
+
+
+def origins(key: str, value: object) -> frozenset[str]:
+    """Origins as a list, or as one text separated by commas or blanks."""
+    if isinstance(value, str):
+        value = re.split(r"[,\s]+", value.strip()) if value.strip() else []
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(
+        isinstance(item, str) for item in value
+    ):
+        _wrong(key, "a list of exact origins such as https://www.example.com")
+    return frozenset(origin(key, item) for item in value)
+
+
+def url(key: str, value: object) -> str:
+    """An https URL; plain http is accepted for this machine only, since a key travels there."""
+    form = "an https:// URL (http:// for this machine only)"
+    parts = urlsplit(value) if isinstance(value, str) else _wrong(key, form)
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    if not secure or not parts.hostname or parts.username or parts.query or parts.fragment:
+        _wrong(key, form)
+    return cast("str", value).rstrip("/")
+
+
+def script_url(key: str, value: object) -> str:
+    """An https URL, one of this machine, or a path on the site itself."""
+    if isinstance(value, str) and re.fullmatch(r"/[^/\s][^\s]*", value):
+        return value
+    return url(key, value)
+
+
+def timeout(key: str, value: object) -> tuple[float, float]:
+    """Seconds as one number for both, or as a pair (connect, read)."""
+    form = "seconds above 0, as one number or as a pair: connect, read"
+    if isinstance(value, str):
+        value = re.split(r"[,\s]+", value.strip())
+    pair = value if isinstance(value, (list, tuple)) else [value, value]
+    try:
+        seconds = [float(cast("Any", item)) for item in pair]
+    except (TypeError, ValueError):
+        _wrong(key, form)
+    if (
+        len(seconds) != 2
+        or any(isinstance(item, bool) for item in pair)
+        or not all(0 < item <= 600 for item in seconds)
+    ):
+        _wrong(key, form)
+    return seconds[0], seconds[1]
+
+
+def limits(key: str, value: object) -> tuple[RateLimitItem, ...]:
+    """A rate limit in Flask-Limiter's notation; parsed here, where a mistake can still be told."""
+    form = "rate limits such as 10/minute;100/day"
+    if not isinstance(value, str):
+        _wrong(key, form)
+    if not value.strip():
+        return ()
+    try:
+        items = parse_many(value)
+    except ValueError:
+        _wrong(key, form)
+    if any(item.amount < 1 for item in items):
+        _wrong(key, form)
+    return tuple(sorted(items, key=lambda item: item.get_expiry()))
+
+
+def cookie_name(key: str, value: object) -> str:
+    """A cookie name: a token of RFC 6265."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value):
+        _wrong(key, "a cookie name: letters, digits, - and _")
+    return value
+
+
+def cookie_path(key: str, value: object) -> str:
+    """A cookie path."""
+    if not isinstance(value, str) or not re.fullmatch(r"/[^;,\s]*", value):
+        _wrong(key, "a path that begins with /")
+    return value
+
+
+def setting(
+    key: str,
+    default: object,
+    shown: str,
+    doc: str,
+    parse: Callable[[str, Any], Any],
+    *,
+    secret: bool = False,
+) -> Any:
+    """One setting: its key, its default (as a value and as words), what it is, how it is read."""
+    meta = {"key": PREFIX + key, "shown": shown, "doc": doc, "parse": parse}
+    # A secret stays out of the repr, which ends up in logs and tracebacks.
+    return field(default=default, repr=not secret, metadata=meta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A kit's settings on one application, read and checked once, when the kit is registered."""
+
+    enabled: bool = setting(
+        "ENABLED", True, "`True`", "`False`: macros render nothing, endpoints answer 404.", flag
+    )
+    api_key: str | None = setting(
+        "API_KEY",
+        None,
+        "`OPENAI_API_KEY`, from the configuration, then from the environment",
+        "OpenAI's key. It never leaves the server.",
+        text,
+        secret=True,
+    )
+    workflow_id: str | None = setting(
+        "WORKFLOW_ID",
+        None,
+        "none",
+        "The workflow of the chat `default`, which is hosted then (until 2026-11-30).",
+        text,
+    )
+    server: str | None = setting(
+        "SERVER",
+        None,
+        "none",
+        "`package.module:attribute` of an own server for the chat `default`. Not in this version "
+        "yet: setting it is an error that says so.",
+        text,
+    )
+    organization: str | None = setting(
+        "ORGANIZATION", None, "none", "Sent as `OpenAI-Organization`.", text
+    )
+    project: str | None = setting("PROJECT", None, "none", "Sent as `OpenAI-Project`.", text)
+    api_base: str = setting(
+        "API_BASE", API_BASE, f"`{API_BASE}`", "Where OpenAI's API is. https, or loopback.", url
+    )
+    api_timeout: tuple[float, float] = setting(
+        "API_TIMEOUT",
+        (3.05, 10.0),
+        "`3.05, 10`",
+        "Seconds to connect, seconds to wait for an answer. Their sum bounds a whole call, its "
+        "retries included.",
+        timeout,
+    )
+    session_seconds: int | None = setting(
+        "SESSION_SECONDS",
+        None,
+        "OpenAI's: 600",
+        "How long a hosted session lasts: 1 to 600 seconds.",
+        whole(1, 600, "seconds"),
+    )
+    session_requests_per_minute: int | None = setting(
+        "SESSION_REQUESTS_PER_MINUTE",
+        None,
+        "OpenAI's: 10",
+        "How many messages a minute OpenAI accepts in one session.",
+        whole(1, 1_000_000, "requests"),
+    )
+    ratelimit: tuple[RateLimitItem, ...] = setting(
+        "RATELIMIT",
+        limits("", "10/minute;100/day"),
+        "`10/minute;100/day`",
+        "Secrets per visitor. An empty text: no limit.",
+        limits,
+    )
+    ratelimit_ip: tuple[RateLimitItem, ...] = setting(
+        "RATELIMIT_IP",
+        limits("", "30/minute;300/day"),
+        "`30/minute;300/day`",
+        "Secrets per address, whoever asks. An empty text: no limit.",
+        limits,
+    )
+    ratelimit_global: tuple[RateLimitItem, ...] = setting(
+        "RATELIMIT_GLOBAL", (), "none", "Secrets of the whole kit.", limits
+    )
+    message_ratelimit: tuple[RateLimitItem, ...] = setting(
+        "MESSAGE_RATELIMIT",
+        limits("", "20/minute;500/day"),
+        "`20/minute;500/day`",
+        "Messages per visitor in served chats.",
+        limits,
+    )
+    ratelimit_storage_uri: str | None = setting(
+        "RATELIMIT_STORAGE_URI",
+        None,
+        "the host's Limiter, else `RATELIMIT_STORAGE_URI`, else `memory://`",
+        "Where requests are counted, as for Flask-Limiter: `redis://…` shares the count between "
+        "processes.",
+        text,
+        secret=True,
+    )
+    cookie_name: str = setting(
+        "COOKIE_NAME",
+        "chatkit_visitor",
+        "`chatkit_visitor`",
+        "The visitor cookie. A kit other than `chatkit` appends its name.",
+        cookie_name,
+    )
+    cookie_max_age: int = setting(
+        "COOKIE_MAX_AGE",
+        30 * 86400,
+        "30 days",
+        "Seconds (or a `timedelta`) that an anonymous visitor is remembered after the last mint.",
+        whole(60, 400 * 86400, "seconds"),
+    )
+    cookie_domain: str | None = setting("COOKIE_DOMAIN", None, "the host", "As in a cookie.", text)
+    cookie_path: str | None = setting(
+        "COOKIE_PATH", None, "where the kit is mounted", "As in a cookie.", cookie_path
+    )
+    cookie_secure: bool | None = setting(
+        "COOKIE_SECURE", None, "follows the request", "Whether only https carries it.", flag
+    )
+    cookie_samesite: str = setting(
+        "COOKIE_SAMESITE",
+        "Lax",
+        "`Lax`",
+        "`Lax`, `Strict` or `None` (which needs https).",
+        choice("Lax", "Strict", "None"),
+    )
+    cookie_partitioned: bool = setting(
+        "COOKIE_PARTITIONED", False, "`False`", "Whether each embedding site has its own.", flag
+    )
+    trusted_origins: frozenset[str] = setting(
+        "TRUSTED_ORIGINS",
+        frozenset(),
+        "none",
+        "Other origins whose pages may call the endpoints: a list, or a text separated by commas.",
+        origins,
+    )
+    script_url: str = setting(
+        "SCRIPT_URL",
+        SCRIPT_URL,
+        "OpenAI's CDN",
+        "Where the element's script is. Only tests and demos change it.",
+        script_url,
+    )
+    domain_key: str | None = setting(
+        "DOMAIN_KEY",
+        None,
+        "on localhost a placeholder",
+        "The key of OpenAI's domain allow-list, for served chats.",
+        text,
+    )
+    database_uri: str | None = setting(
+        "DATABASE_URI",
+        None,
+        "a SQLite file in the instance folder",
+        "The history of served chats.",
+        text,
+        secret=True,
+    )
+    upload_folder: str | None = setting(
+        "UPLOAD_FOLDER",
+        None,
+        "a folder in the instance folder",
+        "The attachments of served chats.",
+        text,
+    )
+    max_upload_bytes: int = setting(
+        "MAX_UPLOAD_BYTES",
+        10 * 1024 * 1024,
+        "10 MiB",
+        "Bytes of one attachment of a served chat.",
+        whole(1, 512 * 1024 * 1024, "bytes"),
+    )
+
+    # From Flask-Limiter's own keys, which hold for our counting too.
+    limiter_storage_uri: str | None = field(default=None, repr=False)
+    limiter_enabled: bool = True
+    limiter_prefix: str = ""
+    limiter_strategy: str | None = None
+    limiter_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], environ: Mapping[str, str] | None = None
+    ) -> Settings:
+        """Read the settings from a Flask configuration.
+
+        :param config: ``app.config``.
+        :param environ: where ``OPENAI_API_KEY`` is looked for last; ``os.environ`` by default.
+        :raises ConfigurationError: a value is wrong; the message names the key and the form.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        known = set()
+        for item in documented():
+            key = item.metadata["key"]
+            known.add(key)
+            # None is how a configuration says "not set"; so is an empty environment variable.
+            if config.get(key) is not None:
+                values[item.name] = item.metadata["parse"](key, config[key])
+        if not values.get("api_key"):
+            for source in (config, environ):
+                if source.get("OPENAI_API_KEY"):
+                    values["api_key"] = text("OPENAI_API_KEY", source["OPENAI_API_KEY"])
+                    break
+        _tell_misspelled(config, known)
+        settings = cls(
+            **values,
+            limiter_storage_uri=config.get("RATELIMIT_STORAGE_URI"),
+            limiter_enabled=config.get("RATELIMIT_ENABLED", True) is not False,
+            limiter_prefix=config.get("RATELIMIT_KEY_PREFIX") or "",
+            limiter_strategy=config.get("RATELIMIT_STRATEGY"),
+            limiter_options=dict(config.get("RATELIMIT_STORAGE_OPTIONS") or {}),
+        )
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Check what no single key can tell.
+
+        :raises ConfigurationError: two settings contradict each other.
+        """
+        if self.workflow_id and self.server:
+            raise ConfigurationError(
+                "CHATKIT_WORKFLOW_ID and CHATKIT_SERVER both claim the chat 'default': set one"
+            )
+        if self.server:
+            raise ConfigurationError(
+                "CHATKIT_SERVER is not supported by this version of flask_chatkit: "
+                "served chats come with a later one. Unset it"
+            )
+        if self.cookie_samesite == "None" and self.cookie_secure is False:
+            raise ConfigurationError(
+                "CHATKIT_COOKIE_SAMESITE 'None' needs CHATKIT_COOKIE_SECURE True: "
+                "browsers refuse such a cookie otherwise"
+            )
+        if self.cookie_partitioned and self.cookie_secure is False:
+            raise ConfigurationError("CHATKIT_COOKIE_PARTITIONED needs CHATKIT_COOKIE_SECURE True")
+
+
+def signing_keys(config: Mapping[str, Any]) -> list[bytes]:
+    """The site's signing keys, the newest last, as itsdangerous wants them; [] without any."""
+    if not config.get("SECRET_KEY"):
+        return []
+    keys = [*(config.get("SECRET_KEY_FALLBACKS") or ()), config["SECRET_KEY"]]
+    return [want_bytes(key) for key in keys]
+
+
+def documented() -> Iterator[dataclasses.Field[Any]]:
+    """The settings that a site sets under a key of ours, in the order of the README's table."""
+    return (item for item in dataclasses.fields(Settings) if "key" in item.metadata)
+
+
+def _tell_misspelled(config: Mapping[str, Any], known: set[str]) -> None:
+    for key in config:
+        if key.startswith(PREFIX) and key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            logger.warning("%s is not a setting of flask_chatkit%s", key, hint)

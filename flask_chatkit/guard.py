@@ -1,0 +1,110 @@
+"""May this request be here: where it comes from, what it carries, how much of it there is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Request
+from werkzeug.exceptions import BadRequest as WerkzeugBadRequest
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Response
+
+from .errors import BadRequest, ForbiddenOrigin, TooLarge
+
+#: Bytes of a body of the small calls, which carry next to nothing.
+MAX_BODY = 4096
+
+#: What samples on the web let a browser choose, and what decides it here.
+_CHOSEN_HERE = {
+    "user": "the login or the visitor cookie tells who the visitor is",
+    "user_id": "the login or the visitor cookie tells who the visitor is",
+    "workflow": "the chat's declaration names the workflow",
+    "workflow_id": "the chat's declaration names the workflow",
+}
+
+
+def trusted_origin(request: Request, trusted: AbstractSet[str]) -> str | None:
+    """The foreign origin that asks, if the site trusts it; None for everybody else."""
+    origin = request.headers.get("Origin", "")
+    return origin if origin in trusted else None
+
+
+def check_origin(request: Request, trusted: AbstractSet[str]) -> None:
+    """Let through what comes from the site's own pages and from trusted origins.
+
+    ``Sec-Fetch-Site`` comes first: no script can set it, and it is right behind a proxy that
+    changes the ``Host``. A client that sends neither header is no browser, and carries nobody's
+    cookies but its own.
+
+    :raises ForbiddenOrigin: another origin asks.
+    """
+    if trusted_origin(request, trusted):
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        allowed = site in {"same-origin", "none"}
+    else:
+        origin = request.headers.get("Origin")
+        allowed = origin is None or origin == own_origin(request)
+    if not allowed:
+        raise ForbiddenOrigin(detail="add the origin to CHATKIT_TRUSTED_ORIGINS to allow it")
+
+
+def own_origin(request: Request) -> str:
+    """The origin of the site, as the request shows it."""
+    parts = urlsplit(request.host_url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def allow_origin(request: Request, response: Response, trusted: AbstractSet[str]) -> None:
+    """Answer a trusted origin with exact CORS headers, and nobody else with any."""
+    if not trusted:
+        return
+    response.vary.add("Origin")
+    origin = trusted_origin(request, trusted)
+    if origin is None:
+        return
+    headers = response.headers
+    headers["Access-Control-Allow-Origin"] = origin
+    headers["Access-Control-Allow-Credentials"] = "true"
+    headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-ID"
+    if request.method == "OPTIONS":
+        headers["Access-Control-Allow-Methods"] = "GET, POST"
+        headers["Access-Control-Allow-Headers"] = "Content-Type, X-CSRFToken"
+        headers["Access-Control-Max-Age"] = "600"
+
+
+def json_body(request: Request, accepted: Collection[str] = ()) -> dict[str, Any]:
+    """The request's JSON object; no body at all is an empty one.
+
+    :param accepted: the fields that the call knows.
+    :raises BadRequest: it is no JSON object, or has a field that the call doesn't know.
+    :raises TooLarge: it has more than ``MAX_BODY`` bytes.
+    """
+    request.max_content_length = MAX_BODY
+    try:
+        raw = request.get_data(cache=True)
+        if not raw and not request.content_type:
+            return {}
+        if request.mimetype != "application/json":
+            # Any page can post a form here without asking first; JSON it can't.
+            raise BadRequest("Send JSON, with Content-Type: application/json.")
+        body = request.get_json() if raw else {}
+    except RequestEntityTooLarge:
+        raise TooLarge(f"The body has more than {MAX_BODY} bytes.") from None
+    except BadRequest:
+        raise
+    except (WerkzeugBadRequest, RecursionError):
+        raise BadRequest("The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be a JSON object.")
+    for name in body:
+        if name in _CHOSEN_HERE:
+            raise BadRequest(f"The field {name!r} is not accepted: {_CHOSEN_HERE[name]}.")
+        if name not in accepted:
+            known = ", ".join(sorted(accepted)) or "none"
+            raise BadRequest(f"Unknown field {name[:64]!r}. Accepted fields: {known}.")
+    return body

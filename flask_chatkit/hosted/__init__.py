@@ -1,0 +1,1 @@
+"""OpenAI's hosted ChatKit API, over requests. Knows nothing of Flask."""

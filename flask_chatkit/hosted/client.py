@@ -1,0 +1,356 @@
+"""The two calls of OpenAI's ChatKit API that minting needs. Only this module talks to OpenAI.
+
+``POST /chatkit/sessions`` and ``POST /chatkit/sessions/{id}/cancel``, as in OpenAI's OpenAPI
+document 2.3.0 and the ``openai`` SDK's ``client.beta.chatkit.sessions``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, NoReturn, TypeGuard
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError as TransportError
+from urllib3.exceptions import ReadTimeoutError
+
+from ..errors import (
+    ApiError,
+    Misconfigured,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+
+logger = logging.getLogger("flask_chatkit")
+
+BETA = "chatkit_beta=v1"
+#: The day on which OpenAI shuts Agent Builder, and with it hosted workflows, down
+#: (announced 2026-06-03).
+WORKFLOWS_END = datetime.date(2026, 11, 30)
+MAX_ANSWER_BYTES = 1_000_000
+ATTEMPTS = 3
+#: Answers after which asking again is safe: nothing was done, or a session that nobody will use.
+RETRIED = frozenset({429, 502, 503, 504})
+#: Seconds that a browser is told to wait when OpenAI named none, and the most it is told.
+RETRY_AFTER = 5
+MAX_RETRY_AFTER = 3600
+
+_SECRETS = re.compile(r"\b(sk|ek|sess)[-_][\w*.-]+")
+
+
+@dataclass(frozen=True)
+class Session:
+    """What ``POST /chatkit/sessions`` answers, as far as minting needs it.
+
+    :param id: ``cksess_…``.
+    :param client_secret: opaque; for the browser.
+    :param expires_at: Unix seconds.
+    """
+
+    id: str
+    client_secret: str = field(repr=False)
+    expires_at: int
+
+
+class _Again(Exception):
+    """Why an attempt failed, and how many seconds OpenAI wants to be left alone."""
+
+    def __init__(self, error: ApiError, wait: float | None = None) -> None:
+        self.error = error
+        self.wait = wait
+
+
+class Client:
+    """OpenAI's ChatKit API.
+
+    One pooled :class:`requests.Session` serves a process. It is made at the first call, and again
+    after a fork, since two processes on one TLS connection talk into each other's sentences.
+
+    :param api_key: OpenAI's key; None raises :class:`~flask_chatkit.errors.Misconfigured` at the
+        first call.
+    :param base: the API's base URL, without a slash at its end.
+    :param timeout: seconds to connect, and seconds to wait for the next part of an answer. A whole
+        call, retries included, ends after their sum.
+    :param today: the date, for what the log says about the end of hosted workflows.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        base: str,
+        timeout: tuple[float, float],
+        organization: str | None = None,
+        project: str | None = None,
+        today: Callable[[], datetime.date] = lambda: datetime.datetime.now(
+            datetime.timezone.utc
+        ).date(),
+    ) -> None:
+        self._key = api_key
+        self._base = base
+        self._timeout = timeout
+        self._today = today
+        self._headers = {
+            "Accept": "application/json",
+            # Answers are small, and what is not compressed can't unfold into a gigabyte.
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "OpenAI-Beta": BETA,
+            "User-Agent": "flask-chatkit",
+        }
+        if organization:
+            self._headers["OpenAI-Organization"] = organization
+        if project:
+            self._headers["OpenAI-Project"] = project
+        self._pools: dict[int, requests.Session] = {}
+
+    def create_session(self, body: Mapping[str, Any]) -> Session:
+        """Create a session.
+
+        :param body: the documented body; ``user`` and ``workflow`` are required.
+        :raises Misconfigured: there is no key.
+        :raises UpstreamRejected: OpenAI refused, or its answer is not of the documented form.
+        :raises UpstreamUnavailable: OpenAI can't be reached, is overloaded or is down.
+        :raises UpstreamTimeout: OpenAI did not answer in time.
+        """
+        answer = self._call("/chatkit/sessions", body)
+        identifier, secret = answer.get("id"), answer.get("client_secret")
+        expires_at = answer.get("expires_at")
+        if not (
+            _is_word(identifier)
+            and _is_word(secret)
+            and isinstance(expires_at, int)
+            and not isinstance(expires_at, bool)
+            and answer.get("status", "active") == "active"
+        ):
+            _malformed("it is not an active session with id, client_secret and expires_at")
+        return Session(id=identifier, client_secret=secret, expires_at=expires_at)
+
+    def cancel_session(self, session_id: str) -> None:
+        """Cancel a session. One that OpenAI no longer knows as active counts as cancelled.
+
+        :raises ApiError: as for :meth:`create_session`.
+        """
+        self._call(
+            f"/chatkit/sessions/{quote(session_id, safe='')}/cancel", None, gone_is_fine=True
+        )
+
+    def _call(
+        self, path: str, body: Mapping[str, Any] | None, *, gone_is_fine: bool = False
+    ) -> dict[str, Any]:
+        if not self._key:
+            raise Misconfigured(detail="there is no API key: set CHATKIT_API_KEY or OPENAI_API_KEY")
+        deadline = time.monotonic() + sum(self._timeout)
+        data = None if body is None else json.dumps(body, allow_nan=False).encode()
+        attempt = 1
+        while True:
+            try:
+                return self._once(path, data, deadline, gone_is_fine=gone_is_fine)
+            except _Again as again:
+                # Jitter, so that workers which failed together do not come back together.
+                wait = again.wait
+                if wait is None:
+                    wait = random.uniform(0.1, 0.3) * attempt  # noqa: S311
+                if attempt == ATTEMPTS or time.monotonic() + wait >= deadline:
+                    raise again.error from again.__cause__
+                time.sleep(wait)
+                attempt += 1
+
+    def _once(
+        self, path: str, data: bytes | None, deadline: float, *, gone_is_fine: bool
+    ) -> dict[str, Any]:
+        """Ask once.
+
+        :raises ApiError: for good.
+        :raises _Again: asking again is safe, and may help.
+        """
+        try:
+            status, headers, raw = self._send(path, data, deadline)
+        except ApiError as error:
+            logger.error("OpenAI: POST %s: %s", path, error.detail)  # noqa: TRY400  told in a line
+            # Nobody was reached, or the line broke. An answer that is slow stays slow.
+            if isinstance(error, UpstreamUnavailable) or isinstance(
+                error.__cause__, requests.ConnectTimeout
+            ):
+                raise _Again(error) from error.__cause__
+            raise
+        request_id = _printable(headers.get("x-request-id", "none"))
+        if 200 <= status < 300:
+            logger.debug("OpenAI: POST %s: %s, request id %s", path, status, request_id)
+            return _parse(raw, headers, request_id)
+        if gone_is_fine and status in {400, 404, 409, 410}:
+            return {}
+        refusal = self._refusal(path, status, headers, raw, request_id)
+        if status in RETRIED and _error_of(raw).get("code") != "insufficient_quota":
+            raise _Again(refusal, _retry_after(headers))
+        raise refusal
+
+    def _send(
+        self, path: str, data: bytes | None, deadline: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send once, and read at most a megabyte of the answer before the deadline."""
+        request = requests.PreparedRequest()
+        request.prepare(
+            method="POST",
+            url=self._base + path,
+            headers={**self._headers, "Authorization": f"Bearer {self._key}"},
+            data=data,
+        )
+        connect, read = self._timeout
+        left = max(0.001, deadline - time.monotonic())
+        try:
+            response = self._pool().send(
+                request,
+                stream=True,
+                allow_redirects=False,
+                timeout=(min(connect, left), min(read, left)),
+            )
+            with response:
+                raw = bytearray()
+                # read1 returns what has arrived: a server that drips can't outlast the deadline.
+                while chunk := response.raw.read1(65536):
+                    raw += chunk
+                    if len(raw) > MAX_ANSWER_BYTES:
+                        _malformed(f"it has more than {MAX_ANSWER_BYTES} bytes")
+                    if time.monotonic() >= deadline:
+                        raise UpstreamTimeout(detail="the answer did not end in time")
+            return response.status_code, response.headers, bytes(raw)
+        except (requests.Timeout, ReadTimeoutError) as error:
+            raise UpstreamTimeout(detail=f"no answer in time ({type(error).__name__})") from error
+        except (requests.RequestException, TransportError) as error:
+            raise UpstreamUnavailable(
+                detail=f"the connection failed ({_innermost(error)})", retry_after=RETRY_AFTER
+            ) from error
+
+    def _pool(self) -> requests.Session:
+        pid = os.getpid()
+        pool = self._pools.get(pid)
+        if pool is None:
+            # setdefault is atomic: of two threads that get here at once, one pool is never used.
+            pool = self._pools.setdefault(pid, _new_pool(self._base))
+        return pool
+
+    def _refusal(
+        self, path: str, status: int, headers: Mapping[str, str], raw: bytes, request_id: str
+    ) -> ApiError:
+        """Tell the log what OpenAI said, and make the error that the browser is told."""
+        error = _error_of(raw)
+        logger.error(
+            "OpenAI: POST %s: %s, request id %s, type %s, code %s: %s",
+            path,
+            status,
+            request_id,
+            _printable(error.get("type")),
+            _printable(error.get("code")),
+            self._redact(_printable(error.get("message"), 300)),
+        )
+        if status in {401, 403}:
+            logger.error("OpenAI does not accept the key: see CHATKIT_API_KEY")
+        if status in {404, 410} and path == "/chatkit/sessions":
+            if self._today() >= WORKFLOWS_END:
+                logger.error(
+                    "OpenAI has ended hosted workflows on %s; serve the chat yourself: set "
+                    "CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID",
+                    WORKFLOWS_END,
+                )
+            else:
+                logger.error(
+                    "If the workflow exists, the key probably belongs to another organisation or "
+                    "project: see CHATKIT_ORGANIZATION and CHATKIT_PROJECT"
+                )
+        if status == 429 or status >= 500:
+            wait = _retry_after(headers)
+            seconds = RETRY_AFTER if wait is None else min(MAX_RETRY_AFTER, max(1, round(wait)))
+            return UpstreamUnavailable(retry_after=seconds)
+        return UpstreamRejected()
+
+    def _redact(self, text: str) -> str:
+        return _SECRETS.sub(r"\1-[removed]", text.replace(self._key or "\0", "[key removed]"))
+
+
+def _new_pool(base: str) -> requests.Session:
+    pool = requests.Session()
+    # The environment is read once: requests reads it, and ~/.netrc, again at each call, and a
+    # netrc entry would replace our Authorization.
+    pool.proxies = requests.utils.get_environ_proxies(base)
+    pool.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    pool.trust_env = False
+    # A cookie that OpenAI's edge sets for one visitor's mint is no business of the next one's.
+    pool.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=64, max_retries=0)
+    pool.mount("https://", adapter)
+    pool.mount("http://", adapter)
+    return pool
+
+
+def _is_word(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,4096}", value) is not None
+
+
+def _malformed(reason: str, request_id: str = "none") -> NoReturn:
+    logger.error("OpenAI's answer is of no use (request id %s): %s", request_id, reason)
+    raise UpstreamRejected
+
+
+def _parse(raw: bytes, headers: Mapping[str, str], request_id: str) -> dict[str, Any]:
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        _malformed(f"its type is {_printable(kind)!r}", request_id)
+    try:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError):
+        _malformed("it is not JSON", request_id)
+    if not isinstance(answer, dict):
+        _malformed("it is no JSON object", request_id)
+    return answer
+
+
+def _error_of(raw: bytes) -> dict[str, Any]:
+    try:
+        error = json.loads(raw)["error"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _printable(value: object, length: int = 80) -> str:
+    """What OpenAI, or who pretends to be it, said, on one line of the log."""
+    return re.sub(r"[^\x20-\x7e]", "?", str(value))[:length]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from either form of ``Retry-After``."""
+    value = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def _innermost(error: BaseException) -> str:
+    """The name of the failure beneath the wrappers; its text may hold a proxy's password."""
+    seen = error
+    while True:
+        inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__
+        if not isinstance(inner, BaseException):
+            inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
+        if inner is None or inner is seen:
+            return type(seen).__name__
+        seen = inner

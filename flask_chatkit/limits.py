@@ -1,0 +1,201 @@
+"""How often: the Flask-Limiter side.
+
+Three quotas hold at once, the visitor's, the address's and the kit's, counted by a
+:class:`~flask_limiter.Limiter`: the host's if it has one, else one of our own. We count through
+``Limiter.limiter``, its strategy, and not with its decorators: those key their registry by the
+view's name, so that two kits would share limits, and mark the storage dead for the whole app when
+a key function fails.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from flask import Flask, Request
+from flask.sansio.app import App
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from limits import RateLimitItem
+from limits.storage import MemoryStorage
+
+from .config import Settings
+from .errors import RateLimited
+from .visitor import Visitor
+
+logger = logging.getLogger("flask_chatkit")
+
+T = TypeVar("T")
+Items = Sequence[RateLimitItem]
+
+#: Seconds after which a storage that was down is tried again.
+RECHECK_SECONDS = 5.0
+#: Seconds to wait for Redis before counting in memory.
+PATIENCE = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}
+
+
+def own_limiter(settings: Settings, uri: str) -> Limiter:
+    """A Limiter of our own, on an application of its own.
+
+    On the host's application it would read ``RATELIMIT_DEFAULT`` and enforce it a second time.
+    """
+    keeper = Flask(__name__, static_folder=None)
+    if settings.limiter_strategy:
+        keeper.config["RATELIMIT_STRATEGY"] = settings.limiter_strategy
+    if uri == settings.limiter_storage_uri:
+        # The options are those of the storage that the host configured them for.
+        keeper.config["RATELIMIT_STORAGE_OPTIONS"] = settings.limiter_options
+    elif uri.startswith(("redis://", "rediss://")):
+        # The driver waits for ever by default; a counter is not worth a visitor's patience.
+        keeper.config["RATELIMIT_STORAGE_OPTIONS"] = dict(PATIENCE)
+    return Limiter(get_remote_address, app=keeper, storage_uri=uri)
+
+
+def address_of(request: Request) -> str:
+    """The address that a request is counted under.
+
+    One IPv6 customer holds a whole /64, so that is what counts as one address.
+    """
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:
+        # A Unix socket without ProxyFix: everybody shares one quota, which is safe and noticed.
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)
+
+
+class Quotas:
+    """Counts the requests of one kit on one application.
+
+    :param app: whose Limiter counts, if it has one by the first request.
+    :param kit: the kit's full name, which is part of every key.
+    :param settings: the kit's settings.
+    """
+
+    def __init__(self, app: App, kit: str, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._prefix = tuple(part for part in (settings.limiter_prefix, "chatkit", kit) if part)
+        self._limiter: Limiter | None = None
+        self._fallback = own_limiter(settings, "memory://")
+        self._down = False
+        self._recheck_at = 0.0
+        self._lock = threading.Lock()
+
+    def charge(
+        self, visitor: Visitor, address: str, *, act: str, chat: str, visitor_items: Items | None
+    ) -> None:
+        """Count one act, or refuse it.
+
+        An anonymous visitor who shows a cookie is counted under it. Who shows none is counted by
+        address, in a quota that every anonymous act from there has used up before: dropping the
+        cookie, or making one up, gains nothing.
+
+        :param act: what is counted: each act has quotas of its own.
+        :param visitor_items: the chat's own limits per visitor; None for the kit's.
+        :raises RateLimited: a quota is used up; ``retry_after`` tells for how many seconds.
+        """
+        if not self.enabled:
+            return
+        settings = self._settings
+        scope = (act, "visitor") if visitor_items is None else (act, "visitor", chat)
+        items = settings.ratelimit if visitor_items is None else visitor_items
+        crowd = (*scope, "address", address)
+        self._hit(items, (*scope, visitor.key) if visitor.known else crowd)
+        self._hit(settings.ratelimit_ip, (act, "address", address))
+        self._hit(settings.ratelimit_global, (act, "kit"))
+        if visitor.known and visitor.is_anonymous:
+            for item in items:
+                self._hit_once(item, self._key(crowd))
+
+    def mark(self, name: str, seconds: int) -> None:
+        """Remember a name for some seconds, for all processes that share the storage."""
+        key = "/".join(self._key(("mark", name)))
+        self._count(lambda limiter: limiter.storage.incr(key, max(1, seconds)))
+
+    def is_marked(self, name: str) -> bool:
+        """Whether :meth:`mark` remembers the name."""
+        key = "/".join(self._key(("mark", name)))
+        return self._count(lambda limiter: limiter.storage.get(key)) > 0
+
+    @property
+    def enabled(self) -> bool:
+        """False where the host switched its limits off, as test configurations do."""
+        return self._settings.limiter_enabled
+
+    def _key(self, names: Iterable[str]) -> tuple[str, ...]:
+        # limits joins the parts with "/", so a part must not bring one of its own.
+        return (*self._prefix, *(name.replace("%", "%25").replace("/", "%2F") for name in names))
+
+    def _hit(self, items: Items, names: tuple[str, ...]) -> None:
+        key = self._key(names)
+        for item in items:
+            if not self._hit_once(item, key):
+                reset = self._reset_time(item, key)
+                raise RateLimited(
+                    retry_after=max(1, math.ceil(reset - time.time())),
+                    detail=f"{item} per {names[1]}",
+                )
+
+    def _reset_time(self, item: RateLimitItem, key: tuple[str, ...]) -> float:
+        return self._count(lambda limiter: limiter.limiter.get_window_stats(item, *key)).reset_time
+
+    def _hit_once(self, item: RateLimitItem, key: tuple[str, ...]) -> bool:
+        return self._count(lambda limiter: limiter.limiter.hit(item, *key))
+
+    def _count(self, ask: Callable[[Limiter], T]) -> T:
+        """Ask the Limiter, or the one in memory while the storage is down."""
+        if not self._down or time.monotonic() >= self._recheck_at:
+            try:
+                result = ask(self.limiter)
+            except Exception as error:  # noqa: BLE001  each storage has exceptions of its own
+                self._recheck_at = time.monotonic() + RECHECK_SECONDS
+                if not self._down:
+                    self._down = True
+                    # The type alone: a driver's message may hold the URI, with its password.
+                    logger.error(  # noqa: TRY400  for the same reason no traceback
+                        "The rate limit storage failed (%s): counting in this process's memory "
+                        "until it is back",
+                        type(error).__name__,
+                    )
+            else:
+                if self._down:
+                    self._down = False
+                    logger.warning("The rate limit storage is back")
+                return result
+        return ask(self._fallback)
+
+    @property
+    def limiter(self) -> Limiter:
+        """The Limiter that counts; chosen at the first request, when the host's is set up."""
+        if self._limiter is None:
+            with self._lock:
+                if self._limiter is None:
+                    limiter = self._choose()
+                    if isinstance(limiter.storage, MemoryStorage) and not (
+                        self._app.debug or self._app.testing
+                    ):
+                        logger.warning(
+                            "Rate limits are counted in each process's own memory; set "
+                            "CHATKIT_RATELIMIT_STORAGE_URI (redis://...) to share the count"
+                        )
+                    self._limiter = limiter
+        return self._limiter
+
+    def _choose(self) -> Limiter:
+        settings = self._settings
+        hosts = [limiter for limiter in self._app.extensions.get("limiter", ()) if limiter.enabled]
+        if settings.ratelimit_storage_uri is None and len(hosts) == 1:
+            host: Limiter = hosts[0]
+            return host
+        uri = settings.ratelimit_storage_uri or settings.limiter_storage_uri
+        return own_limiter(settings, uri or "memory://")

@@ -1,0 +1,167 @@
+"""What was minted: the signed record of a session, and its life from mint to cancel.
+
+OpenAI has no call that retrieves or refreshes a session. So the browser keeps a record of ours,
+signed and bound to its visitor and chat; refreshing mints anew, and validating reads the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from itsdangerous import BadData, Signer, base64_decode, base64_encode
+
+from .errors import ApiError, NotFound, UpstreamRejected
+from .hosted.client import Client
+from .visitor import Visitor
+
+logger = logging.getLogger("flask_chatkit")
+
+Status = Literal["active", "expired", "cancelled"]
+
+#: As for the visitor cookie: an exact form, so that a record has one spelling.
+_RECORD = re.compile(r"[A-Za-z0-9_-]{16,1024}\.[A-Za-z0-9_-]{64}")
+
+
+class Marks(Protocol):
+    """Remembers names for a while, for all processes if they share a storage."""
+
+    def mark(self, name: str, seconds: int) -> None:
+        """Remember a name for some seconds."""
+
+    def is_marked(self, name: str) -> bool:
+        """Whether the name is remembered."""
+
+
+@dataclass(frozen=True)
+class Minted:
+    """What the browser gets.
+
+    :param client_secret: the short-lived secret for ChatKit's element.
+    :param expires_at: when it ends, in Unix seconds.
+    :param expires_in: how many seconds are left.
+    :param session_id: our signed record of it.
+    """
+
+    client_secret: str = field(repr=False)
+    expires_at: int
+    expires_in: int
+    session_id: str
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """A session as its signed record tells it.
+
+    :param upstream_id: OpenAI's id, ``cksess_…``.
+    :param expires_at: when it ends, in Unix seconds.
+    :param visitor: whose it is, as :attr:`Visitor.digest <flask_chatkit.visitor.Visitor.digest>`.
+    :param chat: the chat's name.
+    """
+
+    upstream_id: str
+    expires_at: int
+    visitor: str
+    chat: str
+
+
+class Sessions:
+    """Mints, refreshes, validates and cancels the sessions of one kit on one application.
+
+    :param keys: the signing keys, the newest last.
+    :param kit: the kit's name, which salts the signature.
+    :param client: how OpenAI is asked.
+    :param marks: where cancelled sessions are remembered until they would have expired.
+    :param clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[bytes],
+        kit: str,
+        client: Client,
+        marks: Marks,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._signer = Signer(
+            list(keys),
+            salt=f"flask-chatkit.session.{kit}",
+            key_derivation="hmac",
+            digest_method=hashlib.sha384,
+        )
+        self._client = client
+        self._marks = marks
+        self._clock = clock
+
+    def mint(self, chat: str, visitor: Visitor, body: Mapping[str, Any]) -> Minted:
+        """Ask OpenAI for a session.
+
+        :param chat: the chat's name.
+        :param body: the body of the call, by
+            :meth:`HostedChat.session <flask_chatkit.chats.HostedChat.session>`.
+        :raises ApiError: one of the ``Upstream…`` errors.
+        """
+        session = self._client.create_session(body)
+        expires_in = int(session.expires_at - self._clock())
+        if expires_in < 1:
+            raise UpstreamRejected(
+                detail="the session had expired on arrival: is this machine's clock right?"
+            )
+        record = SessionRecord(session.id, session.expires_at, visitor.digest, chat)
+        return Minted(session.client_secret, session.expires_at, expires_in, self._sign(record))
+
+    def open(self, session_id: str, chat: str, visitor: Visitor | None) -> SessionRecord:
+        """Read a record.
+
+        :raises NotFound: it is not genuine, or it is another visitor's or another chat's.
+        """
+        if visitor is None or not _RECORD.fullmatch(session_id):
+            raise NotFound
+        try:
+            record = SessionRecord(*json.loads(base64_decode(self._signer.unsign(session_id))))
+        except (BadData, ValueError, TypeError):
+            raise NotFound from None
+        if record.visitor != visitor.digest or record.chat != chat:
+            raise NotFound
+        return record
+
+    def status(self, record: SessionRecord) -> Status:
+        """Whether a session is still good."""
+        if self._marks.is_marked(record.upstream_id):
+            return "cancelled"
+        return "active" if record.expires_at > self._clock() else "expired"
+
+    def cancel(self, record: SessionRecord) -> None:
+        """End a session, upstream too. Ending it twice, or after its time, is no error.
+
+        :raises ApiError: OpenAI could not be asked; the session is remembered as cancelled here
+            all the same, and asking again asks OpenAI again.
+        """
+        if self.status(record) != "active":
+            return
+        self._client.cancel_session(record.upstream_id)
+        self._mark(record)
+
+    def replace(self, record: SessionRecord) -> None:
+        """End a session that a new one has replaced; the new one is good whatever OpenAI says."""
+        try:
+            self.cancel(record)
+        except ApiError as error:
+            logger.warning("The session that was refreshed could not be cancelled: %s", error.slug)
+            self._mark(record)
+
+    def _mark(self, record: SessionRecord) -> None:
+        # A minute more than it lasts, so that clocks may differ.
+        left = int(record.expires_at - self._clock()) + 60
+        self._marks.mark(record.upstream_id, left)
+
+    def _sign(self, record: SessionRecord) -> str:
+        fields = [record.upstream_id, record.expires_at, record.visitor, record.chat]
+        payload = base64_encode(json.dumps(fields, separators=(",", ":")))
+        return self._signer.sign(payload).decode("ascii")

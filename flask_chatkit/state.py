@@ -1,0 +1,179 @@
+"""What one kit is on one application: kept in ``app.extensions["chatkit"]``, never on the kit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast
+
+from flask import Request, current_app, request
+from flask.sansio.app import App
+
+from .chats import DEFAULT, HostedChat, StateValue, check_state_variables
+from .config import Settings, signing_keys
+from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
+from .hosted.client import WORKFLOWS_END, Client
+from .limits import Quotas
+from .sessions import Sessions
+from .visitor import Visitor, VisitorCookie
+
+logger = logging.getLogger("flask_chatkit")
+
+EXTENSION = "chatkit"
+
+UserLoader = Callable[[], str | int | None] | Callable[[], Awaitable[str | int | None]]
+
+
+@dataclass
+class Declared:
+    """What the code of a site declares on a kit, for every application that registers it."""
+
+    chats: dict[str, HostedChat] = field(default_factory=dict)
+    user_loader: UserLoader | None = None
+
+
+class KitState:
+    """One kit on one application.
+
+    :param app: the application.
+    :param name: the kit's full name there, ``parent.chatkit`` when nested; what ``url_for`` takes.
+    :param kit: the kit's own name, which salts what it signs.
+    :param declared: what the site declares, which may still grow.
+    :param settings: the application's settings.
+    :param path: where the kit is mounted, without the script root.
+    """
+
+    def __init__(
+        self, app: App, name: str, kit: str, declared: Declared, settings: Settings, path: str
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.quotas = Quotas(app, name, settings)
+        self._kit = kit
+        self._declared = declared
+        self._path = path
+        self._told_end = False
+        self._client = Client(
+            api_key=settings.api_key,
+            base=settings.api_base,
+            timeout=settings.api_timeout,
+            organization=settings.organization,
+            project=settings.project,
+        )
+        self._implied = HostedChat.declare(DEFAULT) if settings.workflow_id is not None else None
+        for chat in self.chats.values():
+            self._tell_end(chat)
+
+    @property
+    def chats(self) -> dict[str, HostedChat]:
+        """The kit's chats here: those declared, and the one that the settings imply."""
+        implied = {DEFAULT: self._implied} if self._implied else {}
+        return {**implied, **self._declared.chats}
+
+    def chat(self, name: str) -> HostedChat:
+        """The chat of that name.
+
+        :raises NotFound: there is none.
+        :raises Misconfigured: it has no workflow.
+        """
+        chat = self._declared.chats.get(name)
+        if chat is None and name == DEFAULT:
+            chat = self._implied
+            if chat is None:
+                raise Misconfigured(
+                    detail="there is no chat 'default': set CHATKIT_WORKFLOW_ID or declare one"
+                )
+        if chat is None:
+            raise NotFound("There is no such chat.")
+        if not (chat.workflow_id or self.settings.workflow_id):
+            raise Misconfigured(
+                detail=f"the chat {name!r} has no workflow: pass workflow_id to add_hosted or set "
+                "CHATKIT_WORKFLOW_ID"
+            )
+        self._tell_end(chat)
+        return chat
+
+    @cached_property
+    def cookie(self) -> VisitorCookie:
+        """The visitor cookie."""
+        return VisitorCookie(self._keys, self._kit, self.settings, self._path)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The kit's sessions."""
+        return Sessions(self._keys, self._kit, self._client, self.quotas)
+
+    def identify(self, request: Request) -> Visitor | None:
+        """Who is asking: the login, else the cookie's owner, else None.
+
+        :raises Misconfigured: the site's ``user_loader`` returned something unusable.
+        """
+        if self._declared.user_loader is not None:
+            loader = cast("Callable[[], object]", self._declared.user_loader)
+            user_id = current_app.ensure_sync(loader)()
+            if isinstance(user_id, bool) or user_id == "":
+                raise Misconfigured(
+                    detail="user_loader must return an id, or None for an anonymous visitor"
+                )
+            if user_id is not None:
+                return Visitor.login(str(user_id))
+        return self.cookie.read(request)
+
+    def state_variables(self, chat: HostedChat) -> dict[str, StateValue] | None:
+        """The chat's state variables for the visitor of this request.
+
+        :raises Misconfigured: the site's callable returned something out of OpenAI's bounds.
+        """
+        source = chat.state_variables
+        if source is None or isinstance(source, Mapping):
+            return None if source is None else dict(source)
+        variables: object = current_app.ensure_sync(cast("Callable[[], object]", source))()
+        try:
+            return check_state_variables(variables, chat.name)
+        except ConfigurationError as error:
+            raise Misconfigured(detail=str(error)) from None
+
+    @property
+    def _keys(self) -> list[bytes]:
+        keys = signing_keys(current_app.config)
+        if not keys:
+            raise Misconfigured(detail="SECRET_KEY is not set; it signs the visitor cookie")
+        return keys
+
+    def _tell_end(self, chat: HostedChat) -> None:
+        if not self._told_end:
+            self._told_end = True
+            logger.warning(
+                "The chat %r is hosted by OpenAI, which ends hosted workflows on %s. A chat that "
+                "the site serves itself takes its place by one setting, CHATKIT_SERVER",
+                chat.name,
+                WORKFLOWS_END,
+            )
+
+
+def kits(app: App) -> dict[str, KitState]:
+    """The kits of an application by full name, in the order of registration."""
+    registered: dict[str, KitState] = app.extensions.setdefault(EXTENSION, {})
+    return registered
+
+
+def current_kit() -> KitState:
+    """The kit whose URL was asked for."""
+    registered = kits(current_app)
+    return next(registered[name] for name in request.blueprints if name in registered)
+
+
+def named_kit(app: App, name: str | None) -> KitState:
+    """The kit of that name, full or its own; the application's first without one.
+
+    :raises OptionError: there is none; the message names those there are.
+    """
+    registered = kits(app)
+    for full, state in registered.items():
+        if name is None or name in {full, full.rpartition(".")[2]}:
+            return state
+    raise OptionError(
+        f"there is no kit {name!r}; registered: {', '.join(sorted(registered)) or 'none'}"
+    )

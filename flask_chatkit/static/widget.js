@@ -1,0 +1,354 @@
+// The widget: fetched by the loader when a visitor wants to chat. It makes ChatKit's element, gets
+// its secrets, follows the page's light or dark, and says so when something does not work.
+(() => {
+  const api = window.FlaskChatKit;
+  if (api.toggle) return;
+
+  const PATIENCE = 15_000; // milliseconds for OpenAI's script, and for the element's first call
+  const MARGIN = 30_000; // a secret that has less left is not handed out again
+  const LONGEST_WAIT = 60; // seconds of Retry-After that a visitor is kept waiting
+  const SMALL = "(max-width: 30rem), (max-height: 30rem)";
+  const TEXT = {
+    close: "Close chat",
+    loading: "The chat is loading…",
+    failed: "The chat could not be loaded.",
+    silent: "The chat did not answer.",
+    offline: "The chat can't be reached. Please check your connection.",
+    retry: "Try again",
+    page: "Open the chat on its own page",
+  };
+
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  const make = (tag, properties, ...children) => {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
+  };
+
+  // --- secrets -----------------------------------------------------------------------------------
+
+  const dead = new Set(); // secrets that were reported as run out
+  const pending = new Map(); // one request serves all who wait for the same chat
+
+  const recall = (config) => {
+    try {
+      return JSON.parse(sessionStorage.getItem(`chatkit:${config.secret}`));
+    } catch {
+      return null;
+    }
+  };
+  const remember = (config, entry) => {
+    try {
+      const key = `chatkit:${config.secret}`;
+      if (entry) sessionStorage.setItem(key, JSON.stringify(entry));
+      else sessionStorage.removeItem(key);
+    } catch {
+      // Storage is blocked: each page mints for itself.
+    }
+  };
+
+  const ask = async (url, method) => {
+    const headers = { Accept: "application/json" };
+    const token = document.querySelector('meta[name="csrf-token"], input[name="csrf_token"]');
+    if (method === "POST") {
+      headers["Content-Type"] = "application/json";
+      if (token) headers["X-CSRFToken"] = token.content ?? token.value;
+    }
+    let response;
+    try {
+      response = await fetch(url, {
+        method,
+        headers,
+        body: method === "POST" ? "{}" : undefined,
+        credentials: "same-origin",
+        cache: "no-store",
+        signal: AbortSignal.timeout?.(30_000),
+      });
+    } catch {
+      throw new Error(TEXT.offline);
+    }
+    const body = await response.json().catch(() => ({}));
+    if (response.ok) return body;
+    const wait = Number(response.headers.get("Retry-After"));
+    throw Object.assign(new Error(body.message ?? TEXT.failed), { status: response.status, wait });
+  };
+
+  // Waits once as long as the server says, if that is not too long, and asks again.
+  const post = async (url) => {
+    try {
+      return await ask(url, "POST");
+    } catch (error) {
+      if (!(error.wait > 0 && error.wait <= LONGEST_WAIT)) throw error;
+      await sleep(error.wait * 1000);
+      return ask(url, "POST");
+    }
+  };
+
+  // The secret of an earlier page of this tab, if it is still good and still this visitor's: after a
+  // login, a logout or a lost cookie the server does not know the session any more.
+  const reuse = async (config, entry) => {
+    if (!entry?.secret || dead.has(entry.secret) || entry.until < Date.now()) return null;
+    const url = `${config.session}${entry.session}/validate`;
+    const answer = await ask(url, "GET").catch(() => null);
+    return answer?.status === "active" ? entry.secret : null;
+  };
+
+  const mint = async (config, entry) => {
+    let minted;
+    if (entry) {
+      minted = await post(`${config.session}${entry.session}/refresh`).catch((error) => {
+        // Not this visitor's session, or not one any more.
+        if (error.status !== 404) throw error;
+      });
+    }
+    minted ??= await post(config.secret);
+    remember(config, {
+      secret: minted.client_secret,
+      session: minted.session_id,
+      until: Date.now() + minted.expires_in * 1000 - Math.min(MARGIN, minted.expires_in * 250),
+    });
+    return minted.client_secret;
+  };
+
+  const obtain = async (config) => {
+    const entry = recall(config);
+    return (await reuse(config, entry)) ?? mint(config, entry);
+  };
+
+  // What ChatKit's element calls: with null first, later with the secret that is running out.
+  const getClientSecret = async (config, current) => {
+    if (current) {
+      dead.add(current);
+      const entry = recall(config);
+      // Only what refreshing needs stays, so that the next page can't hand the dead one out either.
+      if (entry?.secret === current) remember(config, { session: entry.session });
+    }
+    let secret;
+    do {
+      if (!pending.has(config.secret)) {
+        const request = obtain(config).finally(() => pending.delete(config.secret));
+        pending.set(config.secret, request);
+      }
+      secret = await pending.get(config.secret);
+    } while (dead.has(secret));
+    return secret;
+  };
+
+  // --- light, dark and the site's look -----------------------------------------------------------
+
+  const night = matchMedia("(prefers-color-scheme: dark)");
+
+  const scheme = () => {
+    for (const node of [document.documentElement, document.body]) {
+      const said = node.dataset.theme ?? node.dataset.bsTheme;
+      if (said === "dark" || said === "light") return said;
+      for (const name of ["dark", "light"]) if (node.classList.contains(name)) return name;
+    }
+    return night.matches ? "dark" : "light";
+  };
+
+  const property = (style, ...names) =>
+    names.map((name) => style.getPropertyValue(`--chatkit-${name}`).trim()).find(Boolean);
+
+  // A colour as the browser understands it, whatever the stylesheet calls it.
+  const resolved = (root, value) => {
+    const probe = make("span", { hidden: true });
+    root.append(probe);
+    probe.style.color = value;
+    const colour = probe.style.color && getComputedStyle(probe).color;
+    probe.remove();
+    return colour || undefined;
+  };
+
+  const backdrop = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (!/^(transparent|rgba\(.*, 0\))$/.test(colour)) return colour;
+    }
+    return undefined;
+  };
+
+  const siteTheme = (root) => {
+    const style = getComputedStyle(root);
+    const colour = (...names) => {
+      const value = property(style, ...names);
+      return value && resolved(root, value);
+    };
+    const theme = {};
+    const primary = colour("primary", "accent");
+    const background = colour("bg", "background") ?? backdrop(root);
+    const foreground = colour("text", "foreground") ?? style.color;
+    if (primary) theme.accent = { primary, level: 1 };
+    if (background && foreground) theme.surface = { background, foreground };
+    const radius = property(style, "radius");
+    const family = property(style, "font", "font-family") ?? style.fontFamily;
+    return {
+      ...(Object.keys(theme).length && { color: theme }),
+      ...(/^(pill|round|soft|sharp)$/.test(radius) && { radius }),
+      ...(family && { typography: { fontFamily: family } }),
+    };
+  };
+
+  const themeOf = ({ root, config }) => {
+    const given = config.options.theme ?? {};
+    const site = config.themed ? siteTheme(root) : {};
+    const theme = { colorScheme: scheme(), ...site, ...given };
+    for (const part of ["color", "typography"]) {
+      if (site[part] && given[part]) theme[part] = { ...site[part], ...given[part] };
+    }
+    return theme;
+  };
+
+  // --- the widget --------------------------------------------------------------------------------
+
+  const widgets = new Map();
+
+  const optionsOf = (widget) => ({
+    ...widget.config.options,
+    theme: widget.theme,
+    api: {
+      getClientSecret: async (current) => {
+        clearTimeout(widget.watchdog);
+        try {
+          const secret = await getClientSecret(widget.config, current);
+          settle(widget);
+          return secret;
+        } catch (error) {
+          fail(widget, error.message);
+          throw error;
+        }
+      },
+    },
+  });
+
+  const settle = (widget) => {
+    widget.root.dataset.state = "ready";
+    widget.notice.replaceChildren();
+  };
+
+  const fail = (widget, message) => {
+    clearTimeout(widget.watchdog);
+    widget.root.dataset.state = "failed";
+    const retry = make("button", { type: "button", textContent: TEXT.retry });
+    retry.addEventListener("click", () => start(widget));
+    const link = make("a", { href: widget.config.page, textContent: TEXT.page });
+    const isPage = new URL(link.href).pathname === location.pathname;
+    widget.notice.replaceChildren(
+      make("p", { textContent: message }),
+      make("p", { className: "chatkit-actions" }, retry, ...(isPage ? [] : [link])),
+    );
+  };
+
+  // Without style-src 'unsafe-inline' the browser refuses the style that the element brings, and its
+  // frame is 300 by 150 pixels. These are the same rules.
+  const repair = (element) => {
+    if (!element.shadowRoot) return;
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(
+      ":host{display:block;width:100%;height:100%}iframe{border:0;width:100%;height:100%}",
+    );
+    element.shadowRoot.adoptedStyleSheets = [...element.shadowRoot.adoptedStyleSheets, sheet];
+  };
+
+  const timeout = (promise, ms) =>
+    Promise.race([promise, sleep(ms).then(() => Promise.reject(new Error(TEXT.silent)))]);
+
+  const start = async (widget) => {
+    const { root, config, body, notice } = widget;
+    root.dataset.state = "loading";
+    notice.replaceChildren(make("p", { textContent: TEXT.loading }));
+    // An element that failed can't be reset. One that works is never moved or removed.
+    widget.element?.remove();
+    widget.element = null;
+    try {
+      await timeout(
+        api.script(config.script).then(() => customElements.whenDefined("openai-chatkit")),
+        PATIENCE,
+      );
+    } catch {
+      fail(widget, TEXT.failed);
+      return;
+    }
+    widget.theme = themeOf(widget);
+    widget.watchdog = setTimeout(() => fail(widget, TEXT.silent), PATIENCE);
+    widget.element = document.createElement("openai-chatkit");
+    widget.element.setOptions(optionsOf(widget));
+    body.append(widget.element);
+    repair(widget.element);
+  };
+
+  const build = (root) => {
+    const config = api.config(root);
+    const notice = make("div", { className: "chatkit-notice", role: "status" });
+    const body = make("div", { className: "chatkit-body" }, notice);
+    const widget = { root, config, body, notice };
+    const panel = root.querySelector(":scope > .chatkit-panel");
+    if (panel) {
+      widget.panel = panel;
+      widget.launcher = root.querySelector(":scope > .chatkit-launcher");
+      const close = make("button", { type: "button", className: "chatkit-close" });
+      close.setAttribute("aria-label", TEXT.close);
+      close.addEventListener("click", () => api.hide(root));
+      const title = make("h2", { textContent: panel.getAttribute("aria-label") });
+      panel.append(make("header", { className: "chatkit-bar" }, close, title), body);
+      panel.addEventListener("close", () => closed(widget));
+      root.addEventListener("keydown", (event) => {
+        if (event.key === "Escape" && panel.open) {
+          event.preventDefault();
+          api.hide(root);
+        }
+      });
+    } else {
+      root.append(body);
+    }
+    widgets.set(root, widget);
+    return widget;
+  };
+
+  const closed = ({ root, launcher }) => {
+    delete root.dataset.open;
+    launcher.setAttribute("aria-expanded", "false");
+    launcher.focus();
+  };
+
+  api.warm = (root) => api.script(api.config(root).script).catch(() => {});
+
+  api.show = (root) => {
+    const widget = widgets.get(root) ?? build(root);
+    if (widget.panel && !widget.panel.open) {
+      root.dataset.open = "";
+      widget.launcher.setAttribute("aria-expanded", "true");
+      if (matchMedia(SMALL).matches) widget.panel.showModal();
+      else widget.panel.show();
+    }
+    if (root.dataset.state === "idle" || root.dataset.state === "failed") start(widget);
+  };
+
+  api.hide = (root) => widgets.get(root)?.panel?.close();
+
+  api.toggle = (root) => {
+    if (widgets.get(root)?.panel.open) api.hide(root);
+    else api.show(root);
+  };
+
+  // A theme switch sets the full options again, on the same element.
+  const follow = () => {
+    for (const [root, widget] of widgets) {
+      if (!root.isConnected) {
+        widgets.delete(root);
+      } else if (widget.element) {
+        const theme = themeOf(widget);
+        if (JSON.stringify(theme) !== JSON.stringify(widget.theme)) {
+          widget.theme = theme;
+          widget.element.setOptions(optionsOf(widget));
+        }
+      }
+    }
+  };
+  night.addEventListener("change", follow);
+  const watcher = new MutationObserver(follow);
+  const attributeFilter = ["class", "style", "data-theme", "data-bs-theme"];
+  for (const node of [document.documentElement, document.body]) {
+    watcher.observe(node, { attributes: true, attributeFilter });
+  }
+})();

@@ -1,0 +1,87 @@
+"""The ways in which the stand-in can be told to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from werkzeug.wrappers import Response
+
+from .checks import RefusalError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One way to fail, for :meth:`OpenAIStandIn.fail`.
+
+    With a `status` or a `body` the call is not carried out and this is the answer; without, it is
+    carried out and its real answer is delayed, cut or dripped.
+
+    - `status`: HTTP status (default: 200 with a `body`).
+    - `delay`: seconds before the answer.
+    - `reset`: reset the TCP connection (RST) instead of an answer; the call is not carried out.
+    - `cut`: announce the whole answer (`Content-Length`), send half of it, close.
+    - `body`: bytes of the answer (default: OpenAI's error JSON from `code` and `message`).
+    - `content_type`: of the answer.
+    - `retry_after`: seconds, or a whole `Retry-After` value such as an HTTP date.
+    - `headers`: further headers of the answer.
+    - `drip`: seconds after each single byte of the body.
+    """
+
+    status: int | None = None
+    delay: float = 0.0
+    reset: bool = False
+    cut: bool = False
+    body: bytes | None = None
+    content_type: str = "application/json"
+    retry_after: float | str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    drip: float = 0.0
+    code: str | None = None
+    message: str = "The server had an error while processing your request."
+
+    @classmethod
+    def rate_limit(cls, retry_after: float | str | None = 1) -> Failure:
+        """Answer 429 with `Retry-After` (seconds, an HTTP date, or None for no header)."""
+        message = "Rate limit reached. Please try again later."
+        code = "rate_limit_exceeded"
+        return cls(status=429, retry_after=retry_after, code=code, message=message)
+
+    @classmethod
+    def outage(cls, status: int = 500) -> Failure:
+        """Answer 5xx with OpenAI's error JSON."""
+        return cls(status=status)
+
+    @classmethod
+    def truncated_json(cls) -> Failure:
+        """Answer 200 with JSON that ends in the middle, and a `Content-Length` that agrees."""
+        return cls(body=b'{"id": "cksess_0123", "object": "chatkit.sess')
+
+    @classmethod
+    def wrong_json(cls) -> Failure:
+        """Answer 200 with sound JSON that is no session and no thread."""
+        return cls(body=b'{"object": "list", "data": []}')
+
+    @classmethod
+    def html(cls) -> Failure:
+        """Answer 200 with an HTML page, as a proxy that wants a login does."""
+        page = b"<!doctype html><title>Sign in</title><p>Please sign in."
+        return cls(body=page, content_type="text/html; charset=utf-8")
+
+    @classmethod
+    def oversized(cls, size: int = 1_500_000) -> Failure:
+        """Answer 200 with sound JSON of `size` bytes."""
+        return cls(body=b'{"padding": "' + b"x" * (size - 15) + b'"}')
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the call is not carried out at all."""
+        return self.reset or self.status is not None or self.body is not None
+
+    def answer(self) -> Response:
+        """Build the answer that takes the place of the real one."""
+        status = HTTPStatus.OK if self.status is None else self.status
+        if self.body is None:
+            return RefusalError(status, self.message, code=self.code).answer()
+        return Response(self.body, status, content_type=self.content_type)

@@ -1,0 +1,226 @@
+"""The HTTP surface: one thin view per route, and what surrounds them all."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Response, current_app, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from limits import RateLimitItem
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
+
+from . import guard
+from .chats import DEFAULT, HostedChat
+from .errors import API_ERRORS, ApiError, BadRequest, Misconfigured, NotFound, Unauthenticated
+from .limits import address_of
+from .state import KitState, current_kit
+from .visitor import Visitor
+from .widget.render import describe
+
+logger = logging.getLogger("flask_chatkit")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def secret(chat: str = DEFAULT) -> ResponseReturnValue:
+    """Mint a secret for whoever asks."""
+    kit = current_kit()
+    declared = kit.chat(chat)
+    guard.json_body(request)
+    return _mint(kit, declared, kit.identify(request) or Visitor.new())
+
+
+def refresh(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
+    """Mint anew for the same visitor, and cancel the session that is replaced."""
+    kit = current_kit()
+    declared = kit.chat(chat)
+    guard.json_body(request)
+    visitor = kit.identify(request)
+    record = kit.sessions.open(session_id, declared.name, visitor)
+    if visitor is None or kit.sessions.status(record) == "cancelled":
+        raise NotFound
+    response = _mint(kit, declared, visitor)
+    kit.sessions.replace(record)
+    return response
+
+
+def validate(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
+    """Tell whether a session is still good."""
+    kit = current_kit()
+    record = kit.sessions.open(session_id, kit.chat(chat).name, kit.identify(request))
+    return jsonify(status=kit.sessions.status(record), expires_at=record.expires_at)
+
+
+def cancel(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
+    """End a session, upstream too."""
+    kit = current_kit()
+    declared = kit.chat(chat)
+    guard.json_body(request)
+    visitor = kit.identify(request)
+    record = kit.sessions.open(session_id, declared.name, visitor)
+    if visitor is not None and kit.sessions.status(record) == "active":
+        _charge(kit, declared, visitor, act="cancel")
+        kit.sessions.cancel(record)
+    return jsonify(status="cancelled")
+
+
+def config(chat: str = DEFAULT) -> ResponseReturnValue:
+    """Tell what a widget may know of the chat."""
+    kit = current_kit()
+    return jsonify(describe(kit, kit.chat(chat)))
+
+
+def page(chat: str = DEFAULT) -> ResponseReturnValue:
+    """Show the chat on a page of its own."""
+    kit = current_kit()
+    return render_template("chatkit/page.html", kit=kit.name, chat=kit.chat(chat).name)
+
+
+#: Rule, view, method; each stands for the default chat and, after ``/<chat>``, for a named one.
+RULES = (
+    ("/secret", secret, "POST"),
+    ("/session/<session_id>/refresh", refresh, "POST"),
+    ("/session/<session_id>/validate", validate, "GET"),
+    ("/session/<session_id>/cancel", cancel, "POST"),
+    ("/config", config, "GET"),
+    ("/", page, "GET"),
+)
+_API = frozenset(view.__name__ for _, view, _ in RULES) - {"page"}
+
+#: The statuses that are answered as JSON: those of our errors, and what a site's own hooks raise.
+HANDLED = tuple(
+    sorted({error.code for error in API_ERRORS} | {405, 406, 408, 409, 411, 415, 422, 423, 451})
+)
+
+
+def is_api() -> bool:
+    """Whether the request asks for one of the kit's API calls, not for a page or a file."""
+    return (request.endpoint or "").rpartition(".")[2] in _API
+
+
+def enter() -> ResponseReturnValue | None:
+    """Decide, before a site's own hooks on the kit, whether the request may be here at all."""
+    kit = current_kit()
+    if not kit.settings.enabled:
+        raise NotFound
+    if is_api():
+        if request.method == "OPTIONS":
+            return _preflight()
+        guard.check_origin(request, kit.settings.trusted_origins)
+    return None
+
+
+def leave(response: Response) -> Response:
+    """See to it that an API call is answered with JSON, whatever a site's hooks made of it."""
+    if not is_api():
+        return response
+    kit = current_kit()
+    if request.method == "OPTIONS":
+        response = _preflight()
+    elif not response.is_json and not _is_same_path(response):
+        # A guard sent the visitor to a login page, or an app-wide one answered with HTML.
+        status = response.status_code
+        error = HTTPException()
+        error.code = status if status >= 400 else Unauthenticated.code
+        response = _answer(_ours(error))
+    response.cache_control.no_store = True
+    response.vary.add("Cookie")
+    guard.allow_origin(request, response, kit.settings.trusted_origins)
+    return response
+
+
+def answer_error(error: HTTPException) -> Any:
+    """Answer an error as JSON; on the full page, as Flask would."""
+    if not is_api():
+        return error
+    if not isinstance(error, ApiError):
+        error = _ours(error)
+    return _answer(error)
+
+
+def _ours(error: HTTPException) -> HTTPException:
+    """The error of ours that says what a hook of the site said with one of Werkzeug's."""
+    for ours in API_ERRORS:
+        # A 403 of the site's own is no matter of origins, and a 500 none of configuration.
+        if error.code == ours.code and ours.slug not in {"forbidden_origin", "misconfigured"}:
+            limit = getattr(getattr(error, "limit", None), "limit", None)
+            return ours(
+                error.description if error.code == BadRequest.code else None,
+                retry_after=limit.get_expiry() if isinstance(limit, RateLimitItem) else None,
+            )
+    return error
+
+
+def _answer(error: HTTPException) -> Response:
+    status = error.code or 500
+    detail = getattr(error, "detail", None)
+    if isinstance(error, ApiError):
+        slug, message = error.slug, str(error.description)
+        if detail and current_app.debug and isinstance(error, Misconfigured):
+            message = f"{message} ({detail})"
+    else:
+        message = HTTP_STATUS_CODES.get(status, "Error")
+        slug = re.sub(r"\W+", "_", message.lower())
+    request_id = _request_id()
+    log = logger.error if status >= 500 else logger.info
+    log(
+        "%s answered %s %s, request id %s%s",
+        request.endpoint,
+        status,
+        slug,
+        request_id,
+        f": {detail}" if detail else "",
+    )
+    response = jsonify(
+        error={"code": slug, "message": message, "request_id": request_id}, message=message
+    )
+    response.status_code = status
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _request_id() -> str:
+    """The id that ties an answer to the log: a proxy's, else one made here."""
+    given = request.headers.get("X-Request-ID", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _mint(kit: KitState, chat: HostedChat, visitor: Visitor) -> Response:
+    _charge(kit, chat, visitor, act="mint")
+    body = chat.session(visitor.key, kit.state_variables(chat), kit.settings)
+    # The cookie's key is asked for before OpenAI is: without one, nothing is minted.
+    cookie = kit.cookie
+    minted = kit.sessions.mint(chat.name, visitor, body)
+    response = jsonify(
+        client_secret=minted.client_secret,
+        expires_at=minted.expires_at,
+        expires_in=minted.expires_in,
+        session_id=minted.session_id,
+    )
+    if visitor.is_anonymous:
+        cookie.write(request, response, visitor)
+    return response
+
+
+def _charge(kit: KitState, chat: HostedChat, visitor: Visitor, *, act: str) -> None:
+    kit.quotas.charge(
+        visitor, address_of(request), act=act, chat=chat.name, visitor_items=chat.ratelimit
+    )
+
+
+def _preflight() -> Response:
+    return current_app.response_class(status=204)
+
+
+def _is_same_path(response: Response) -> bool:
+    """Whether a redirect only asks for another scheme or host, as https enforcement does."""
+    return bool(
+        response.location and urlsplit(response.location).path == request.root_path + request.path
+    )

@@ -1,0 +1,112 @@
+"""Who is chatting: the site's login, or an anonymous visitor known by a signed cookie.
+
+Only this module reads the cookie. It knows nothing of Flask beyond the request and response that
+it is handed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from itsdangerous import BadData, TimestampSigner
+from werkzeug.wrappers import Request, Response
+
+from .config import Settings
+
+#: 128 bits, the time of signing, and 384 bits of signature. Base64 decoders skip what is not in
+#: their alphabet, and a last character with spare bits has several spellings: so the form is exact,
+#: and the digest is one whose 48 bytes fill their 64 characters. Each cookie has one spelling.
+_COOKIE = re.compile(r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{1,12}\.[A-Za-z0-9_-]{64}")
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who is chatting.
+
+    :param key: the id in its namespace, ``user:…`` or ``anon:…``. The two can't collide, whatever
+        ids a site's login uses. OpenAI gets it as ``user``.
+    :param known: whether the visitor came with proof of who they are. One who did not is made up
+        for this request, and is counted by address.
+    """
+
+    key: str
+    known: bool
+
+    @classmethod
+    def login(cls, user_id: str) -> Visitor:
+        """A visitor whom the site's login knows."""
+        return cls(f"user:{user_id}", known=True)
+
+    @classmethod
+    def new(cls) -> Visitor:
+        """Somebody never seen before."""
+        return cls(f"anon:{secrets.token_urlsafe(16)}", known=False)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the cookie, not the login, tells who this is."""
+        return self.key.startswith("anon:")
+
+    @property
+    def digest(self) -> str:
+        """A name for the visitor that tells nobody the id: 128 bits of SHA-256, in hex."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:32]
+
+
+class VisitorCookie:
+    """The signed, rolling cookie of anonymous visitors.
+
+    :param keys: the signing keys, the newest last.
+    :param kit: the kit's name, which salts the signature: another kit's cookie is nobody's here.
+    :param settings: name, age and attributes.
+    :param path: where the kit is mounted, without the script root.
+    """
+
+    def __init__(self, keys: Sequence[bytes], kit: str, settings: Settings, path: str) -> None:
+        self._signer = TimestampSigner(
+            list(keys),
+            salt=f"flask-chatkit.visitor.{kit}",
+            key_derivation="hmac",
+            digest_method=hashlib.sha384,
+        )
+        self._settings = settings
+        self._path = path
+        self.name = settings.cookie_name + ("" if kit == "chatkit" else f"_{kit}")
+
+    def read(self, request: Request) -> Visitor | None:
+        """The visitor whose cookie this is; None for one that is missing, damaged or expired."""
+        value = request.cookies.get(self.name, "")
+        if not _COOKIE.fullmatch(value):
+            return None
+        try:
+            raw = self._signer.unsign(value, max_age=self._settings.cookie_max_age)
+        except BadData:
+            return None
+        return Visitor(f"anon:{raw.decode()}", known=True)
+
+    def write(self, request: Request, response: Response, visitor: Visitor) -> None:
+        """Remember an anonymous visitor from now on."""
+        settings = self._settings
+        # A SameSite=None or partitioned cookie is refused by every browser unless it is secure.
+        secure = (
+            settings.cookie_secure
+            if settings.cookie_secure is not None
+            else request.is_secure
+            or settings.cookie_samesite == "None"
+            or settings.cookie_partitioned
+        )
+        response.set_cookie(
+            self.name,
+            self._signer.sign(visitor.key.removeprefix("anon:")).decode("ascii"),
+            max_age=settings.cookie_max_age,
+            path=settings.cookie_path or request.root_path.rstrip("/") + self._path,
+            domain=settings.cookie_domain,
+            secure=secure,
+            httponly=True,
+            samesite=settings.cookie_samesite,
+            partitioned=settings.cookie_partitioned,
+        )

@@ -1,0 +1,1 @@
+"""The widget: its options, its HTML and its assets."""
