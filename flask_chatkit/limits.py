@@ -96,9 +96,10 @@ class Quotas:
     ) -> None:
         """Count one act, or refuse it.
 
-        An anonymous visitor who shows a cookie is counted under it. Who shows none is counted by
-        address, in a quota that every anonymous act from there has used up before: dropping the
-        cookie, or making one up, gains nothing.
+        Each anonymous act counts twice: for the visitor, and for all anonymous visitors of the
+        address. Who shows a cookie is held to the first; who shows none, to the second, which has
+        been used up by whatever came from there before. So dropping the cookie, or making one up,
+        gains nothing.
 
         :param act: what is counted: each act has quotas of its own.
         :param visitor_items: the chat's own limits per visitor; None for the kit's.
@@ -109,13 +110,14 @@ class Quotas:
         settings = self._settings
         scope = (act, "visitor") if visitor_items is None else (act, "visitor", chat)
         items = settings.ratelimit if visitor_items is None else visitor_items
-        crowd = (*scope, "address", address)
-        self._hit(items, (*scope, visitor.key) if visitor.known else crowd)
+        own, crowd = (*scope, visitor.key), (*scope, "address", address)
+        self._hit(items, own if visitor.known else crowd)
         self._hit(settings.ratelimit_ip, (act, "address", address))
         self._hit(settings.ratelimit_global, (act, "kit"))
-        if visitor.known and visitor.is_anonymous:
+        if visitor.is_anonymous:
+            other = self._key(crowd if visitor.known else own)
             for item in items:
-                self._hit_once(item, self._key(crowd))
+                self._hit_once(item, other)
 
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds, for all processes that share the storage."""

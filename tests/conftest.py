@@ -1,12 +1,20 @@
-"""What the whole suite shares: how a missing part is told, and the loopback stand-in."""
+"""What the whole suite shares: how a missing part is told, sites under test, and servers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import NoReturn
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NoReturn
 
 import pytest
+from flask import Flask
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from flask_chatkit import ChatKit
+from flask_chatkit.testing import OpenAIStandIn
+from tests.support import Browser, MakeApp, Serve
 
 pytest_plugins = ["flask_chatkit.testing.fixtures"]
 
@@ -22,3 +30,62 @@ def _missing(part: str, how: str) -> NoReturn:
 def missing() -> Callable[[str, str], NoReturn]:
     """Skip where a developer lacks a part; fail where CI does, because CI must run everything."""
     return _missing
+
+
+@pytest.fixture
+def make_app(openai_standin: OpenAIStandIn) -> MakeApp:
+    """Make sites that talk to this test's stand-in."""
+
+    def make(kit: ChatKit | None = None, /, **config: Any) -> Flask:
+        app = Flask("site")
+        app.config.update(openai_standin.config(), SECRET_KEY="of the tests", TESTING=True)
+        app.config.update(config)
+        app.register_blueprint(kit or ChatKit())
+        return app
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """Make the simplest site; a test module overrides this fixture for another one."""
+    return make_app()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
+        """Say nothing: the tests assert what they need."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serve WSGI apps on loopback, each in threads, until the test ends."""
+    servers: list[tuple[BaseWSGIServer, threading.Thread]] = []
+
+    def start(app: Any) -> str:
+        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+        server.daemon_threads = True
+        thread = threading.Thread(target=partial(server.serve_forever, 0.02), daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.port}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join(5)
+        server.server_close()
+
+
+@pytest.fixture
+def browse(serve: Serve) -> Iterator[Callable[[Any], Browser]]:
+    """Open browsers on sites, served over real HTTP; they are closed afterwards."""
+    opened: list[Browser] = []
+
+    def start(app: Any) -> Browser:
+        opened.append(Browser(app if isinstance(app, str) else serve(app)))
+        return opened[-1]
+
+    yield start
+    for browser in opened:
+        browser.close()

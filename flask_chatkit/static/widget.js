@@ -239,15 +239,17 @@
     );
   };
 
-  // Without style-src 'unsafe-inline' the browser refuses the style that the element brings, and its
-  // frame is 300 by 150 pixels. These are the same rules.
-  const repair = (element) => {
-    if (!element.shadowRoot) return;
+  // The element brings its style in its shadow root. Where style-src forbids inline styles the
+  // browser refuses it, and the frame is 300 by 150 pixels. Constructed stylesheets are allowed: so
+  // the style moves into one before the element is connected, and its layout is repeated after.
+  const LAYOUT = ":host{display:block;width:100%;height:100%}iframe{border:0;width:100%;height:100%}";
+  const restyle = ({ shadowRoot }) => {
+    if (!shadowRoot) return;
+    const styles = [...shadowRoot.querySelectorAll("style")];
     const sheet = new CSSStyleSheet();
-    sheet.replaceSync(
-      ":host{display:block;width:100%;height:100%}iframe{border:0;width:100%;height:100%}",
-    );
-    element.shadowRoot.adoptedStyleSheets = [...element.shadowRoot.adoptedStyleSheets, sheet];
+    sheet.replaceSync([...styles.map((style) => style.textContent), LAYOUT].join("\n"));
+    for (const style of styles) style.remove();
+    shadowRoot.adoptedStyleSheets = [...shadowRoot.adoptedStyleSheets, sheet];
   };
 
   const timeout = (promise, ms) =>
@@ -273,8 +275,9 @@
     widget.watchdog = setTimeout(() => fail(widget, TEXT.silent), PATIENCE);
     widget.element = document.createElement("openai-chatkit");
     widget.element.setOptions(optionsOf(widget));
+    restyle(widget.element);
     body.append(widget.element);
-    repair(widget.element);
+    restyle(widget.element);
   };
 
   const build = (root) => {

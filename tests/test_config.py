@@ -1,0 +1,189 @@
+"""The settings: what each key accepts, and what the error says when it does not."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_chatkit import ChatKit, ConfigurationError, Settings
+from flask_chatkit.config import documented, signing_keys
+
+
+def read(environ: dict[str, str] | None = None, **config: Any) -> Settings:
+    return Settings.from_config(config, environ or {})
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    """Nothing configured gives the documented defaults."""
+    settings = read()
+    assert settings.api_base == "https://api.openai.com/v1"
+    assert settings.api_timeout == (3.05, 10.0)
+    assert [str(item) for item in settings.ratelimit] == ["10 per 1 minute", "100 per 1 day"]
+    assert [str(item) for item in settings.ratelimit_ip] == ["30 per 1 minute", "300 per 1 day"]
+    assert settings.ratelimit_global == ()
+    assert settings.cookie_name == "chatkit_visitor"
+    assert settings.cookie_max_age == 30 * 24 * 3600
+    assert settings.cookie_samesite == "Lax"
+    assert settings.cookie_secure is None
+    assert settings.enabled is True
+    assert settings.script_url.startswith("https://cdn.platform.openai.com/")
+
+
+WRONG = {
+    "CHATKIT_ENABLED": ["yes", 1],
+    "CHATKIT_API_KEY": [5, "sk with blanks", "sk\nx", "schlüssel"],
+    "CHATKIT_WORKFLOW_ID": [7, "wf a"],
+    "CHATKIT_ORGANIZATION": ["org\r\nX: y"],
+    "CHATKIT_API_BASE": ["http://api.example.com/v1", "api.openai.com", "ftp://x", 4, "https://"],
+    "CHATKIT_API_TIMEOUT": [0, -1, "soon", [1, 2, 3], True, float("nan"), None.__class__],
+    "CHATKIT_SESSION_SECONDS": [0, 601, True, "600", 1.5],
+    "CHATKIT_SESSION_REQUESTS_PER_MINUTE": [0, "10"],
+    "CHATKIT_RATELIMIT": ["often", "10/fortnight", 10, "0/minute"],
+    "CHATKIT_RATELIMIT_IP": ["-1/minute"],
+    "CHATKIT_RATELIMIT_GLOBAL": ["x"],
+    "CHATKIT_MESSAGE_RATELIMIT": ["x"],
+    "CHATKIT_COOKIE_NAME": ["", "a b", "a;b", 3],
+    "CHATKIT_COOKIE_MAX_AGE": [1, "1 day", 500 * 86400],
+    "CHATKIT_COOKIE_PATH": ["x", "/a;b"],
+    "CHATKIT_COOKIE_SECURE": ["perhaps"],
+    "CHATKIT_COOKIE_SAMESITE": ["loose", 1],
+    "CHATKIT_COOKIE_PARTITIONED": [1],
+    "CHATKIT_TRUSTED_ORIGINS": [
+        "*",
+        ["https://*.example.com"],
+        "example.com",
+        "https://example.com/path",
+        ["https://user@example.com"],
+        [5],
+        "https://x:99999",
+    ],
+    "CHATKIT_SCRIPT_URL": ["http://cdn.example.com/x.js", "x.js", "//evil.example/x.js"],
+    "CHATKIT_MAX_UPLOAD_BYTES": [0, "1MB"],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
+)
+def test_wrong_value_is_refused_by_key_and_form(key: str, value: object) -> None:
+    """A wrong value names its key and the accepted form."""
+    with pytest.raises(ConfigurationError, match=f"{key} must be "):
+        read(**{key: value})
+
+
+@pytest.mark.parametrize("key", [key for key in WRONG if key != "CHATKIT_WORKFLOW_ID"])
+def test_wrong_value_is_not_repeated(key: str) -> None:
+    """A key pasted into the wrong variable stays out of the error."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(**{key: "sk-pasted into the wrong variable"})
+    assert "pasted" not in str(caught.value)
+
+
+def test_values_from_the_environment_are_read_as_words() -> None:
+    """What from_prefixed_env leaves as text is accepted where its meaning is clear."""
+    settings = read(
+        CHATKIT_ENABLED="False",
+        CHATKIT_API_TIMEOUT="1, 2.5",
+        CHATKIT_TRUSTED_ORIGINS="https://A.example:443 , http://b.example:8080/",
+        CHATKIT_COOKIE_SAMESITE="none",
+        CHATKIT_RATELIMIT="",
+        CHATKIT_WORKFLOW_ID="",
+    )
+    assert settings.enabled is False
+    assert settings.api_timeout == (1.0, 2.5)
+    assert settings.trusted_origins == {"https://a.example", "http://b.example:8080"}
+    assert settings.cookie_samesite == "None"
+    assert settings.ratelimit == ()
+    assert settings.workflow_id is None
+
+
+def test_timedelta_is_accepted_for_the_cookies_age() -> None:
+    """A timedelta counts in seconds."""
+    assert read(CHATKIT_COOKIE_MAX_AGE=timedelta(hours=1)).cookie_max_age == 3600
+
+
+@pytest.mark.parametrize(
+    ("config", "environ", "key"),
+    [
+        ({"CHATKIT_API_KEY": "sk-a", "OPENAI_API_KEY": "sk-b"}, {"OPENAI_API_KEY": "sk-c"}, "sk-a"),
+        ({"OPENAI_API_KEY": "sk-b"}, {"OPENAI_API_KEY": "sk-c"}, "sk-b"),
+        ({}, {"OPENAI_API_KEY": "sk-c\n"}, "sk-c"),
+        ({"CHATKIT_API_KEY": ""}, {"OPENAI_API_KEY": "sk-c"}, "sk-c"),
+        ({}, {}, None),
+    ],
+)
+def test_key_comes_from_the_nearest_source(
+    config: dict[str, Any], environ: dict[str, str], key: str | None
+) -> None:
+    """The kit's own key wins over the configuration's, and that over the environment's."""
+    assert read(environ, **config).api_key == key
+
+
+def test_secrets_stay_out_of_the_repr() -> None:
+    """Printing the settings tells neither the key nor a password in a URI."""
+    settings = read(
+        CHATKIT_API_KEY="sk-secret",
+        CHATKIT_RATELIMIT_STORAGE_URI="redis://:hunter2@127.0.0.1",
+        RATELIMIT_STORAGE_URI="redis://:hunter3@127.0.0.1",
+        CHATKIT_DATABASE_URI="postgresql://u:hunter4@127.0.0.1/x",
+    )
+    assert not any(word in repr(settings) for word in ("sk-secret", "hunter"))
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"CHATKIT_WORKFLOW_ID": "wf", "CHATKIT_SERVER": "a:b"}, "CHATKIT_SERVER"),
+        ({"CHATKIT_SERVER": "a:b"}, "CHATKIT_SERVER is not supported"),
+        (
+            {"CHATKIT_COOKIE_SAMESITE": "None", "CHATKIT_COOKIE_SECURE": False},
+            "CHATKIT_COOKIE_SECURE",
+        ),
+        (
+            {"CHATKIT_COOKIE_PARTITIONED": True, "CHATKIT_COOKIE_SECURE": False},
+            "CHATKIT_COOKIE_SECURE",
+        ),
+    ],
+)
+def test_contradictions_are_refused(config: dict[str, Any], named: str) -> None:
+    """Settings that contradict each other are told by name."""
+    with pytest.raises(ConfigurationError, match=named):
+        read(**config)
+
+
+def test_misspelled_key_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown key of ours is told with the one that was probably meant."""
+    read(CHATKIT_RATELIMT="1/minute")
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "CHATKIT_RATELIMT" in record.message
+    assert "did you mean CHATKIT_RATELIMIT?" in record.message
+
+
+def test_wrong_setting_leaves_nothing_registered() -> None:
+    """A kit that can't be configured leaves the application as it was."""
+    app = Flask("site")
+    app.config["CHATKIT_SESSION_SECONDS"] = 601
+    with pytest.raises(ConfigurationError, match="from 1 to 600"):
+        app.register_blueprint(ChatKit())
+    assert not app.blueprints
+    assert "chatkit" not in app.extensions
+
+
+def test_keys_are_documented_once() -> None:
+    """Each documented key is unique, and says what it is and what its default is."""
+    fields = list(documented())
+    keys = [field.metadata["key"] for field in fields]
+    assert len(set(keys)) == len(keys) >= 28
+    assert all(field.metadata["doc"].endswith(".") and field.metadata["shown"] for field in fields)
+
+
+def test_signing_keys_end_with_the_newest() -> None:
+    """Fallback keys come first, as itsdangerous wants them."""
+    config = {"SECRET_KEY": "new", "SECRET_KEY_FALLBACKS": ["old", b"older"]}
+    assert signing_keys(config) == [b"old", b"older", b"new"]
+    assert signing_keys({"SECRET_KEY_FALLBACKS": ["old"]}) == []

@@ -1,0 +1,177 @@
+"""The visitor cookie: genuine ones are known, everything else is a new visitor."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+from itsdangerous import TimestampSigner
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request, Response
+
+from flask_chatkit import Settings
+from flask_chatkit.visitor import Visitor, VisitorCookie
+
+SETTINGS = Settings.from_config({}, {})
+
+
+def cookie(*keys: str, kit: str = "chatkit", settings: Settings = SETTINGS) -> VisitorCookie:
+    return VisitorCookie([key.encode() for key in keys or ("key",)], kit, settings, "/chatkit")
+
+
+def request(value: str | None = None, name: str = "chatkit_visitor", **environ: str) -> Request:
+    builder = EnvironBuilder(**environ)
+    if value is not None:
+        builder.headers["Cookie"] = f"{name}={value}"
+    return Request(builder.get_environ())
+
+
+def issue(by: VisitorCookie, visitor: Visitor) -> str:
+    response = Response()
+    by.write(request(), response, visitor)
+    return response.headers["Set-Cookie"].split(";")[0].partition("=")[2]
+
+
+def test_genuine_cookie_is_known() -> None:
+    """Who gets a cookie is recognised by it."""
+    visitor = Visitor.new()
+    read = cookie().read(request(issue(cookie(), visitor)))
+    assert read is not None
+    assert read.key == visitor.key
+    assert read.known
+    assert not visitor.known
+
+
+def test_keys_rotate() -> None:
+    """A cookie signed with a fallback key still holds; one of a dropped key does not."""
+    value = issue(cookie("old"), Visitor.new())
+    assert cookie("old", "new").read(request(value))
+    assert cookie("new").read(request(value)) is None
+    assert cookie("old").read(request(issue(cookie("old", "new"), Visitor.new()))) is None
+
+
+def test_another_kits_cookie_is_nobodys() -> None:
+    """The kit's name salts the signature, even where the cookie's name is the same."""
+    value = issue(cookie(kit="staff"), Visitor.new())
+    assert cookie(kit="staff").name == "chatkit_visitor_staff"
+    assert cookie().read(request(value)) is None
+    assert cookie(kit="staff").read(request(value, "chatkit_visitor_staff"))
+
+
+def test_foreign_signature_is_nobodys() -> None:
+    """A signature of the same key for another purpose does not count."""
+    value = TimestampSigner("key", salt="cookie-session").sign("A" * 22).decode()
+    assert cookie().read(request(value)) is None
+
+
+def test_expired_cookie_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cookie older than its age is a new visitor; a younger one is not."""
+    settings = Settings.from_config({"CHATKIT_COOKIE_MAX_AGE": 3600}, {})
+    value = issue(cookie(settings=settings), Visitor.new())
+    now = __import__("time").time()
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now + 3590)
+    assert cookie(settings=settings).read(request(value))
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now + 3700)
+    assert cookie(settings=settings).read(request(value)) is None
+
+
+def test_ten_thousand_mutations_are_refused() -> None:
+    """No changed, cut, padded or doubled cookie is anybody's."""
+    signer = cookie()
+    value = issue(signer, Visitor.new())
+    other = issue(signer, Visitor.new())
+    chance = random.Random(20261120)
+    alphabet = string.ascii_letters + string.digits + "-_.=+/ !%\x00é\u2028"
+    tried = 0
+    while tried < 10_000:
+        at = chance.randrange(len(value))
+        mutated = chance.choice(
+            [
+                value[:at] + chance.choice(alphabet) + value[at + 1 :],
+                value[:at] + chance.choice(alphabet) + value[at:],
+                value[:at] + value[at + 1 :],
+                value[:at],
+                value[:at] + other[at:],
+                value[at:] + value[:at],
+                value + value[:at],
+                value.swapcase(),
+                value[:at] + value[at:].swapcase(),
+            ]
+        )
+        if mutated in {value, other}:
+            continue
+        tried += 1
+        environ = EnvironBuilder().get_environ()
+        environ["HTTP_COOKIE"] = f"chatkit_visitor={mutated}".encode().decode("latin-1")
+        read = signer.read(Request(environ))
+        # A parser may trim what is no part of a cookie's value; the value itself is exact.
+        assert read is None or Request(environ).cookies["chatkit_visitor"] == value
+
+
+@pytest.mark.parametrize("value", ["", "x" * 100_000, ".", "..", "a.b.c", "\x00", "é"])
+def test_nonsense_is_nobodys(value: str) -> None:
+    """Oversized, empty and malformed cookies raise nothing."""
+    environ = EnvironBuilder().get_environ()
+    environ["HTTP_COOKIE"] = f"chatkit_visitor={value}".encode().decode("latin-1")
+    assert cookie().read(Request(environ)) is None
+
+
+def test_every_character_of_the_signature_counts() -> None:
+    """No character of a cookie has a spelling that decodes to the same signature."""
+    value = issue(cookie(), Visitor.new())
+    for at in range(len(value)):
+        for other in string.ascii_letters + string.digits + "-_":
+            if other != value[at]:
+                assert cookie().read(request(value[:at] + other + value[at + 1 :])) is None
+
+
+def attributes(settings: Settings, **environ: str) -> list[str]:
+    response = Response()
+    VisitorCookie([b"k"], "chatkit", settings, "/chatkit").write(
+        request(**environ), response, Visitor.new()
+    )
+    return sorted(part.strip() for part in response.headers["Set-Cookie"].split(";")[1:])
+
+
+def test_attributes_are_safe_by_default() -> None:
+    """HttpOnly, Lax, 30 days, the kit's path under the script root, secure on https only."""
+    plain = attributes(SETTINGS)
+    assert "HttpOnly" in plain
+    assert "SameSite=Lax" in plain
+    assert "Max-Age=2592000" in plain
+    assert "Path=/chatkit" in plain
+    assert "Secure" not in plain
+    assert "Secure" in attributes(SETTINGS, base_url="https://example.com")
+    assert "Path=/shop/chatkit" in attributes(SETTINGS, base_url="http://example.com/shop")
+
+
+def test_attributes_follow_the_settings() -> None:
+    """Each cookie setting is an attribute; SameSite=None and Partitioned are always secure."""
+    settings = Settings.from_config(
+        {
+            "CHATKIT_COOKIE_DOMAIN": "example.com",
+            "CHATKIT_COOKIE_PATH": "/x",
+            "CHATKIT_COOKIE_SAMESITE": "None",
+            "CHATKIT_COOKIE_PARTITIONED": True,
+        },
+        {},
+    )
+    given = attributes(settings)
+    for wanted in ("Domain=example.com", "Path=/x", "SameSite=None", "Partitioned", "Secure"):
+        assert wanted in given
+
+
+def test_login_and_anonymous_ids_never_collide() -> None:
+    """A login whose id is another visitor's anonymous id is somebody else."""
+    anonymous = Visitor.new()
+    assert Visitor.login(anonymous.key).key != anonymous.key
+    assert Visitor.login(anonymous.key.removeprefix("anon:")).key != anonymous.key
+    assert not Visitor.login("anon:x").is_anonymous
+
+
+def test_ids_are_long_and_unique() -> None:
+    """An anonymous id has 128 bits."""
+    ids = {Visitor.new().key for _ in range(1000)}
+    assert len(ids) == 1000
+    assert {len(key) for key in ids} == {len("anon:") + 22}
