@@ -213,7 +213,7 @@ def test_nothing_hosted_is_nothing_told(
     assert "2026-11-30" not in caplog.text
 
 
-# --- neighbours ------------------------------------------------------------------------------------
+# --- neighbours ---
 
 
 def test_flask_login_guards_the_kit(

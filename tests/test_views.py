@@ -17,7 +17,7 @@ from tests.support import MakeApp, told
 SECRET = "/chatkit/secret"
 
 
-# --- the calls -------------------------------------------------------------------------------------
+# --- the calls ---
 
 
 def test_mint_answers_as_the_contract_says(
@@ -128,7 +128,7 @@ def test_full_page_is_html(browse: Any, app: Flask) -> None:
     assert not re.search(r"<script>|<style|\son\w+=|\sstyle=", answer.text)
 
 
-# --- the error table -------------------------------------------------------------------------------
+# --- the error table ---
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_sites_error_handlers_do_not_answer_for_us(browse: Any, make_app: MakeAp
     assert browser.post(SECRET).json() == {"mine": True}
 
 
-# --- where it is mounted ---------------------------------------------------------------------------
+# --- where it is mounted ---
 
 
 def test_under_a_script_name(browse: Any, app: Flask) -> None:

@@ -172,7 +172,7 @@ def closest_locale(name: str) -> str | None:
     if parts[:2] == ["zh", "hans"]:
         return "zh-CN"
     language, last = parts[0], parts[-1]
-    for candidate in ("-".join(parts), "-".join(parts[:2]), f"{language}-{last}", language):
+    for candidate in ("-".join(parts), f"{language}-{last}", "-".join(parts[:2]), language):
         if candidate in _LOCALES:
             return _LOCALES[candidate]
     return None
@@ -588,32 +588,24 @@ def _luminance(value: str) -> float | None:
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def presentation_options(variant: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the options of a macro itself.
+def split(variant: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell a macro's own options, which are checked, from those of the element.
 
-    :raises OptionError: one is wrong.
+    :raises OptionError: an own option is wrong, or belongs to another macro.
     """
     checks = PRESENTATION[variant]
-    return {name: checks[name](name, value) for name, value in given.items()}
-
-
-def split(variant: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tell a macro's own options from those of the element.
-
-    :raises OptionError: an option belongs to another macro.
-    """
     own: dict[str, Any] = {}
     element: dict[str, Any] = {}
     for name, value in given.items():
         key = snake(name)
-        if key in PRESENTATION[variant]:
-            own[key] = value
+        if key in checks:
+            own[key] = checks[key](name, value)
         else:
-            elsewhere = [macro for macro, checks in PRESENTATION.items() if key in checks]
+            elsewhere = [macro for macro, others in PRESENTATION.items() if key in others]
             if elsewhere:
                 raise OptionError(
                     f"{name} is an option of chatkit_{elsewhere[0]}, not of chatkit_{variant}; "
-                    f"its own options: {', '.join(PRESENTATION[variant])}"
+                    f"its own options: {', '.join(checks)}"
                 )
             element[name] = value
     return own, element

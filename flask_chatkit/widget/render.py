@@ -77,10 +77,10 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
         return Markup()
     declared = _chat(kit, chat)
     nonce = _nonce(given.pop("nonce", None))
-    own, element = split(variant, {**declared.widget, **given})
+    own, element = split(variant, given)
     base = url_for(f"{kit.name}.page", chat=None if chat == DEFAULT else chat)
     files = url_for(f"{kit.name}.static", filename="")
-    label = str(own.pop("label", LABEL))
+    label = own.get("label", LABEL)
     config: dict[str, Any] = {
         **_addresses(kit, base, files),
         "options": _options(declared, element),
@@ -115,7 +115,7 @@ def describe(kit: KitState, chat: HostedChat) -> dict[str, Any]:
         "chat": chat.name,
         "mode": "hosted",
         **_addresses(kit, base, files),
-        "options": _options(chat, dict(chat.widget)),
+        "options": _options(chat, {}),
     }
 
 
@@ -140,7 +140,7 @@ def _chat(kit: KitState, name: str) -> HostedChat:
 
 
 def _options(chat: HostedChat, given: Mapping[str, Any]) -> dict[str, Any]:
-    options = element_options(given, hosted=True)
+    options = element_options({**chat.widget, **given}, hosted=True)
     asked = options.get("composer", {}).get("attachments")
     if asked is None or asked["enabled"]:
         accepted = chat.attachments

@@ -342,7 +342,7 @@ def test_connection_is_reused_and_cookies_are_not(openai_standin: OpenAIStandIn)
     assert not any("Cookie" in request.headers for request in openai_standin.requests)
     (pool,) = asked._pools.values()
     manager = pool.get_adapter(openai_standin.api_base).poolmanager
-    connections = [manager.pools.get(key).num_connections for key in manager.pools.keys()]
+    connections = [manager.pools.get(key).num_connections for key in manager.pools.keys()]  # noqa: SIM118  no dict
     assert connections == [1]
 
 

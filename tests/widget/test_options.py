@@ -1,0 +1,301 @@
+"""Options: what each becomes for ChatKit's element, and what the error says when it is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_chatkit import OptionError
+from flask_chatkit.widget.options import (
+    ALIASES,
+    ELEMENT,
+    IMPOSSIBLE,
+    LOCALES,
+    PRESENTATION,
+    SHORT,
+    closest_locale,
+    element_options,
+    split,
+)
+
+
+def element(**given: Any) -> dict[str, Any]:
+    return element_options(given, hosted=True)
+
+
+BECOMES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"locale": "de_DE"}, {"locale": "de-DE"}),
+    ({"locale": "PT-br"}, {"locale": "pt-BR"}),
+    ({"locale": "de-CH"}, {"locale": "de"}),
+    ({"frame_title": "Support"}, {"frameTitle": "Support"}),
+    ({"initial_thread": None}, {"initialThread": None}),
+    ({"initial_thread": "cthr_1"}, {"initialThread": "cthr_1"}),
+    ({"header": False}, {"header": {"enabled": False}}),
+    ({"title": "Help"}, {"header": {"title": {"enabled": True, "text": "Help"}}}),
+    ({"title": False}, {"header": {"title": {"enabled": False}}}),
+    (
+        {"header": {"title": "Help"}},
+        {"header": {"enabled": True, "title": {"enabled": True, "text": "Help"}}},
+    ),
+    ({"history": False}, {"history": {"enabled": False}}),
+    ({"history": {"show_delete": False}}, {"history": {"enabled": True, "showDelete": False}}),
+    ({"greeting": "Hi"}, {"startScreen": {"greeting": "Hi"}}),
+    (
+        {"prompts": ["Where is it?"]},
+        {"startScreen": {"prompts": [{"label": "Where is it?", "prompt": "Where is it?"}]}},
+    ),
+    (
+        {"prompts": [{"label": "Size", "prompt": "Which size?", "icon": "lucide:ruler"}]},
+        {
+            "startScreen": {
+                "prompts": [{"label": "Size", "prompt": "Which size?", "icon": "lucide:ruler"}]
+            }
+        },
+    ),
+    (
+        {"start_screen": {"greeting": "A"}, "greeting": "B"},
+        {"startScreen": {"greeting": "B"}},
+    ),
+    ({"feedback": True, "retry": True}, {"threadItemActions": {"feedback": True, "retry": True}}),
+    ({"placeholder": "Ask"}, {"composer": {"placeholder": "Ask"}}),
+    ({"attachments": False}, {"composer": {"attachments": {"enabled": False}}}),
+    (
+        {"attachments": {"max_size": 1024, "max_count": 2, "accept": ["image/*"]}},
+        {
+            "composer": {
+                "attachments": {
+                    "enabled": True,
+                    "maxSize": 1024,
+                    "maxCount": 2,
+                    "accept": {"image/*": []},
+                }
+            }
+        },
+    ),
+    (
+        {"accepted_file_types": {"image/png": [".png"]}, "max_file_size": 10},
+        {
+            "composer": {
+                "attachments": {
+                    "accept": {"image/png": [".png"]},
+                    "maxSize": 10,
+                    "enabled": True,
+                }
+            }
+        },
+    ),
+    ({"disclaimer": "May err"}, {"disclaimer": {"text": "May err"}}),
+    (
+        {"disclaimer": {"text": "May err", "high_contrast": True}},
+        {"disclaimer": {"text": "May err", "highContrast": True}},
+    ),
+    ({"auto_scroll": True}, {"thread": {"autoScroll": True}}),
+    ({"entities": {"show_composer_menu": True}}, {"entities": {"showComposerMenu": True}}),
+    ({"commands": True}, {"commands": {"enabled": True}}),
+    ({"theme": "auto"}, {"theme": {}}),
+    ({"theme": "dark"}, {"theme": {"colorScheme": "dark"}}),
+    ({"accent": "#0a7"}, {"theme": {"color": {"accent": {"primary": "#0a7", "level": 1}}}}),
+    (
+        {"accent": {"primary": "teal", "level": 3}, "theme": "light"},
+        {
+            "theme": {
+                "colorScheme": "light",
+                "color": {"accent": {"primary": "teal", "level": 3}},
+            }
+        },
+    ),
+    (
+        {"background": "#ffffff"},
+        {"theme": {"color": {"surface": {"background": "#ffffff", "foreground": "#000000"}}}},
+    ),
+    (
+        {"background": "#123"},
+        {"theme": {"color": {"surface": {"background": "#123", "foreground": "#ffffff"}}}},
+    ),
+    (
+        {"background": "Canvas", "foreground": "CanvasText"},
+        {"theme": {"color": {"surface": {"background": "Canvas", "foreground": "CanvasText"}}}},
+    ),
+    ({"radius": "sharp"}, {"theme": {"radius": "sharp"}}),
+    ({"radius": "0"}, {"theme": {"radius": "sharp"}}),
+    ({"radius": "4px"}, {"theme": {"radius": "soft"}}),
+    ({"radius": 12}, {"theme": {"radius": "round"}}),
+    ({"radius": "2rem"}, {"theme": {"radius": "pill"}}),
+    ({"density": "compact"}, {"theme": {"density": "compact"}}),
+    ({"base_size": 16}, {"theme": {"typography": {"baseSize": 16}}}),
+    ({"font_family": "Inter"}, {"theme": {"typography": {"fontFamily": "Inter"}}}),
+    (
+        {"grayscale": {"hue": 220, "tint": 6, "shade": -1}},
+        {"theme": {"color": {"grayscale": {"hue": 220, "tint": 6, "shade": -1}}}},
+    ),
+    (
+        {
+            "theme": {
+                "color_scheme": "auto",
+                "color": {"accent": "#0a7"},
+                "typography": {"base_size": 15},
+            }
+        },
+        {
+            "theme": {
+                "color": {"accent": {"primary": "#0a7", "level": 1}},
+                "typography": {"baseSize": 15},
+            }
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "wanted"), BECOMES)
+def test_option_becomes(given: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Each snake_case option lands where ChatKit wants it."""
+    assert element(**given) == wanted
+
+
+ALIASED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"theme": {"primaryColor": "#0a7"}}, {"accent": "#0a7"}),
+    ({"primary_color": "#0a7"}, {"accent": "#0a7"}),
+    ({"theme": {"backgroundColor": "#fff"}}, {"background": "#fff"}),
+    (
+        {"theme": {"backgroundColor": "#fff", "textColor": "#111"}},
+        {"background": "#fff", "foreground": "#111"},
+    ),
+    ({"theme": {"fontFamily": "Inter"}}, {"font_family": "Inter"}),
+    ({"theme": {"borderRadius": "8px"}}, {"radius": "round"}),
+    ({"welcomeMessage": "Hi"}, {"greeting": "Hi"}),
+    ({"enableFileUpload": True}, {"attachments": True}),
+    (
+        {"enableFileUpload": True, "maxFileSize": 9, "acceptedFileTypes": ["image/*"]},
+        {"attachments": {"max_size": 9, "accept": ["image/*"]}},
+    ),
+    ({"startScreen": {"greeting": "Hi"}}, {"greeting": "Hi"}),
+    ({"options": {"startScreen": {"greeting": "Hi"}}}, {"greeting": "Hi"}),
+    (
+        {"options": {"theme": {"colorScheme": "dark"}}, "accent": "#0a7"},
+        {"theme": "dark", "accent": "#0a7"},
+    ),
+    (
+        {"options": {"startScreen": {"greeting": "A", "prompts": ["p"]}}, "greeting": "B"},
+        {"greeting": "B", "prompts": ["p"]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "same"), ALIASED)
+def test_names_from_samples_are_mapped(given: dict[str, Any], same: dict[str, Any]) -> None:
+    """Names that samples on the web use do what they promise, where ChatKit can."""
+    assert element(**given) == element(**same)
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_names_nothing_stands_behind_say_so(name: str) -> None:
+    """A name from the web that has no equivalent is refused with the reason."""
+    with pytest.raises(OptionError, match="there is no option") as caught:
+        element(**{name: "x"})
+    assert IMPOSSIBLE[name] in str(caught.value)
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"greating": "x"}, "did you mean greeting"),
+    ({"nonsense": 1}, "Valid options: locale, theme"),
+    ({"theme": "purple"}, "auto, light, dark"),
+    ({"theme": 5}, "auto, light, dark or a mapping"),
+    ({"theme": {"colour": "x"}}, "did you mean color"),
+    ({"theme": {"messageBackground": "#fff"}}, "whole surface"),
+    ({"accent": 5}, "mapping"),
+    ({"accent": "#0a7; evil"}, "CSS colour"),
+    ({"accent": {"level": 1}}, "needs primary"),
+    ({"accent": {"primary": "#0a7", "level": 4}}, "from 0 to 3"),
+    ({"accent": {"primary": "#0a7", "level": True}}, "from 0 to 3"),
+    ({"background": "papayawhip"}, "needs foreground"),
+    ({"grayscale": {"hue": 361, "tint": 1}}, "from 0 to 360"),
+    ({"grayscale": {"hue": 1, "tint": 10}}, "from 0 to 9"),
+    ({"grayscale": {"hue": 1, "tint": 1, "shade": 5}}, "from -4 to 4"),
+    ({"grayscale": {"hue": 1}}, "needs tint"),
+    ({"base_size": 13}, "from 14 to 18"),
+    ({"base_size": 16.0}, "whole number"),
+    ({"radius": "oval"}, "pill, round, soft, sharp"),
+    ({"density": "loose"}, "compact, normal, spacious"),
+    ({"locale": "xx"}, "a locale that ChatKit speaks"),
+    ({"greeting": None}, "a text"),
+    ({"greeting": ["x"]}, "a text"),
+    ({"prompts": "x"}, "a list"),
+    ({"prompts": [{"prompt": "x"}]}, "needs label"),
+    ({"prompts": [{"label": "x", "icon": "ufo"}]}, r"prompts\[0\].icon"),
+    ({"header": {"left_action": {"icon": "menu", "on_click": "x"}}}, "JavaScript function"),
+    ({"header": 1}, "True, False or a mapping"),
+    ({"history": {"delete": True}}, "did you mean show_delete"),
+    ({"feedback": "yes"}, "True or False"),
+    ({"disclaimer": {"high_contrast": True}}, "needs text"),
+    ({"attachments": {"max_size": 0}}, "max_size"),
+    ({"attachments": {"max_count": 0}}, "max_count"),
+    ({"on_client_tool": "x"}, "JavaScript function"),
+    ({"api": {}}, "left out"),
+    ({"options": "x"}, "a mapping"),
+    ({"options": {"composer": {"x": 1}}}, "composer.x"),
+    ({"tools": [{"id": "a", "label": "A", "icon": "bolt"}]}, "serves itself"),
+    ({"models": [{"id": "a", "label": "A"}]}, "serves itself"),
+    ({"dictation": True}, "serves itself"),
+    ({"enableVoiceInput": True}, "serves itself"),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), WRONG)
+def test_wrong_option_is_refused(given: dict[str, Any], told: str) -> None:
+    """A wrong option's error names it and what is valid."""
+    with pytest.raises(OptionError, match=told):
+        element(**given)
+
+
+def test_served_chats_may_have_tools_and_models() -> None:
+    """What hosted chats can't do is an option all the same."""
+    options = element_options(
+        {
+            "tools": [{"id": "a", "label": "A", "icon": "bolt", "short_label": "a"}],
+            "models": [{"id": "m", "label": "M", "default": True}],
+            "dictation": True,
+        },
+        hosted=False,
+    )
+    assert options["composer"] == {
+        "tools": [{"id": "a", "label": "A", "icon": "bolt", "shortLabel": "a"}],
+        "models": [{"id": "m", "label": "M", "default": True}],
+        "dictation": {"enabled": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("en_GB", "en"),
+        ("es_MX", "es"),
+        ("es_419", "es-419"),
+        ("zh_Hans_CN", "zh-CN"),
+        ("zh_Hant_TW", "zh-TW"),
+        ("zh_Hant", "zh-Hant"),
+        ("sr_Latn_RS", "sr-RS"),
+        ("sk", "sk"),
+        ("eo", None),
+    ],
+)
+def test_closest_locale(name: str, found: str | None) -> None:
+    """A site's locale becomes the closest that ChatKit speaks."""
+    assert closest_locale(name) == found
+
+
+def test_names_are_consistent() -> None:
+    """No name means two things."""
+    names = [set(ELEMENT), set(SHORT), set(ALIASES), set(IMPOSSIBLE)]
+    assert sum(map(len, names)) == len(set.union(*names))
+    assert set(ALIASES.values()) <= set(SHORT)
+    assert len(LOCALES) == len(set(LOCALES)) > 100
+    for checks in PRESENTATION.values():
+        assert not set(checks) & set.union(*names)
+
+
+def test_options_of_another_macro_are_told() -> None:
+    """Side belongs to the floating widget, and the inline one says so."""
+    with pytest.raises(OptionError, match="option of chatkit_floating, not of chatkit_inline"):
+        split("inline", {"side": "left"})

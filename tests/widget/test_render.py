@@ -1,0 +1,258 @@
+"""Rendering: whole HTML, with and without context, nonces, assets once a page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+from flask import Flask, render_template, render_template_string
+from jinja2 import DictLoader
+
+from flask_chatkit import ChatKit, OptionError
+from flask_chatkit.widget.assets import FOLDER, hashed_name, resolve
+from tests.support import MakeApp
+
+IMPORT = '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'
+HEAD = (
+    f'<link rel="stylesheet" href="/chatkit/static/{hashed_name("chatkit.css")}">'
+    f'<script src="/chatkit/static/{hashed_name("loader.js")}" defer></script>'
+)
+URLS = (
+    '"page":"/chatkit/","secret":"/chatkit/secret","session":"/chatkit/session/",'
+    '"script":"https://cdn.platform.openai.com/deployments/chatkit/chatkit.js",'
+    f'"widget":"/chatkit/static/{hashed_name("widget.js")}"'
+)
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """Make a site with a second chat, on OpenAI's own script."""
+    kit = ChatKit()
+    kit.add_hosted("sales", "wf_standin", widget={"greeting": "Welcome"})
+    kit.add_hosted("files", "wf_standin", file_upload={"max_file_size": 2}, history=False)
+    return make_app(kit, CHATKIT_SCRIPT_URL=None)
+
+
+def render(app: Flask, template: str, **context: Any) -> str:
+    with app.test_request_context("/"):
+        return render_template_string(IMPORT + template, **context)
+
+
+def config(html: str) -> dict[str, Any]:
+    """Read what the loader reads."""
+    (found,) = re.findall(r"data-chatkit='([^']*)'", html)
+    return dict(json.loads(found))
+
+
+def test_floating_is_a_button_and_a_closed_dialog(app: Flask) -> None:
+    """The whole HTML of the floating widget."""
+    assert render(app, "{{ chatkit_floating() }}") == (
+        HEAD + '<div class="chatkit chatkit-floating" id="chatkit-1" data-side="right"'
+        " data-chatkit='{" + URLS + ',"options":{"frameTitle":"Chat"}}\'>'
+        '<button type="button" class="chatkit-launcher" aria-expanded="false"'
+        ' aria-controls="chatkit-1-panel" aria-label="Chat">'
+        '<svg viewBox="0 0 24 24" aria-hidden="true">'
+        '<path d="M5 3h14a3 3 0 0 1 3 3v8a3 3 0 0 1-3 3h-7l-6 4.5V17H5a3 3 0 0 1-3-3V6a3 3 0 0 1'
+        ' 3-3z"/></svg></button>'
+        '<dialog class="chatkit-panel" id="chatkit-1-panel" aria-label="Chat"></dialog>'
+        '<noscript><a href="/chatkit/">Chat</a></noscript></div>'
+    )
+
+
+def test_inline_is_a_named_section(app: Flask) -> None:
+    """The whole HTML of the inline widget."""
+    html = render(app, '{{ chatkit_inline("sales", height="500px", id="talk", label="Ask us") }}')
+    assert html == (
+        HEAD + '<section class="chatkit chatkit-inline" id="talk" aria-label="Ask us"'
+        " data-chatkit='{"
+        + URLS.replace("/chatkit/", "/chatkit/sales/", 3).replace(
+            "/chatkit/sales/static", "/chatkit/static"
+        )
+        + ',"options":{"startScreen":{"greeting":"Welcome"},"frameTitle":"Ask us"},'
+        '"height":"500px"}\'><noscript><a href="/chatkit/sales/">Ask us</a></noscript></section>'
+    )
+
+
+def test_themed_says_so(app: Flask) -> None:
+    """The themed widget asks the loader to take the site's look."""
+    html = render(app, '{{ chatkit_themed(accent="#0a7", radius="round") }}')
+    assert 'class="chatkit chatkit-themed"' in html
+    assert config(html)["themed"] is True
+    assert config(html)["options"]["theme"] == {
+        "color": {"accent": {"level": 1, "primary": "#0a7"}},
+        "radius": "round",
+    }
+
+
+def test_assets_are_emitted_once_a_page(app: Flask) -> None:
+    """Several widgets share their assets and have ids of their own; the next page starts anew."""
+    html = render(app, "{{ chatkit_floating() }}{{ chatkit_inline() }}{{ chatkit_themed() }}")
+    assert html.count("<script") == html.count("<link") == 1
+    assert re.findall(r' id="([^"]+)"', html) == [
+        "chatkit-1",
+        "chatkit-1-panel",
+        "chatkit-2",
+        "chatkit-3",
+    ]
+    with app.test_request_context("/"):
+        pages = [render_template_string(IMPORT + "{{ chatkit_inline() }}") for _ in range(2)]
+    assert pages[0] == pages[1]
+    assert pages[1].startswith(HEAD)
+
+
+@pytest.mark.parametrize("how", ["", " with context", " without context"])
+def test_macros_work_however_imported(app: Flask, how: str) -> None:
+    """Imported with or without context, and from Jinja's cached module, the macros are the same."""
+    template = '{% import "chatkit/macros.html" as chat' + how + " %}{{ chat.chatkit_inline() }}"
+    with app.test_request_context("/"):
+        assert [render_template_string(template) for _ in range(2)] == [
+            render_template_string(IMPORT + "{{ chatkit_inline() }}")
+        ] * 2
+
+
+def test_values_are_escaped(app: Flask) -> None:
+    """Neither an option nor a label can leave its attribute, nor end a script."""
+    evil = "'\"></script><script>alert(1)</script>&"
+    html = render(
+        app,
+        "{{ chatkit_floating(greeting=evil, label=evil, class_name=evil) }}",
+        evil=evil,
+    )
+    assert html.count("<script") == 1
+    assert config(html)["options"]["startScreen"]["greeting"] == evil
+    assert 'aria-label="&#39;&#34;&gt;&lt;/script&gt;' in html
+
+
+@pytest.mark.parametrize("nonce", ["abc'\"", lambda: "abc'\""], ids=["text", "callable"])
+def test_nonce_is_carried(app: Flask, nonce: Any) -> None:
+    """A nonce, as text or callable, by option or by the site's csp_nonce, is escaped."""
+    wanted = ' nonce="abc&#39;&#34;"'
+    assert render(app, "{{ chatkit_inline(nonce=n) }}", n=nonce).count(wanted) == 2
+    app.jinja_env.globals["csp_nonce"] = nonce
+    assert render(app, "{{ chatkit_inline() }}").count(wanted) == 2
+
+
+def test_disabled_kit_renders_nothing(make_app: MakeApp) -> None:
+    """With CHATKIT_ENABLED False the macros render nothing, whatever they are told."""
+    app = make_app(CHATKIT_ENABLED=False)
+    assert render(app, "{{ chatkit_floating(nonsense=1) }}{{ chatkit_inline('nobody') }}") == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("chatkit_inline('nobody')", "no chat 'nobody'; declared chats: default, files, sales"),
+        ("chatkit_inline(greating='x')", "did you mean greeting"),
+        ("chatkit_inline(side='left')", "chatkit_floating"),
+        ("chatkit_floating(side='top')", "right, left"),
+        ("chatkit_inline(height='tall')", "CSS length"),
+        ("chatkit_inline(height='1px;position:fixed')", "CSS length"),
+        ("chatkit_inline(id='a b')", "HTML id"),
+        ("chatkit_inline(attachments=True)", "file_upload=True"),
+        ("chatkit_inline(kit='nobody')", "no kit 'nobody'"),
+    ],
+)
+def test_wrong_option_is_an_error_at_render_time(app: Flask, call: str, told: str) -> None:
+    """A wrong option, chat or kit is an error that names the valid ones."""
+    with pytest.raises(OptionError, match=told):
+        render(app, "{{ " + call + " }}")
+
+
+def test_missing_default_chat_is_told(make_app: MakeApp) -> None:
+    """Without a default chat the error says what to set."""
+    app = make_app(CHATKIT_WORKFLOW_ID=None)
+    with pytest.raises(OptionError, match="CHATKIT_WORKFLOW_ID"):
+        render(app, "{{ chatkit_inline() }}")
+
+
+def test_one_switch_sets_the_attachment_button(app: Flask) -> None:
+    """A chat whose sessions accept files has the button, with the same bounds in bytes."""
+    options = config(render(app, "{{ chatkit_inline('files', attachments={'max_count': 1}) }}"))
+    assert options["options"]["composer"]["attachments"] == {
+        "enabled": True,
+        "maxSize": 2 * 1024 * 1024,
+        "maxCount": 1,
+    }
+    off = config(render(app, "{{ chatkit_inline('files', attachments=False) }}"))
+    assert off["options"]["composer"]["attachments"] == {"enabled": False}
+
+
+def test_sessions_without_history_show_none(app: Flask) -> None:
+    """A chat whose sessions keep no history does not offer any."""
+    assert config(render(app, "{{ chatkit_inline('files') }}"))["options"]["history"] == {
+        "enabled": False
+    }
+
+
+def test_locale_comes_from_flask_babel(app: Flask, missing: Callable[[str, str], NoReturn]) -> None:
+    """With Flask-Babel the widget speaks the visitor's language, unless an option says which."""
+    try:
+        from flask_babel import Babel
+    except ImportError:
+        missing("Flask-Babel", "pip install 'flask-chatkit[test]'")
+    Babel(app, locale_selector=lambda: "pt_BR")
+    assert config(render(app, "{{ chatkit_inline() }}"))["options"]["locale"] == "pt-BR"
+    chosen = config(render(app, "{{ chatkit_inline(locale='de') }}"))
+    assert chosen["options"]["locale"] == "de"
+
+
+def test_lazy_texts_are_texts(app: Flask) -> None:
+    """A lazily translated text is one."""
+
+    class Lazy:
+        def __str__(self) -> str:
+            return "Hallo"
+
+    html = render(app, "{{ chatkit_inline(greeting=lazy) }}", lazy=Lazy())
+    assert config(html)["options"]["startScreen"]["greeting"] == "Hallo"
+
+
+def test_site_may_replace_the_page(app: Flask) -> None:
+    """A template of the site's own of the same name takes the full page's place."""
+    app.jinja_loader = DictLoader({"chatkit/page.html": "mine {{ chat }}"})  # type: ignore[misc]
+    assert app.test_client().get("/chatkit/sales/").text == "mine sales"
+
+
+def test_full_page_has_no_link_to_itself(app: Flask) -> None:
+    """On its own page the widget does not link to the page."""
+    with app.test_request_context("/chatkit/"):
+        assert (
+            render_template("chatkit/page.html", kit="chatkit", chat="default").count(
+                'href="/chatkit/"'
+            )
+            == 0
+        )
+
+
+# --- assets ---
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir()))
+def test_asset_is_immutable_under_its_hash(app: Flask, name: str) -> None:
+    """A hashed name is cached for ever; a plain or outdated one is not."""
+    client = app.test_client()
+    with client.get(f"/chatkit/static/{hashed_name(name)}") as answer:
+        assert answer.status_code == 200
+        assert answer.data == (FOLDER / name).read_bytes()
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    stem, _, ending = name.rpartition(".")
+    for other in (name, f"{stem}.000000000000.{ending}"):
+        with client.get(f"/chatkit/static/{other}") as answer:
+            assert answer.status_code == 200
+            assert answer.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "x.000000000000.js", "../kit.py", "%2e%2e/kit.py"])
+def test_unknown_asset_is_not_found(app: Flask, name: str) -> None:
+    """What is no asset is not served."""
+    assert app.test_client().get(f"/chatkit/static/{name}").status_code == 404
+
+
+def test_hash_follows_the_content() -> None:
+    """A name resolves to its file, and a wrong hash is noticed."""
+    assert resolve(hashed_name("loader.js")) == ("loader.js", True)
+    assert resolve("loader.000000000000.js") == ("loader.js", False)
+    assert resolve("loader.js") == ("loader.js", False)
