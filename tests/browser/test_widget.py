@@ -1,0 +1,482 @@
+"""The widget in Chromium: what it waits for, what it keeps, and what it says when it fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import redirect, render_template_string, request, session
+
+from flask_chatkit import ChatKit
+from flask_chatkit.testing import Failure, OpenAIStandIn
+from tests.support import MakeApp
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FrameLocator, Page
+
+IMPORT = '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'
+STRICT = (
+    "default-src 'none'; script-src 'self' {cdn}; style-src 'self'; connect-src 'self';"
+    " frame-src {cdn}; img-src 'self'; base-uri 'none'; form-action 'none'"
+)
+
+
+@pytest.fixture
+def site(openai_standin: OpenAIStandIn, make_app: MakeApp, serve: Any) -> Callable[..., str]:
+    """Serve a site with given pages; the chat's script and frame are on another site."""
+
+    def start(pages: dict[str, str], kit: ChatKit | None = None, **config: Any) -> str:
+        script = openai_standin.script_url.replace("127.0.0.1", "localhost")
+        app = make_app(kit or ChatKit(), CHATKIT_SCRIPT_URL=script, **config)
+        for path, body in pages.items():
+            app.add_url_rule(path, path, lambda body=body: document(body))
+        cdn = script.partition("/deployments")[0]
+
+        @app.get("/in/<name>")
+        def sign_in(name: str) -> str:
+            session["user"] = name
+            return ""
+
+        @app.get("/out")
+        def sign_out() -> str:
+            session.clear()
+            return ""
+
+        @app.after_request
+        def secure(response: Any) -> Any:
+            response.headers["Content-Security-Policy"] = STRICT.format(cdn=cdn)
+            return response
+
+        return str(serve(app))
+
+    return start
+
+
+def document(body: str) -> str:
+    head = "<!doctype html><html lang=en><title>Site</title><body>"
+    return render_template_string(head + IMPORT + body)
+
+
+def chat(page: Page, root: str = "[data-chatkit]") -> FrameLocator:
+    return page.frame_locator(f"{root} openai-chatkit iframe")
+
+
+def say(page: Page, text: str, root: str = "[data-chatkit]") -> None:
+    frame = chat(page, root)
+    frame.locator("#input").fill(text)
+    frame.locator("#send").click()
+    frame.get_by_text(f"You wrote “{text}”").wait_for()
+
+
+def mints(openai: OpenAIStandIn) -> int:
+    return sum(request.path == "/v1/chatkit/sessions" for request in openai.requests)
+
+
+def launcher(page: Page) -> Any:
+    return page.locator(".chatkit-launcher")
+
+
+def ready(page: Page, root: str = "[data-chatkit]") -> None:
+    page.wait_for_selector(f"{root}[data-state=ready]", state="attached")
+    chat(page, root).locator("#input").wait_for()
+
+
+def test_nothing_happens_before_the_visitor_acts(
+    page: Page, site: Any, openai_standin: OpenAIStandIn, console: Any
+) -> None:
+    """A page with a launcher asks two files of its own site, mints nothing and sets no cookie."""
+    base = site({"/": "{{ chatkit_floating() }}<p>Text"})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(base, wait_until="networkidle")
+    assert len([url for url in asked if "/chatkit/static/" in url]) == 2
+    assert all(url.startswith(base) for url in asked)
+    assert len(asked) == 3 + sum("favicon" in url for url in asked)
+    assert page.context.cookies() == []
+    assert openai_standin.requests == []
+    assert page.evaluate("customElements.get('openai-chatkit')") is None
+    assert console.all == []
+
+
+def test_floating_chat_opens_and_answers(
+    page: Page, site: Any, openai_standin: OpenAIStandIn, console: Any
+) -> None:
+    """A click opens the panel, mints once and lets the visitor chat; a strict policy holds."""
+    page.goto(site({"/": "{{ chatkit_floating(greeting='Ahoy') }}"}))
+    launcher(page).click()
+    ready(page)
+    chat(page).get_by_text("Ahoy").wait_for()
+    say(page, "hello")
+    assert mints(openai_standin) == 1
+    assert openai_standin.threads
+    box = page.locator("openai-chatkit").bounding_box()
+    frame = page.locator("openai-chatkit iframe").bounding_box()
+    assert box == frame
+    assert frame["height"] > 400
+    assert console.all == []
+    assert "ek_" not in page.content()
+
+
+def test_panel_is_opened_and_closed_by_keyboard(page: Page, site: Any) -> None:
+    """Enter opens, Esc and the close button close; focus goes in and comes back; one frame load."""
+    page.goto(site({"/": "<a href='#x'>before</a>{{ chatkit_floating() }}"}))
+    button, panel = launcher(page), page.locator("dialog")
+    for close in ("Escape", "Enter", "Escape"):
+        button.focus()
+        page.keyboard.press("Enter")
+        ready(page)
+        assert panel.is_visible()
+        assert button.get_attribute("aria-expanded") == "true"
+        assert page.evaluate("document.activeElement.className") == "chatkit-close"
+        page.keyboard.press(close)
+        assert not panel.is_visible()
+        assert button.get_attribute("aria-expanded") == "false"
+        assert page.evaluate("document.activeElement.className") == "chatkit-launcher"
+    assert page.evaluate("__chatkitStandin.frameLoads") == 1
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_panel_is_where_it_was_asked_for(page: Page, site: Any, side: str, direction: str) -> None:
+    """The launcher and its panel are on the side that was said, inside the window."""
+    page.goto(site({"/": f"{{{{ chatkit_floating(side='{side}') }}}}"}))
+    page.evaluate("direction => document.documentElement.dir = direction", direction)
+    launcher(page).click()
+    ready(page)
+    for box in (launcher(page).bounding_box(), page.locator("dialog").bounding_box()):
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 1000
+        assert box["y"] + box["height"] <= 800
+        middle = box["x"] + box["width"] / 2
+        assert middle < 500 if side == "left" else middle > 500
+    panel, button = page.locator("dialog").bounding_box(), launcher(page).bounding_box()
+    assert panel["y"] + panel["height"] <= button["y"]
+
+
+def test_panel_is_full_screen_on_a_phone(page: Page, site: Any) -> None:
+    """On a small screen the panel is modal and fills it."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(site({"/": "{{ chatkit_floating() }}"}))
+    launcher(page).click()
+    ready(page)
+    assert page.evaluate("document.querySelector('dialog').matches(':modal')")
+    assert page.locator("dialog").bounding_box() == {"x": 0, "y": 0, "width": 390, "height": 844}
+
+
+def test_inline_chat_is_made_at_first_sight(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """A chat below the fold costs nothing until it is scrolled to."""
+    page.set_viewport_size({"width": 800, "height": 500})
+    spacer = "<p>Much text.</p>" * 100
+    page.goto(site({"/": spacer + "{{ chatkit_inline(height='420px', width=500) }}"}))
+    page.wait_for_load_state("networkidle")
+    assert openai_standin.requests == []
+    page.locator("[data-chatkit]").scroll_into_view_if_needed()
+    ready(page)
+    box = page.locator("[data-chatkit]").bounding_box()
+    assert (box["width"], box["height"]) == (500, 420)
+
+
+def test_ten_page_views_mint_once(page: Page, site: Any, openai_standin: OpenAIStandIn) -> None:
+    """The secret of one page serves the next ones of the same tab."""
+    base = site({"/": "{{ chatkit_floating() }}", "/b": "{{ chatkit_inline() }}"})
+    for view in range(10):
+        page.goto(base + ("/b" if view % 2 else "/"))
+        if not view % 2:
+            launcher(page).click()
+        ready(page)
+    assert mints(openai_standin) == 1
+
+
+def test_two_widgets_share_one_mint(
+    page: Page, site: Any, openai_standin: OpenAIStandIn, console: Any
+) -> None:
+    """Two widgets of a chat wait for one request; another chat has its own."""
+    kit = ChatKit()
+    kit.add_hosted("sales", "wf_standin")
+    body = (
+        "{{ chatkit_inline(id='a', height=200) }}{{ chatkit_inline(id='b', height=200) }}"
+        "{{ chatkit_inline('sales', id='c', height=200) }}"
+    )
+    page.goto(site({"/": body}, kit))
+    for root in ("#a", "#b", "#c"):
+        ready(page, root)
+    assert mints(openai_standin) == 2
+    say(page, "first", "#a")
+    say(page, "third", "#c")
+    assert console.all == []
+
+
+def test_secret_that_runs_out_is_refreshed(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """When OpenAI no longer takes the secret a new one comes, for the same visitor."""
+    base = site({"/": "{{ chatkit_inline() }}"})
+    paths: list[str] = []
+    page.on("request", lambda request: paths.append(request.url.removeprefix(base)))
+    page.goto(base)
+    ready(page)
+    say(page, "one")
+    (first,) = openai_standin.sessions
+    openai_standin.expire(first)
+    say(page, "two")
+    assert mints(openai_standin) == 2
+    assert sum(path.endswith("/refresh") for path in paths) == 1
+    assert len({session["user"] for session in openai_standin.sessions.values()}) == 1
+    # The dead one is not handed out again by the next page either.
+    page.reload()
+    ready(page)
+    say(page, "three")
+    assert mints(openai_standin) == 2
+
+
+def test_dead_secret_is_not_kept_when_refreshing_fails(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """A secret that was reported dead is gone from the tab, also if no new one could be had."""
+    page.goto(site({"/": "{{ chatkit_inline() }}"}))
+    ready(page)
+    (first,) = openai_standin.sessions.values()
+    openai_standin.expire(first["id"])
+    openai_standin.fail(Failure(status=500), times=9)
+    chat(page).locator("#input").fill("hello")
+    chat(page).locator("#send").click()
+    page.wait_for_selector("[data-state=failed]", state="attached")
+    assert first["client_secret"] not in str(page.evaluate("Object.entries(sessionStorage)"))
+
+
+def test_next_visitor_of_a_tab_gets_another_secret(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """After a login, a logout and a lost cookie the same tab never shows the former's chat."""
+    kit = ChatKit()
+    kit.user_loader(lambda: session.get("user"))
+    base = site({"/": "{{ chatkit_inline() }}"}, kit)
+    users: list[str] = []
+    for act in (None, "/in/ann", None, "/out", "lose the cookies"):
+        if act and act.startswith("/"):
+            page.goto(base + act)
+        elif act:
+            page.context.clear_cookies()
+        page.goto(base)
+        ready(page)
+        say(page, f"I am {len(users)}")
+        users.append(list(openai_standin.threads.values())[-1]["user"])
+    first, ann, same, back, lost = users
+    assert ann == same == "user:ann"
+    assert first == back != lost
+    assert first.startswith("anon:")
+    assert lost.startswith("anon:")
+
+
+def test_retry_after_is_honoured_once(page: Page, site: Any, openai_standin: OpenAIStandIn) -> None:
+    """When the server says for how long it is busy the widget waits, and then goes on."""
+    openai_standin.fail(Failure(status=429, retry_after=1))
+    page.goto(site({"/": "{{ chatkit_inline() }}"}, CHATKIT_API_TIMEOUT=0.4))
+    page.get_by_text("The chat is loading").wait_for()
+    ready(page)
+    assert mints(openai_standin) == 2
+
+
+def test_what_does_not_help_is_told_readably(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """After the second refusal the visitor reads why, and can try again."""
+    openai_standin.fail(Failure(status=429, retry_after=1), times=2)
+    page.goto(site({"/": "{{ chatkit_inline() }}"}, CHATKIT_API_TIMEOUT=0.4))
+    page.get_by_text("The chat service is not available at the moment.").wait_for()
+    assert page.locator("[data-state=failed]").count() == 1
+    assert mints(openai_standin) == 2
+    link = page.get_by_role("link", name="Open the chat on its own page")
+    assert link.get_attribute("href") == "/chatkit/"
+    page.get_by_role("button", name="Try again").click()
+    ready(page)
+    say(page, "at last")
+
+
+def test_long_wait_is_told_at_once(page: Page, site: Any) -> None:
+    """A quota that is used up for the day keeps nobody waiting."""
+    base = site({"/": "{{ chatkit_inline() }}"}, CHATKIT_RATELIMIT="1/day")
+    page.goto(base)
+    ready(page)
+    page.evaluate("sessionStorage.clear()")
+    page.reload()
+    page.get_by_text("Too many requests. Please wait a moment and try again.").wait_for()
+
+
+@pytest.mark.parametrize("failure", ["404", "aborted"])
+def test_missing_script_is_told(page: Page, site: Any, failure: str) -> None:
+    """When OpenAI's script does not come the visitor is told, and trying again works."""
+    base = site({"/": "{{ chatkit_floating() }}"})
+    script = re.compile(r"/deployments/chatkit/chatkit\.js$")
+    page.route(
+        script,
+        lambda route: route.abort() if failure == "aborted" else route.fulfill(status=404),
+    )
+    page.goto(base)
+    launcher(page).click()
+    page.get_by_text("The chat could not be loaded.").wait_for()
+    page.unroute(script)
+    page.get_by_role("button", name="Try again").click()
+    ready(page)
+
+
+def test_missing_site_is_told(page: Page, site: Any) -> None:
+    """When the site itself can't be reached the visitor is told to look at the connection."""
+    page.goto(site({"/": "{{ chatkit_floating() }}"}))
+    page.route(re.compile("/chatkit/secret$"), lambda route: route.abort())
+    launcher(page).click()
+    page.get_by_text("The chat can't be reached. Please check your connection.").wait_for()
+
+
+def test_silent_frame_is_told(page: Page, site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the frame is blocked, which chatkit.ready does not tell, a watchdog does."""
+    page.clock.install()
+    page.route(re.compile(r"/frame\.html"), lambda route: route.abort())
+    page.goto(site({"/": "{{ chatkit_inline() }}"}))
+    page.locator("openai-chatkit").wait_for(state="attached")
+    page.clock.run_for(16_000)
+    page.get_by_text("The chat did not answer.").wait_for()
+
+
+def scheme(page: Page, root: str = "[data-chatkit]") -> str | None:
+    return chat(page, root).locator("html").get_attribute("data-color-scheme")
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        "html.dataset.theme = 'dark'",
+        "html.dataset.bsTheme = 'dark'",
+        "html.classList.add('dark')",
+        "document.body.classList.add('dark')",
+    ],
+)
+def test_switch_to_dark_is_followed(page: Page, site: Any, switch: str) -> None:
+    """The page's switch sets the full options again, on the same element."""
+    page.goto(site({"/": "{{ chatkit_inline(greeting='Ahoy', accent='#0a7') }}"}))
+    ready(page)
+    assert scheme(page) == "light"
+    page.evaluate(f"(() => {{ const html = document.documentElement; {switch} }})()")
+    chat(page).locator("html[data-color-scheme=dark]").wait_for()
+    options = page.evaluate("__chatkitStandin.lastOptions")
+    assert options["startScreen"] == {"greeting": "Ahoy"}
+    assert options["theme"]["color"]["accent"]["primary"] == "#0a7"
+    assert page.evaluate("__chatkitStandin.frameLoads") == 1
+
+
+def test_system_setting_is_followed(page: Page, site: Any) -> None:
+    """Without a switch of the page the system's dark mode counts, also when it changes."""
+    page.emulate_media(color_scheme="dark")
+    page.goto(site({"/": "{{ chatkit_inline() }}"}))
+    ready(page)
+    assert scheme(page) == "dark"
+    page.emulate_media(color_scheme="light")
+    chat(page).locator("html[data-color-scheme=light]").wait_for()
+
+
+def test_chosen_theme_is_kept(page: Page, site: Any) -> None:
+    """An explicit theme does not follow the page."""
+    page.emulate_media(color_scheme="dark")
+    page.goto(site({"/": "{{ chatkit_inline(theme='light') }}"}))
+    ready(page)
+    assert scheme(page) == "light"
+
+
+def test_themed_chat_takes_the_sites_look(page: Page, site: Any, serve: Any) -> None:
+    """Custom properties become the theme, whatever they are written as, and win over defaults."""
+    page.goto(site({"/": "<main>{{ chatkit_themed(radius='sharp') }}</main>"}))
+    page.add_init_script(
+        """addEventListener('DOMContentLoaded', () => {
+          const style = document.querySelector('main').style;
+          style.setProperty('--brand', 'rebeccapurple');
+          style.setProperty('--chatkit-primary', 'var(--brand)');
+          style.setProperty('--chatkit-bg', '#fffaf0');
+          style.setProperty('--chatkit-text', 'hsl(0 0% 10%)');
+          style.setProperty('--chatkit-font', 'Georgia');
+        })"""
+    )
+    page.reload()
+    ready(page)
+    assert page.evaluate("__chatkitStandin.lastOptions.theme") == {
+        "colorScheme": "light",
+        "color": {
+            "accent": {"primary": "rgb(102, 51, 153)", "level": 1},
+            "surface": {"background": "rgb(255, 250, 240)", "foreground": "rgb(26, 26, 26)"},
+        },
+        "typography": {"fontFamily": "Georgia"},
+        "radius": "sharp",
+    }
+
+
+def test_csrf_token_of_the_page_is_sent(page: Page, site: Any) -> None:
+    """A page that has a token sends it along."""
+    sent: list[str | None] = []
+    page.on(
+        "request",
+        lambda request: (
+            sent.append(request.headers.get("x-csrftoken")) if request.method == "POST" else None
+        ),
+    )
+    page.goto(site({"/": "<meta name=csrf-token content=abc>{{ chatkit_inline() }}"}))
+    ready(page)
+    assert sent[0] == "abc"
+
+
+def test_signed_out_visitor_is_told(page: Page, site: Any) -> None:
+    """A guard that wants a login is told in the chat's place."""
+    kit = ChatKit()
+    kit.before_request(lambda: redirect("/login") if request.path.endswith("secret") else None)
+    page.goto(site({"/": "{{ chatkit_inline() }}"}, kit))
+    page.get_by_text("Sign in to use this chat.").wait_for()
+
+
+def test_full_page_fills_the_window(page: Page, site: Any, console: Any) -> None:
+    """The full page is the chat, and nothing scrolls beside it."""
+    page.goto(site({}) + "/chatkit/")
+    ready(page)
+    say(page, "hello")
+    assert page.locator("[data-chatkit]").bounding_box()["height"] == 800
+    assert page.evaluate("document.documentElement.scrollHeight") == 800
+    assert console.all == []
+
+
+def test_locale_reaches_the_frame(page: Page, site: Any) -> None:
+    """The chat speaks the language it was told to, and writes in its direction."""
+    page.goto(site({"/": "{{ chatkit_inline(locale='ar') }}"}))
+    ready(page)
+    html = chat(page).locator("html")
+    assert (html.get_attribute("lang"), html.get_attribute("dir")) == ("ar", "rtl")
+
+
+def test_loader_started_twice_is_harmless(page: Page, site: Any, console: Any) -> None:
+    """A second copy of the assets, as a partial page load brings, changes nothing."""
+    page.goto(site({"/": "{{ chatkit_floating() }}"}))
+    page.evaluate(
+        """() => new Promise((done) => {
+          const copy = document.createElement('script');
+          copy.src = document.querySelector('script').src;
+          copy.onload = done;
+          document.head.append(copy);
+        })"""
+    )
+    launcher(page).click()
+    ready(page)
+    assert page.locator("dialog").is_visible()
+    assert console.all == []
+
+
+def test_without_scripts_there_is_a_link(browser: Any, site: Any) -> None:
+    """Where scripts are off the launcher gives way to a link to the full page, which says so."""
+    base = site({"/": "{{ chatkit_floating() }}"})
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(base)
+    assert not launcher(page).is_visible()
+    page.get_by_role("link", name="Chat").click()
+    page.wait_for_url(f"{base}/chatkit/")
+    assert "This chat needs JavaScript." in page.locator("main").inner_text()
+    context.close()

@@ -1,0 +1,139 @@
+"""The house in order: imports point one way, the wheel is whole, every test says what it shows."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib  # type: ignore[no-redef, unused-ignore]
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "flask_chatkit"
+
+#: The rooms from the ground up: a module imports only from rooms below its own.
+FLOORS = (
+    {"errors"},
+    {"config", "widget.options", "widget.assets"},
+    {"chats", "visitor", "guard", "hosted.client"},
+    {"limits", "sessions"},
+    {"state"},
+    {"widget.render"},
+    {"views"},
+    {"kit"},
+    {""},
+)
+
+
+def imports(path: Path) -> set[str]:
+    """The package's own modules that a module imports."""
+    module = path.relative_to(PACKAGE).with_suffix("").parts
+    package = module if path.name == "__init__.py" else module[:-1]
+    if path.name == "__init__.py":
+        package = module[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            name = ".".join((*base, *([node.module] if node.module else [])))
+            for alias in node.names:
+                longer = f"{name}.{alias.name}".lstrip(".")
+                is_module = (PACKAGE / (longer.replace(".", "/") + ".py")).is_file()
+                found.add(longer if is_module else name)
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    """Each module imports only from floors below its own, and every module has a floor."""
+    floor = {name: level for level, names in enumerate(FLOORS) for name in names}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] == "testing":
+            continue
+        name = ".".join(part for part in parts if part != "__init__")
+        if path.name == "__init__.py" and name:
+            assert imports(path) == set(), f"{name} is a plain package"
+            continue
+        for imported in imports(path):
+            assert floor[imported] < floor[name], f"{name} imports {imported}"
+
+
+def test_only_the_client_talks_to_openai() -> None:
+    """Requests is imported by one module, and app.config is read by none but config's callers."""
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text("utf-8")
+        name = path.relative_to(PACKAGE).as_posix()
+        if "import requests" in source:
+            assert name == "hosted/client.py"
+        if ".config[" in source or ".config.get(" in source:
+            assert name in {"limits.py"} or name.startswith("testing/"), name
+
+
+def test_core_needs_no_more_than_it_declares() -> None:
+    """Importing the package imports no optional extra."""
+    extras = ["openai", "chatkit", "agents", "pytest", "redis", "asgiref", "flask_babel"]
+    code = f"import sys, flask_chatkit; print([name for name in {extras!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_field_stands_in_both_files() -> None:
+    """Metadata is in pyproject.toml, packing in setup.cfg, and nothing in both."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    packing = configparser.ConfigParser()
+    packing.read(ROOT / "setup.cfg")
+    fields = {key for section in packing.sections() for key in packing[section]}
+    assert "metadata" not in packing.sections()
+    assert "setuptools" not in project["tool"]
+    assert not fields & set(project["project"])
+
+
+def test_wheel_holds_everything(tmp_path: Path) -> None:
+    """The wheel has the package, its templates, static files, stand-in and py.typed, and no test."""
+    source = tmp_path / "source"
+    clean = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*", "node_modules")
+    shutil.copytree(ROOT, source, ignore=clean)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(source)],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    tracked = {
+        path.relative_to(ROOT).as_posix()
+        for package in (PACKAGE, ROOT / "demo_app")
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert held == tracked
+    for wanted in (
+        "flask_chatkit/py.typed",
+        "flask_chatkit/static/loader.js",
+        "flask_chatkit/templates/chatkit/macros.html",
+        "flask_chatkit/testing/element/chatkit.js",
+        "demo_app/__init__.py",
+    ):
+        assert wanted in held
+
+
+def test_every_test_says_what_it_shows() -> None:
+    """Each test has a docstring of one sentence."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                told = ast.get_docstring(node)
+                assert told, f"{path.name}: {node.name}"
+                assert told.endswith("."), f"{path.name}: {node.name}"
+                assert len(told.splitlines()) == 1, f"{path.name}: {node.name}"
