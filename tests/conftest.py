@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,6 +19,52 @@ from flask_chatkit.testing import OpenAIStandIn
 from tests.support import Browser, MakeApp, Serve
 
 pytest_plugins = ["flask_chatkit.testing.fixtures"]
+
+#: What must never be in a log: client secrets, the stand-in's keys, visitor cookies.
+SECRETS = re.compile(
+    r"\bek_\w{8}|\bsk-[\w-]{4}|[\w-]{22}\.[\w-]{4,12}\.[\w-]{64}|hunter\d|of the tests"
+)
+
+
+class _LeakWatch(logging.Handler):
+    """Reads the complete log of the run, every logger at every level."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.read = 0
+        self.leaks: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look for secrets in a line as it would be written, its traceback included."""
+        self.read += 1
+        if SECRETS.search(self.format(record)):
+            self.leaks.append(f"{record.name}, {record.pathname}:{record.lineno}")
+
+
+_watch = _LeakWatch()
+
+
+def pytest_configure() -> None:
+    """Read along from the beginning."""
+    logging.getLogger().addHandler(_watch)
+    logging.getLogger("flask_chatkit").setLevel(logging.DEBUG)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a secret was logged."""
+    logging.getLogger().removeHandler(_watch)
+    if _watch.leaks:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what was read, and what should not have been there."""
+    terminalreporter.line(
+        f"{_watch.read} log lines read, {len(_watch.leaks)} with a secret in them"
+    )
+    for leak in _watch.leaks:
+        terminalreporter.line(f"SECRET LOGGED by {leak}", red=True)
 
 
 def _missing(part: str, how: str) -> NoReturn:

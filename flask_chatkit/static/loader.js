@@ -34,7 +34,8 @@
       },
     );
 
-  const launched = (event) => event.target.closest?.(".chatkit-launcher")?.closest("[data-chatkit]");
+  const launched = (event) =>
+    event.target.closest?.(".chatkit-launcher")?.closest("[data-chatkit]");
   const on = (types, handle) => {
     for (const type of types) document.addEventListener(type, handle, { passive: true });
   };

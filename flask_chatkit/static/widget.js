@@ -242,7 +242,8 @@
   // The element brings its style in its shadow root. Where style-src forbids inline styles the
   // browser refuses it, and the frame is 300 by 150 pixels. Constructed stylesheets are allowed: so
   // the style moves into one before the element is connected, and its layout is repeated after.
-  const LAYOUT = ":host{display:block;width:100%;height:100%}iframe{border:0;width:100%;height:100%}";
+  const LAYOUT =
+    ":host{display:block;width:100%;height:100%}iframe{border:0;width:100%;height:100%}";
   const restyle = ({ shadowRoot }) => {
     if (!shadowRoot) return;
     const styles = [...shadowRoot.querySelectorAll("style")];
@@ -293,7 +294,7 @@
       close.setAttribute("aria-label", TEXT.close);
       close.addEventListener("click", () => api.hide(root));
       const title = make("h2", { textContent: panel.getAttribute("aria-label") });
-      panel.append(make("header", { className: "chatkit-bar" }, close, title), body);
+      panel.append(make("div", { className: "chatkit-bar" }, close, title), body);
       panel.addEventListener("close", () => closed(widget));
       root.addEventListener("keydown", (event) => {
         if (event.key === "Escape" && panel.open) {

@@ -23,21 +23,31 @@ CALLS = [
     "chatkit_inline(theme='light', accent='#0a7', radius='round', density='compact')",
     "chatkit_inline(theme={'color_scheme': 'dark', 'primaryColor': 'teal', 'borderRadius': '8px'})",
     "chatkit_inline(background='#fff', base_size=16, font_family='Inter', font_family_mono='Fira')",
-    "chatkit_inline(font_sources=[{'family': 'Inter', 'src': '/i.woff2', 'weight': 400,"
-    " 'style': 'italic', 'display': 'swap', 'unicode_range': 'U+0-FF'}])",
+    (
+        "chatkit_inline(font_sources=[{'family': 'Inter', 'src': '/i.woff2', 'weight': 400,"
+        " 'style': 'italic', 'display': 'swap', 'unicode_range': 'U+0-FF'}])"
+    ),
     "chatkit_inline(grayscale={'hue': 220, 'tint': 6, 'shade': -4})",
-    "chatkit_inline(theme={'color': {'accent': {'primary': '#0a7', 'level': 3},"
-    " 'surface': {'background': '#fff', 'foreground': '#111'}}})",
-    "chatkit_inline(prompts=['One', {'label': 'Two', 'prompt': 'Second', 'icon': 'lucide:truck'},"
-    " {'label': 'Three', 'prompt': [{'type': 'input_text', 'text': 'x'}]}])",
+    (
+        "chatkit_inline(theme={'color': {'accent': {'primary': '#0a7', 'level': 3},"
+        " 'surface': {'background': '#fff', 'foreground': '#111'}}})"
+    ),
+    (
+        "chatkit_inline(prompts=['One', {'label': 'Two', 'prompt': '2nd', 'icon': 'lucide:truck'},"
+        " {'label': 'Three', 'prompt': [{'type': 'input_text', 'text': 'x'}]}])"
+    ),
     "chatkit_inline(header=False, history=False, feedback=True, retry=True, auto_scroll=True)",
-    "chatkit_inline(header={'title': {'text': 'T'}}, history={'show_delete': True,"
-    " 'show_rename': False})",
+    (
+        "chatkit_inline(header={'title': {'text': 'T'}}, history={'show_delete': True,"
+        " 'show_rename': False})"
+    ),
     "chatkit_inline(title=False, disclaimer='May err', placeholder='Ask', initial_thread=None)",
     "chatkit_inline(disclaimer={'text': 'x', 'high_contrast': True}, initial_thread='cthr_1')",
     "chatkit_inline('files')",
-    "chatkit_inline('files', attachments={'max_size': {'image/*': 5, '*': 1}, 'max_count': 2,"
-    " 'accept': {'image/png': ['.png']}})",
+    (
+        "chatkit_inline('files', attachments={'max_size': {'image/*': 5, '*': 1}, 'max_count': 2,"
+        " 'accept': {'image/png': ['.png']}})"
+    ),
     "chatkit_inline('files', enableFileUpload=True, acceptedFileTypes=['image/*'], maxFileSize=9)",
     "chatkit_inline(attachments=False, entities={'show_composer_menu': False}, commands=True)",
     "chatkit_inline(welcomeMessage='Hi', frame_title='Support', locale='pt_BR')",
