@@ -310,6 +310,7 @@
   };
 
   const closed = ({ root, launcher }) => {
+    if (root.dataset.open === undefined) return;
     delete root.dataset.open;
     launcher.setAttribute("aria-expanded", "false");
     launcher.focus();
@@ -328,7 +329,13 @@
     if (root.dataset.state === "idle" || root.dataset.state === "failed") start(widget);
   };
 
-  api.hide = (root) => widgets.get(root)?.panel?.close();
+  api.hide = (root) => {
+    const widget = widgets.get(root);
+    if (!widget?.panel?.open) return;
+    widget.panel.close();
+    // The dialog's own close event comes a moment later; what is told now is true now.
+    closed(widget);
+  };
 
   api.toggle = (root) => {
     if (widgets.get(root)?.panel.open) api.hide(root);

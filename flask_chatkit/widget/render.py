@@ -25,9 +25,10 @@ LABEL = "Chat"
 _LINK = Markup('<link rel="stylesheet" href="{href}"{nonce}>')
 _SCRIPT = Markup('<script src="{src}" defer{nonce}></script>')
 _NONCE = Markup(' nonce="{}"')
+_SIDE = Markup(' data-side="{}"')
 _NOSCRIPT = Markup('<noscript><a href="{page}">{label}</a></noscript>')
 _FLOATING = Markup(
-    '<div class="chatkit chatkit-floating{classes}" id="{id}" data-side="{side}"'
+    '<div class="chatkit chatkit-floating{classes}" id="{id}"{side}'
     " data-chatkit='{config}'>"
     '<button type="button" class="chatkit-launcher" aria-expanded="false"'
     ' aria-controls="{id}-panel" aria-label="{label}">'
@@ -97,7 +98,7 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
         variant=variant,
         classes=f" {classes}" if classes else "",
         id=own.get("id") or f"chatkit-{page.count}",
-        side=own.get("side", "right"),
+        side=_SIDE.format(own["side"]) if "side" in own else "",
         label=label,
         config=htmlsafe_json_dumps(config, separators=(",", ":")),
         # On its own page the link would lead to where the visitor is.

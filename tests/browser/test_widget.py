@@ -137,11 +137,23 @@ def test_panel_is_opened_and_closed_by_keyboard(page: Page, site: Any) -> None:
     assert page.evaluate("__chatkitStandin.frameLoads") == 1
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("direction", ["ltr", "rtl"])
-def test_panel_is_where_it_was_asked_for(page: Page, site: Any, side: str, direction: str) -> None:
-    """The launcher and its panel are on the side that was said, inside the window."""
-    page.goto(site({"/": f"{{{{ chatkit_floating(side='{side}') }}}}"}))
+@pytest.mark.parametrize(
+    ("side", "direction", "found"),
+    [
+        ("left", "ltr", "left"),
+        ("right", "ltr", "right"),
+        ("left", "rtl", "left"),
+        ("right", "rtl", "right"),
+        (None, "ltr", "right"),
+        (None, "rtl", "left"),
+    ],
+)
+def test_panel_is_where_it_was_asked_for(
+    page: Page, site: Any, side: str | None, direction: str, found: str
+) -> None:
+    """Launcher and panel are on the side that was said, else where the writing ends, in view."""
+    call = f"chatkit_floating(side='{side}')" if side else "chatkit_floating()"
+    page.goto(site({"/": "{{ " + call + " }}"}))
     page.evaluate("direction => document.documentElement.dir = direction", direction)
     launcher(page).click()
     ready(page)
@@ -150,7 +162,7 @@ def test_panel_is_where_it_was_asked_for(page: Page, site: Any, side: str, direc
         assert box["x"] + box["width"] <= 1000
         assert box["y"] + box["height"] <= 800
         middle = box["x"] + box["width"] / 2
-        assert middle < 500 if side == "left" else middle > 500
+        assert middle < 500 if found == "left" else middle > 500
     panel, button = page.locator("dialog").bounding_box(), launcher(page).bounding_box()
     assert panel["y"] + panel["height"] <= button["y"]
 

@@ -50,7 +50,7 @@ def config(html: str) -> dict[str, Any]:
 def test_floating_is_a_button_and_a_closed_dialog(app: Flask) -> None:
     """The whole HTML of the floating widget."""
     assert render(app, "{{ chatkit_floating() }}") == (
-        HEAD + '<div class="chatkit chatkit-floating" id="chatkit-1" data-side="right"'
+        HEAD + '<div class="chatkit chatkit-floating" id="chatkit-1"'
         " data-chatkit='{" + URLS + ',"options":{"frameTitle":"Chat"}}\'>'
         '<button type="button" class="chatkit-launcher" aria-expanded="false"'
         ' aria-controls="chatkit-1-panel" aria-label="Chat">'

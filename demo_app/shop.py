@@ -1,0 +1,92 @@
+"""The shop's pages."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from .catalogue import DELIVERY, HOURS, PRODUCTS, RETURN_DAYS, Product
+
+LONGEST_NAME = 40
+
+pages = Blueprint("shop", __name__)
+
+
+@pages.app_context_processor
+def every_page() -> dict[str, object]:
+    """Give what the layout shows. ``?dir=rtl`` is for looking at the layout from the other side."""
+    return {
+        "customer": session.get("name"),
+        "direction": "rtl" if request.args.get("dir") == "rtl" else "ltr",
+        "hours": HOURS,
+        "year": datetime.now(timezone.utc).year,
+    }
+
+
+@pages.get("/")
+def home() -> str:
+    """Show the landing page."""
+    return render_template("home.html", products=PRODUCTS.values())
+
+
+@pages.get("/favicon.ico")
+def icon() -> ResponseReturnValue:
+    """Send browsers that ask for an icon by its old name to the logo."""
+    return redirect(url_for("static", filename="logo.svg"))
+
+
+@pages.get("/help")
+def help_() -> str:
+    """Show the help page."""
+    return render_template("help.html", delivery=DELIVERY, return_days=RETURN_DAYS)
+
+
+@pages.get("/products/<slug>")
+def product(slug: str) -> str:
+    """Show a product."""
+    return render_template("product.html", product=_product(slug))
+
+
+@pages.post("/products/<slug>")
+def reserve(slug: str) -> ResponseReturnValue:
+    """Put a product aside; or say so, in a demo."""
+    found = _product(slug)
+    size = request.form.get("size")
+    if size not in found.sizes:
+        abort(400)
+    shown = "" if len(found.sizes) == 1 else f" in {size}"
+    flash(f"The {found.name}{shown} waits for you in the shop. Not really: this is a demo.")
+    return redirect(url_for(".product", slug=slug))
+
+
+@pages.route("/login", methods=["GET", "POST"])
+def login() -> ResponseReturnValue:
+    """Sign in with any name: a pretended login, for a chat that knows its customer."""
+    if request.method == "POST":
+        name = " ".join(request.form.get("name", "").split())[:LONGEST_NAME]
+        if name:
+            session["name"] = name
+            flash(f"Hello, {name}.")
+            return redirect(url_for(".home"))
+        return render_template("login.html", error="Please tell us a name."), 422
+    return render_template("login.html")
+
+
+@pages.post("/logout")
+def logout() -> ResponseReturnValue:
+    """Sign out."""
+    session.pop("name", None)
+    flash("You are signed out.")
+    return redirect(url_for(".home"))
+
+
+def missing(_error: HTTPException) -> ResponseReturnValue:
+    """Say that there is no such page."""
+    return render_template("missing.html"), 404
+
+
+def _product(slug: str) -> Product:
+    return PRODUCTS.get(slug) or abort(404)
