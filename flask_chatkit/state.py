@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
 from flask import Request, current_app, request
 from flask.sansio.app import App
+from markupsafe import Markup
 
 from .chats import DEFAULT, HostedChat, StateValue, check_state_variables
 from .config import Settings, signing_keys
@@ -50,6 +51,8 @@ class KitState:
     ) -> None:
         self.name = name
         self.settings = settings
+        #: The HTML of widgets that were rendered before, by all that it depends on.
+        self.rendered: dict[Hashable, Markup] = {}
         self.quotas = Quotas(app, name, settings)
         self._kit = kit
         self._declared = declared

@@ -98,7 +98,7 @@ def test_no_field_stands_in_both_files() -> None:
 
 
 def test_wheel_holds_everything(tmp_path: Path) -> None:
-    """The wheel has the package with templates, static files, stand-in and py.typed, and no test."""
+    """The wheel has templates, static files, the stand-in and py.typed, and none of the tests."""
     source = tmp_path / "source"
     clean = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*", "node_modules")
     shutil.copytree(ROOT, source, ignore=clean)

@@ -29,7 +29,9 @@ def snippets(language: str) -> list[str]:
 
 def table(head: str) -> list[list[str]]:
     """The rows of the table whose head begins with a text, as lists of cells."""
-    (body,) = re.findall(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.M)
+    (body,) = re.findall(
+        rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE
+    )
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in body.splitlines()]
 
 

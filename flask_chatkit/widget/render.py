@@ -6,8 +6,10 @@ no inline script or style; the loader reads everything from one data attribute.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from flask import before_render_template, current_app, g, request, url_for
 from flask.sansio.app import App
@@ -45,6 +47,23 @@ _INLINE = Markup(
 )
 
 
+#: How many different widgets a kit remembers the HTML of.
+REMEMBERED = 256
+
+# What JSON does not know, such as a lazily translated text, is the text it shows.
+_ENCODE = json.JSONEncoder(default=str).encode
+
+
+class _Place(NamedTuple):
+    """Where a widget is rendered: all that its HTML depends on beside its options."""
+
+    page: str
+    files: str
+    at_home: bool
+    locale: str | None
+    number: int
+
+
 class _Page:
     """What has been emitted on the page that is being rendered."""
 
@@ -78,56 +97,78 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
         return Markup()
     declared = _chat(kit, chat)
     nonce = _nonce(given.pop("nonce", None))
+    page: _Page = g.setdefault("_chatkit_page", _Page())
+    page.count += 1
+    place = _place(kit, declared, page.count)
+    # The same call in the same place is the same HTML: it is put together once.
+    try:
+        key = (variant, id(declared), _ENCODE(given), place)
+    except (ValueError, RecursionError):
+        raise OptionError("an option refers to itself") from None
+    html = kit.rendered.get(key)
+    if html is None:
+        html = _html(kit, declared, variant, json.loads(key[2]), place)
+        if len(kit.rendered) >= REMEMBERED:
+            kit.rendered.clear()
+        kit.rendered[key] = html
+    return _assets(page, place.files, nonce) + html
+
+
+def _html(
+    kit: KitState, chat: HostedChat, variant: str, given: Mapping[str, Any], place: _Place
+) -> Markup:
     own, element = split(variant, given)
-    base = url_for(f"{kit.name}.page", chat=None if chat == DEFAULT else chat)
-    files = url_for(f"{kit.name}.static", filename="")
     label = own.get("label", LABEL)
     config: dict[str, Any] = {
-        **_addresses(kit, base, files),
-        "options": _options(declared, element),
+        **_addresses(kit, place),
+        "options": {"frameTitle": label, **_options(chat, element, place.locale)},
     }
-    config["options"].setdefault("frameTitle", label)
     config.update((name, own[name]) for name in ("width", "height") if name in own)
     if variant == "themed":
         config["themed"] = True
-    page: _Page = g.setdefault("_chatkit_page", _Page())
-    page.count += 1
     classes = own.get("class_name", "")
-    template = _FLOATING if variant == "floating" else _INLINE
-    return _assets(page, files, nonce) + template.format(
+    return (_FLOATING if variant == "floating" else _INLINE).format(
         variant=variant,
         classes=f" {classes}" if classes else "",
-        id=own.get("id") or f"chatkit-{page.count}",
+        id=own.get("id") or f"chatkit-{place.number}",
         side=_SIDE.format(own["side"]) if "side" in own else "",
         label=label,
         config=htmlsafe_json_dumps(config, separators=(",", ":")),
         # On its own page the link would lead to where the visitor is.
-        noscript=""
-        if request.root_path + request.path == base
-        else _NOSCRIPT.format(page=base, label=label),
+        noscript="" if place.at_home else _NOSCRIPT.format(page=place.page, label=label),
     )
 
 
 def describe(kit: KitState, chat: HostedChat) -> dict[str, Any]:
     """What a widget may know of a chat; nothing in it is secret, and none of it is OpenAI's id."""
-    base = url_for(f"{kit.name}.page", chat=None if chat.name == DEFAULT else chat.name)
-    files = url_for(f"{kit.name}.static", filename="")
+    place = _place(kit, chat)
     return {
         "chat": chat.name,
         "mode": "hosted",
-        **_addresses(kit, base, files),
-        "options": _options(chat, {}),
+        **_addresses(kit, place),
+        "options": _options(chat, {}, place.locale),
     }
 
 
-def _addresses(kit: KitState, base: str, files: str) -> dict[str, str]:
+def _place(kit: KitState, chat: HostedChat, number: int = 0) -> _Place:
+    page = url_for(f"{kit.name}.page", chat=None if chat.name == DEFAULT else chat.name)
+    return _Place(
+        page=page,
+        files=url_for(f"{kit.name}.static", filename=""),
+        at_home=request.root_path + request.path == page,
+        locale=_babel_locale(),
+        number=number,
+    )
+
+
+def _addresses(kit: KitState, place: _Place) -> dict[str, str]:
     """Every URL that the loader needs. The kit's rules are all below the page's."""
     return {
-        "page": base,
-        "secret": f"{base}secret",
-        "session": f"{base}session/",
+        "page": place.page,
+        "secret": f"{place.page}secret",
+        "session": f"{place.page}session/",
         "script": kit.settings.script_url,
-        "widget": files + hashed_name("widget.js"),
+        "widget": place.files + hashed_name("widget.js"),
     }
 
 
@@ -140,7 +181,7 @@ def _chat(kit: KitState, name: str) -> HostedChat:
         raise OptionError(f"{reason}; declared chats: {known}") from None
 
 
-def _options(chat: HostedChat, given: Mapping[str, Any]) -> dict[str, Any]:
+def _options(chat: HostedChat, given: Mapping[str, Any], locale: str | None) -> dict[str, Any]:
     options = element_options({**chat.widget, **given}, hosted=True)
     asked = options.get("composer", {}).get("attachments")
     if asked is None or asked["enabled"]:
@@ -154,10 +195,8 @@ def _options(chat: HostedChat, given: Mapping[str, Any]) -> dict[str, Any]:
             options.setdefault("composer", {})["attachments"] = {**accepted, **(asked or {})}
     if not chat.has_history:
         options["history"] = {"enabled": False}
-    if "locale" not in options:
-        locale = _babel_locale()
-        if locale is not None:
-            options["locale"] = locale
+    if locale is not None:
+        options.setdefault("locale", locale)
     return options
 
 
@@ -183,6 +222,11 @@ def _assets(page: _Page, files: str, nonce: Markup) -> Markup:
     if files in page.assets:
         return Markup()
     page.assets.add(files)
+    return _tags(files, nonce)
+
+
+@lru_cache(maxsize=32)
+def _tags(files: str, nonce: Markup) -> Markup:
     return _LINK.format(href=files + hashed_name("chatkit.css"), nonce=nonce) + _SCRIPT.format(
         src=files + hashed_name("loader.js"), nonce=nonce
     )

@@ -71,7 +71,7 @@ def test_inline_is_a_named_section(app: Flask) -> None:
         + URLS.replace("/chatkit/", "/chatkit/sales/", 3).replace(
             "/chatkit/sales/static", "/chatkit/static"
         )
-        + ',"options":{"startScreen":{"greeting":"Welcome"},"frameTitle":"Ask us"},'
+        + ',"options":{"frameTitle":"Ask us","startScreen":{"greeting":"Welcome"}},'
         '"height":"500px"}\'><noscript><a href="/chatkit/sales/">Ask us</a></noscript></section>'
     )
 
@@ -208,6 +208,29 @@ def test_lazy_texts_are_texts(app: Flask) -> None:
 
     html = render(app, "{{ chatkit_inline(greeting=lazy) }}", lazy=Lazy())
     assert config(html)["options"]["startScreen"]["greeting"] == "Hallo"
+
+
+def test_remembered_html_is_what_was_asked_for(app: Flask) -> None:
+    """The same call is the same HTML; anything that it depends on makes another one."""
+    call = "{{ chatkit_inline(greeting=greeting, feedback=flag) }}"
+    first = render(app, call, greeting="A", flag=True)
+    assert render(app, call, greeting="A", flag=True) == first
+    assert render(app, call, greeting="B", flag=True) != first
+    with pytest.raises(OptionError, match="feedback"):
+        render(app, call, greeting="A", flag=1)
+    with app.test_request_context("/", environ_overrides={"SCRIPT_NAME": "/shop"}):
+        assert "/shop/chatkit/secret" in render_template_string(IMPORT + "{{ chatkit_inline() }}")
+    for number in range(600):
+        render(app, call, greeting=str(number), flag=True)
+    assert len(app.extensions["chatkit"]["chatkit"].rendered) <= 256
+
+
+def test_option_that_refers_to_itself_is_refused(app: Flask) -> None:
+    """A loop among the options is an error, not a crash."""
+    loop: dict[str, Any] = {}
+    loop["loop"] = loop
+    with pytest.raises(OptionError, match="refers to itself"):
+        render(app, "{{ chatkit_inline(options=loop) }}", loop=loop)
 
 
 def test_site_may_replace_the_page(app: Flask) -> None:
