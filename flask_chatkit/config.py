@@ -27,33 +27,56 @@ SCRIPT_URL = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def _wrong(key: str, form: str) -> NoReturn:
+def _wrong(key: str, form: str, value: object = "") -> NoReturn:
     # The value itself stays out of the message: a key pasted into the wrong variable is a secret.
-    raise ConfigurationError(f"{key} must be {form}")
+    kind = "" if isinstance(value, str) else f", not {type(value).__name__}"
+    raise ConfigurationError(f"{key} must be {form}{kind}")
 
 
 def text(key: str, value: object) -> str | None:
     """A text without blanks or control characters; blank means not set."""
     if not isinstance(value, str) or re.search(r"[^\x21-\x7e]", value.strip()):
-        _wrong(key, "a text of printable ASCII characters without blanks")
+        _wrong(key, "a text of printable ASCII characters without blanks", value)
     return value.strip() or None
+
+
+def api_key(key: str, value: object) -> str | None:
+    """OpenAI's key; what is plainly something else is refused."""
+    found = text(key, value)
+    if found is not None and found.startswith("wf_"):
+        _wrong(key, "an API key; this is a workflow's id, which belongs to CHATKIT_WORKFLOW_ID")
+    return found
+
+
+def workflow(key: str, value: object) -> str | None:
+    """A workflow's id; a key that was pasted here is refused."""
+    found = text(key, value)
+    if found is not None and found.startswith("sk-"):
+        _wrong(key, "a workflow's id, wf_...; this is an API key, which belongs to CHATKIT_API_KEY")
+    return found
 
 
 def flag(key: str, value: object) -> bool:
     """True or False, as a bool or, from an environment variable, as a word."""
-    if isinstance(value, str) and value.lower() in {"true", "false"}:
-        return value.lower() == "true"
-    return value if isinstance(value, bool) else _wrong(key, "True or False")
+    word = str(value).lower()
+    if isinstance(value, (bool, int, str)) and word in {"true", "false", "1", "0"}:
+        return word in {"true", "1"}
+    return _wrong(key, "True or False", value)
 
 
 def whole(low: int, high: int, unit: str) -> Callable[[str, object], int]:
     """A whole number within bounds; a bool is not a number."""
 
     def parse(key: str, value: object) -> int:
+        form = f"a whole number of {unit} from {low} to {high}"
         if isinstance(value, timedelta):
             value = int(value.total_seconds())
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            _wrong(key, f"a whole number of {unit} from {low} to {high}")
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            _wrong(key, form, value)
+        if not low <= value <= high:
+            _wrong(key, form)
         return value
 
     return parse
@@ -198,7 +221,7 @@ class Settings:
         None,
         "`OPENAI_API_KEY`, from the configuration, then from the environment",
         "OpenAI's key. It never leaves the server.",
-        text,
+        api_key,
         secret=True,
     )
     workflow_id: str | None = setting(
@@ -206,7 +229,7 @@ class Settings:
         None,
         "none",
         "The workflow of the chat `default`, which is hosted then (until 2026-11-30).",
-        text,
+        workflow,
     )
     server: str | None = setting(
         "SERVER",
@@ -372,19 +395,16 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
-        known = set()
         for item in documented():
             key = item.metadata["key"]
-            known.add(key)
             # None is how a configuration says "not set"; so is an empty environment variable.
             if config.get(key) is not None:
                 values[item.name] = item.metadata["parse"](key, config[key])
         if not values.get("api_key"):
             for source in (config, environ):
                 if source.get("OPENAI_API_KEY"):
-                    values["api_key"] = text("OPENAI_API_KEY", source["OPENAI_API_KEY"])
+                    values["api_key"] = api_key("OPENAI_API_KEY", source["OPENAI_API_KEY"])
                     break
-        _tell_misspelled(config, known)
         settings = cls(
             **values,
             limiter_storage_uri=config.get("RATELIMIT_STORAGE_URI"),
@@ -396,15 +416,29 @@ class Settings:
         settings.check()
         return settings
 
+    def changed_keys(self, other: Settings) -> list[str]:
+        """The keys in which two settings differ."""
+        return [
+            item.metadata["key"]
+            for item in documented()
+            if getattr(self, item.name) != getattr(other, item.name)
+        ]
+
+    @staticmethod
+    def tell_misspelled(config: Mapping[str, Any]) -> None:
+        """Tell the log which keys look like ours and are none, with what was probably meant."""
+        known = [item.metadata["key"] for item in documented()]
+        for key in config:
+            if key.startswith(PREFIX) and key not in known:
+                close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                logger.warning("%s is not a setting of flask_chatkit%s", key, hint)
+
     def check(self) -> None:
         """Check what no single key can tell.
 
         :raises ConfigurationError: two settings contradict each other.
         """
-        if self.workflow_id and self.server:
-            raise ConfigurationError(
-                "CHATKIT_WORKFLOW_ID and CHATKIT_SERVER both claim the chat 'default': set one"
-            )
         if self.server:
             raise ConfigurationError(
                 "CHATKIT_SERVER is not supported by this version of flask_chatkit: "
@@ -430,11 +464,3 @@ def signing_keys(config: Mapping[str, Any]) -> list[bytes]:
 def documented() -> Iterator[dataclasses.Field[Any]]:
     """The settings that a site sets under a key of ours, in the order of the README's table."""
     return (item for item in dataclasses.fields(Settings) if "key" in item.metadata)
-
-
-def _tell_misspelled(config: Mapping[str, Any], known: set[str]) -> None:
-    for key in config:
-        if key.startswith(PREFIX) and key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            logger.warning("%s is not a setting of flask_chatkit%s", key, hint)

@@ -50,7 +50,11 @@ def check_origin(request: Request, trusted: AbstractSet[str]) -> None:
         origin = request.headers.get("Origin")
         allowed = origin is None or origin == own_origin(request)
     if not allowed:
-        raise ForbiddenOrigin(detail="add the origin to CHATKIT_TRUSTED_ORIGINS to allow it")
+        origin = request.headers.get("Origin", "none")[:100]
+        raise ForbiddenOrigin(
+            detail=f"the page's origin is {origin!a}, the site's own {own_origin(request)!a}; if "
+            "they should be equal see ProxyFix, else CHATKIT_TRUSTED_ORIGINS"
+        )
 
 
 def own_origin(request: Request) -> str:

@@ -36,6 +36,8 @@ class ChatKit(Blueprint):
     def __init__(
         self, name: str = "chatkit", *, url_prefix: str | None = "/chatkit", **blueprint: Any
     ) -> None:
+        if not isinstance(name, str):
+            raise TypeError("ChatKit takes its name; use ChatKit().init_app(app)")
         super().__init__(
             name,
             __name__,
@@ -46,9 +48,10 @@ class ChatKit(Blueprint):
         )
         self._declared = Declared()
         self.record(self._bind)
-        for rule, view, method in views.RULES:
+        for rule, view, _ in views.RULES:
             for prefix in ("", "/<chat>"):
-                self.add_url_rule(prefix + rule, view_func=view, methods=[method])
+                methods = views.METHODS[view.__name__]
+                self.add_url_rule(prefix + rule, view_func=view, methods=methods)
         self.before_request(views.enter)
         self.after_request(views.leave)
         for status in views.HANDLED:
@@ -154,7 +157,14 @@ class ChatKit(Blueprint):
         path = "/" + (setup.url_prefix or "").strip("/")
         if "<" in path:
             path = re.sub(r"[^/]*<.*", "", path).rstrip("/") or "/"
-        kits(app)[name] = KitState(
-            app, name, self.name, self._declared, Settings.from_config(app.config), path
-        )
+        mount = (setup.subdomain, setup.url_prefix)
+        for other in kits(app).values():
+            if other.mount == mount:
+                raise ConfigurationError(
+                    f"the kits {other.name!r} and {name!r} are both mounted at "
+                    f"{setup.url_prefix!r}: give one another url_prefix"
+                )
+        settings = Settings.from_config(app.config)
+        settings.tell_misspelled(app.config)
+        kits(app)[name] = KitState(app, name, self.name, self._declared, settings, path, mount)
         render.install(app)

@@ -22,10 +22,11 @@ from flask.sansio.app import App
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItem
+from limits.errors import ConfigurationError as LimitsConfigurationError
 from limits.storage import MemoryStorage
 
 from .config import Settings
-from .errors import RateLimited
+from .errors import ConfigurationError, RateLimited
 from .visitor import Visitor
 
 logger = logging.getLogger("flask_chatkit")
@@ -86,7 +87,17 @@ class Quotas:
         self._settings = settings
         self._prefix = tuple(part for part in (settings.limiter_prefix, "chatkit", kit) if part)
         self._limiter: Limiter | None = None
+        if settings.ratelimit_storage_uri:
+            try:
+                self._limiter = own_limiter(settings, settings.ratelimit_storage_uri)
+            except LimitsConfigurationError as error:
+                raise ConfigurationError(
+                    "CHATKIT_RATELIMIT_STORAGE_URI must be a storage that Flask-Limiter knows, "
+                    "with its driver installed (redis:// needs flask-chatkit[redis]): "
+                    f"{type(error).__name__}"
+                ) from None
         self._fallback = own_limiter(settings, "memory://")
+        self._told_memory = False
         self._down = False
         self._recheck_at = 0.0
         self._lock = threading.Lock()
@@ -143,10 +154,7 @@ class Quotas:
         for item in items:
             if not self._hit_once(item, key):
                 reset = self._reset_time(item, key)
-                raise RateLimited(
-                    retry_after=max(1, math.ceil(reset - time.time())),
-                    detail=f"{item} per {names[1]}",
-                )
+                raise RateLimited(retry_after=max(1, math.ceil(reset - time.time())))
 
     def _reset_time(self, item: RateLimitItem, key: tuple[str, ...]) -> float:
         return self._count(lambda limiter: limiter.limiter.get_window_stats(item, *key)).reset_time
@@ -182,22 +190,20 @@ class Quotas:
         if self._limiter is None:
             with self._lock:
                 if self._limiter is None:
-                    limiter = self._choose()
-                    if isinstance(limiter.storage, MemoryStorage) and not (
-                        self._app.debug or self._app.testing
-                    ):
-                        logger.warning(
-                            "Rate limits are counted in each process's own memory; set "
-                            "CHATKIT_RATELIMIT_STORAGE_URI (redis://...) to share the count"
-                        )
-                    self._limiter = limiter
+                    self._limiter = self._choose()
+        if not self._told_memory:
+            self._told_memory = True
+            quiet = self._app.debug or self._app.testing
+            if isinstance(self._limiter.storage, MemoryStorage) and not quiet:
+                logger.warning(
+                    "Rate limits are counted in each process's own memory; set "
+                    "CHATKIT_RATELIMIT_STORAGE_URI (redis://...) to share the count"
+                )
         return self._limiter
 
     def _choose(self) -> Limiter:
-        settings = self._settings
         hosts = [limiter for limiter in self._app.extensions.get("limiter", ()) if limiter.enabled]
-        if settings.ratelimit_storage_uri is None and len(hosts) == 1:
+        if len(hosts) == 1:
             host: Limiter = hosts[0]
             return host
-        uri = settings.ratelimit_storage_uri or settings.limiter_storage_uri
-        return own_limiter(settings, uri or "memory://")
+        return own_limiter(self._settings, self._settings.limiter_storage_uri or "memory://")

@@ -43,14 +43,23 @@ class KitState:
     :param kit: the kit's own name, which salts what it signs.
     :param declared: what the site declares, which may still grow.
     :param settings: the application's settings.
-    :param path: where the kit is mounted, without the script root.
+    :param path: where the kit is mounted, without the script root; the visitor cookie's path.
+    :param mount: its subdomain and prefix, which no two kits share.
     """
 
     def __init__(
-        self, app: App, name: str, kit: str, declared: Declared, settings: Settings, path: str
+        self,
+        app: App,
+        name: str,
+        kit: str,
+        declared: Declared,
+        settings: Settings,
+        path: str,
+        mount: tuple[str | None, str | None],
     ) -> None:
         self.name = name
         self.settings = settings
+        self.mount = mount
         #: The HTML of widgets that were rendered before, by all that it depends on.
         self.rendered: dict[Hashable, Markup] = {}
         self.quotas = Quotas(app, name, settings)
@@ -58,6 +67,7 @@ class KitState:
         self._declared = declared
         self._path = path
         self._told_end = False
+        self._used = False
         self._client = Client(
             api_key=settings.api_key,
             base=settings.api_base,
@@ -149,11 +159,37 @@ class KitState:
         if not self._told_end:
             self._told_end = True
             logger.warning(
-                "The chat %r is hosted by OpenAI, which ends hosted workflows on %s. A chat that "
-                "the site serves itself takes its place by one setting, CHATKIT_SERVER",
+                "Chats of the kit %r, such as %r, are hosted by OpenAI, which ends hosted "
+                "workflows on %s. In a later version of flask_chatkit one setting, CHATKIT_SERVER, "
+                "puts a chat that the site serves itself in their place",
+                self.name,
                 chat.name,
                 WORKFLOWS_END,
             )
+
+    def first_use(self) -> None:
+        """Tell the log once, when a page or a call first uses the kit, what will not work.
+
+        Only now all is set up: an application may set its secret key after registering the kit.
+        """
+        if self._used:
+            return
+        self._used = True
+        config = current_app.config
+        try:
+            changed = self.settings.changed_keys(Settings.from_config(config))
+        except ConfigurationError as error:
+            changed = [str(error)]
+        if changed:
+            logger.warning(
+                "%s changed after the kit %r was registered, and had no effect: configure first",
+                ", ".join(changed),
+                self.name,
+            )
+        missing = [] if self.settings.api_key else ["CHATKIT_API_KEY (or OPENAI_API_KEY)"]
+        missing += [] if signing_keys(config) else ["SECRET_KEY"]
+        if missing and self.chats and self.settings.enabled:
+            logger.error("No chat can be started: %s is not set", " and ".join(missing))
 
 
 def kits(app: App) -> dict[str, KitState]:
@@ -165,7 +201,9 @@ def kits(app: App) -> dict[str, KitState]:
 def current_kit() -> KitState:
     """The kit whose URL was asked for."""
     registered = kits(current_app)
-    return next(registered[name] for name in request.blueprints if name in registered)
+    kit = next(registered[name] for name in request.blueprints if name in registered)
+    kit.first_use()
+    return kit
 
 
 def named_kit(app: App, name: str | None) -> KitState:
@@ -176,6 +214,7 @@ def named_kit(app: App, name: str | None) -> KitState:
     registered = kits(app)
     for full, state in registered.items():
         if name is None or name in {full, full.rpartition(".")[2]}:
+            state.first_use()
             return state
     raise OptionError(
         f"there is no kit {name!r}; registered: {', '.join(sorted(registered)) or 'none'}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
-from flask import Response, current_app, jsonify, render_template, request
+from flask import Blueprint, Response, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from limits import RateLimitItem
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
 from . import guard
@@ -90,7 +90,16 @@ RULES = (
     ("/config", config, "GET"),
     ("/", page, "GET"),
 )
-_API = frozenset(view.__name__ for _, view, _ in RULES) - {"page"}
+#: The methods of each API call. Their rules take all: a wrong one is answered as JSON too.
+_METHODS = {
+    view.__name__: {"GET", "HEAD"} if method == "GET" else {method}
+    for _, view, method in RULES
+    if view is not page
+}
+METHODS = {
+    name: ["GET", "POST", "PUT", "PATCH", "DELETE"] if name in _METHODS else ["GET"]
+    for name in (view.__name__ for _, view, _ in RULES)
+}
 
 #: The statuses that are answered as JSON: those of our errors, and what a site's own hooks raise.
 HANDLED = tuple(
@@ -100,7 +109,11 @@ HANDLED = tuple(
 
 def is_api() -> bool:
     """Whether the request asks for one of the kit's API calls, not for a page or a file."""
-    return (request.endpoint or "").rpartition(".")[2] in _API
+    return _endpoint() in _METHODS
+
+
+def _endpoint() -> str:
+    return (request.endpoint or "").rpartition(".")[2]
 
 
 def enter() -> ResponseReturnValue | None:
@@ -112,6 +125,13 @@ def enter() -> ResponseReturnValue | None:
         if request.method == "OPTIONS":
             return _preflight()
         guard.check_origin(request, kit.settings.trusted_origins)
+        allowed = _METHODS[_endpoint()]
+        if request.method not in allowed:
+            raise MethodNotAllowed(sorted(allowed))
+    elif _endpoint() == "static":
+        # Answered here, before a site's guard of the kit: public pages show widgets too.
+        blueprint = cast("Blueprint", current_app.blueprints[kit.name])
+        return blueprint.send_static_file((request.view_args or {})["filename"])
     return None
 
 
@@ -167,7 +187,7 @@ def _answer(error: HTTPException) -> Response:
         message = HTTP_STATUS_CODES.get(status, "Error")
         slug = re.sub(r"\W+", "_", message.lower())
     request_id = _request_id()
-    log = logger.error if status >= 500 else logger.info
+    log = logger.error if status >= 500 else logger.warning if detail else logger.info
     log(
         "%s answered %s %s, request id %s%s",
         request.endpoint,
@@ -180,6 +200,8 @@ def _answer(error: HTTPException) -> Response:
         error={"code": slug, "message": message, "request_id": request_id}, message=message
     )
     response.status_code = status
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(error.valid_methods or ())
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)

@@ -34,14 +34,14 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 WRONG = {
-    "CHATKIT_ENABLED": ["yes", 1],
-    "CHATKIT_API_KEY": [5, "sk with blanks", "sk\nx", "schlüssel"],
-    "CHATKIT_WORKFLOW_ID": [7, "wf a"],
+    "CHATKIT_ENABLED": ["yes", 2, None.__class__],
+    "CHATKIT_API_KEY": [5, "wf_1", "sk with blanks", "sk\nx", "schlüssel"],
+    "CHATKIT_WORKFLOW_ID": [7, "wf a", "sk-1"],
     "CHATKIT_ORGANIZATION": ["org\r\nX: y"],
     "CHATKIT_API_BASE": ["http://api.example.com/v1", "api.openai.com", "ftp://x", 4, "https://"],
     "CHATKIT_API_TIMEOUT": [0, -1, "soon", [1, 2, 3], True, float("nan"), None.__class__],
-    "CHATKIT_SESSION_SECONDS": [0, 601, True, "600", 1.5],
-    "CHATKIT_SESSION_REQUESTS_PER_MINUTE": [0, "10"],
+    "CHATKIT_SESSION_SECONDS": [0, 601, True, "601", "1.5", 1.5],
+    "CHATKIT_SESSION_REQUESTS_PER_MINUTE": [0, "ten"],
     "CHATKIT_RATELIMIT": ["often", "10/fortnight", 10, "0/minute"],
     "CHATKIT_RATELIMIT_IP": ["-1/minute"],
     "CHATKIT_RATELIMIT_GLOBAL": ["x"],
@@ -51,7 +51,7 @@ WRONG = {
     "CHATKIT_COOKIE_PATH": ["x", "/a;b"],
     "CHATKIT_COOKIE_SECURE": ["perhaps"],
     "CHATKIT_COOKIE_SAMESITE": ["loose", 1],
-    "CHATKIT_COOKIE_PARTITIONED": [1],
+    "CHATKIT_COOKIE_PARTITIONED": [7],
     "CHATKIT_TRUSTED_ORIGINS": [
         "*",
         ["https://*.example.com"],
@@ -92,7 +92,11 @@ def test_values_from_the_environment_are_read_as_words() -> None:
         CHATKIT_COOKIE_SAMESITE="none",
         CHATKIT_RATELIMIT="",
         CHATKIT_WORKFLOW_ID="",
+        CHATKIT_SESSION_SECONDS="60",
+        CHATKIT_COOKIE_PARTITIONED=1,
     )
+    assert settings.session_seconds == 60
+    assert settings.cookie_partitioned is True
     assert settings.enabled is False
     assert settings.api_timeout == (1.0, 2.5)
     assert settings.trusted_origins == {"https://a.example", "http://b.example:8080"}
@@ -137,7 +141,7 @@ def test_secrets_stay_out_of_the_repr() -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"CHATKIT_WORKFLOW_ID": "wf", "CHATKIT_SERVER": "a:b"}, "CHATKIT_SERVER"),
+        ({"CHATKIT_WORKFLOW_ID": "wf", "CHATKIT_SERVER": "a:b"}, "not supported"),
         ({"CHATKIT_SERVER": "a:b"}, "CHATKIT_SERVER is not supported"),
         (
             {"CHATKIT_COOKIE_SAMESITE": "None", "CHATKIT_COOKIE_SECURE": False},
@@ -157,7 +161,7 @@ def test_contradictions_are_refused(config: dict[str, Any], named: str) -> None:
 
 def test_misspelled_key_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """An unknown key of ours is told with the one that was probably meant."""
-    read(CHATKIT_RATELIMT="1/minute")
+    Settings.tell_misspelled({"CHATKIT_RATELIMT": "1/minute", "CHATKIT_ENABLED": True})
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "CHATKIT_RATELIMT" in record.message

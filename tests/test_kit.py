@@ -57,6 +57,54 @@ def test_several_kits_on_one_application(make_app: MakeApp, browse: Browse) -> N
             render_template_string(FLOATING, kit="nobody")
 
 
+def test_two_kits_at_one_place_are_refused(make_app: MakeApp) -> None:
+    """A second kit without a prefix of its own would never be asked; it is told so."""
+    app = make_app()
+    with pytest.raises(ConfigurationError, match="url_prefix"):
+        app.register_blueprint(ChatKit("staff"))
+
+
+def test_kit_is_no_extension_of_an_application() -> None:
+    """Who hands over the application, as to an extension, is told about init_app."""
+    with pytest.raises(TypeError, match="init_app"):
+        ChatKit(Flask("site"))  # type: ignore[arg-type]
+
+
+def test_one_kit_twice_on_an_application(make_app: MakeApp, browse: Browse) -> None:
+    """A kit may be registered under a second name and prefix."""
+    kit = ChatKit()
+    app = make_app(kit)
+    app.register_blueprint(kit, name="again", url_prefix="/again")
+    browser = browse(app)
+    session_id = browser.mint("/again")["session_id"]
+    url = f"/session/{session_id}/validate"
+    assert browser.get(f"/again{url}").json()["status"] == "active"
+
+
+def test_late_configuration_is_told(
+    make_app: MakeApp, browse: Browse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is configured after registering has no effect, and the log says so once."""
+    app = make_app()
+    app.config["CHATKIT_SESSION_SECONDS"] = 60
+    browser = browse(app)
+    for _ in range(2):
+        browser.mint()
+    told_it = [r.message for r in caplog.records if "CHATKIT_SESSION_SECONDS changed" in r.message]
+    assert len(told_it) == 1
+
+
+def test_missing_keys_are_told_when_a_page_shows_a_chat(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anybody has opened a chat the log says what it will lack, all at once."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    app = make_app(CHATKIT_API_KEY=None, SECRET_KEY=None)
+    with app.test_request_context("/"):
+        render_template_string(FLOATING, kit=None)
+    assert "CHATKIT_API_KEY (or OPENAI_API_KEY) and SECRET_KEY is not set" in caplog.text
+
+
 def test_nested_below_another_blueprint(openai_standin: OpenAIStandIn, browse: Browse) -> None:
     """A kit below another blueprint has that one's prefix, name and guard."""
     parent = Blueprint("account", __name__, url_prefix="/account")
@@ -255,6 +303,8 @@ def test_flask_login_guards_the_kit(
     page = browser.get("/chatkit/")
     assert page.status_code == 302
     assert page.headers["Location"].startswith("/login?next=")
+    # Public pages may show a widget all the same: its files are nobody's secret.
+    assert browser.get("/chatkit/static/loader.js").status_code == 200
     browser.get("/login")
     minted = browser.mint()
     assert browser.get("/chatkit/").status_code == 200

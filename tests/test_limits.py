@@ -12,7 +12,7 @@ from flask import Flask
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
-from flask_chatkit import ChatKit
+from flask_chatkit import ChatKit, ConfigurationError
 from flask_chatkit.limits import address_of
 from flask_chatkit.testing import OpenAIStandIn
 from tests.support import MakeApp
@@ -243,6 +243,13 @@ def test_dead_storage_is_counted_for_in_memory(
     assert len(down) == 1
     assert down[0].levelno == logging.ERROR
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("uri", ["redis//x", "nonsense://127.0.0.1", "nonsense"])
+def test_storage_that_never_can_work_is_refused(make_app: MakeApp, uri: str) -> None:
+    """A storage that Flask-Limiter does not know is an error at registration, by key."""
+    with pytest.raises(ConfigurationError, match="CHATKIT_RATELIMIT_STORAGE_URI"):
+        make_app(CHATKIT_RATELIMIT_STORAGE_URI=uri)
 
 
 def test_dead_storage_of_the_host_is_no_error(make_app: MakeApp) -> None:

@@ -459,6 +459,25 @@ def test_behind_a_proxy(browse: Any, make_app: MakeApp) -> None:
     told(browser.post(SECRET, headers=headers), 403, "forbidden_origin")
 
 
+def test_wrong_method_is_told_as_json(browse: Any, app: Flask) -> None:
+    """405: a call by another method, which is not taken for a chat's page either."""
+    browser = browse(app)
+    answer = browser.get(SECRET)
+    told(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == "POST"
+    told(browser.request("DELETE", "/chatkit/config"), 405, "method_not_allowed")
+    assert browser.head("/chatkit/config").status_code == 200
+
+
+def test_foreign_origin_is_told_to_the_log(
+    browse: Any, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has both origins, and what to look at."""
+    browse(app).post(SECRET, headers={"Origin": "https://www.example.com"})
+    assert "'https://www.example.com'" in caplog.text
+    assert "ProxyFix" in caplog.text
+
+
 def test_https_enforcement_is_no_login(browse: Any, make_app: MakeApp) -> None:
     """A redirect to the same path on https stays what it is."""
     app = make_app()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn, TypeGuard
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -100,6 +100,7 @@ class Client:
     ) -> None:
         self._key = api_key
         self._base = base
+        self._host = urlsplit(base).hostname
         self._timeout = timeout
         self._today = today
         self._headers = {
@@ -231,7 +232,8 @@ class Client:
             raise UpstreamTimeout(detail=f"no answer in time ({type(error).__name__})") from error
         except (requests.RequestException, TransportError) as error:
             raise UpstreamUnavailable(
-                detail=f"the connection failed ({_innermost(error)})", retry_after=RETRY_AFTER
+                detail=f"the connection to {self._host} failed ({_innermost(error)})",
+                retry_after=RETRY_AFTER,
             ) from error
 
     def _pool(self) -> requests.Session:

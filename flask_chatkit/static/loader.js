@@ -60,10 +60,12 @@
   const scan = () => {
     for (const root of document.querySelectorAll("[data-chatkit]:not([data-state])")) {
       root.dataset.state = "idle";
-      const { height, width } = api.config(root);
+      const { height, width, accent = [] } = api.config(root);
+      const given = { height, width, accent: accent[0], "on-accent": accent[1] };
       // Through CSSOM, which a Content-Security-Policy without inline styles allows.
-      if (height) root.style.setProperty("--chatkit-height", height);
-      if (width) root.style.setProperty("--chatkit-width", width);
+      for (const name in given) {
+        if (given[name]) root.style.setProperty(`--chatkit-${name}`, given[name]);
+      }
       if (!root.classList.contains("chatkit-floating")) sight.observe(root);
     }
   };

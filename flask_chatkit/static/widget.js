@@ -268,7 +268,9 @@
         api.script(config.script).then(() => customElements.whenDefined("openai-chatkit")),
         PATIENCE,
       );
-    } catch {
+    } catch (error) {
+      // A visitor can do nothing with the cause; a developer looks here.
+      console.warn(`flask_chatkit: ${error.message} (blocked, offline, or not allowed here?)`);
       fail(widget, TEXT.failed);
       return;
     }
@@ -295,7 +297,10 @@
       close.addEventListener("click", () => api.hide(root));
       const title = make("h2", { textContent: panel.getAttribute("aria-label") });
       panel.append(make("div", { className: "chatkit-bar" }, close, title), body);
-      panel.addEventListener("close", () => closed(widget));
+      // It comes a moment after the closing; by then the panel may be open again.
+      panel.addEventListener("close", () => {
+        if (!panel.open) closed(widget);
+      });
       root.addEventListener("keydown", (event) => {
         if (event.key === "Escape" && panel.open) {
           event.preventDefault();

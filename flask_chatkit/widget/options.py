@@ -40,6 +40,32 @@ write-alt2
 )
 
 
+#: The names of CSS Color 4, with its system colours.
+COLOURS = frozenset(
+    """
+aliceblue antiquewhite aqua aquamarine azure beige bisque black blanchedalmond blue blueviolet
+brown burlywood cadetblue chartreuse chocolate coral cornflowerblue cornsilk crimson cyan darkblue
+darkcyan darkgoldenrod darkgray darkgreen darkgrey darkkhaki darkmagenta darkolivegreen darkorange
+darkorchid darkred darksalmon darkseagreen darkslateblue darkslategray darkslategrey darkturquoise
+darkviolet deeppink deepskyblue dimgray dimgrey dodgerblue firebrick floralwhite forestgreen
+fuchsia gainsboro ghostwhite gold goldenrod gray green greenyellow grey honeydew hotpink indianred
+indigo ivory khaki lavender lavenderblush lawngreen lemonchiffon lightblue lightcoral lightcyan
+lightgoldenrodyellow lightgray lightgreen lightgrey lightpink lightsalmon lightseagreen
+lightskyblue lightslategray lightslategrey lightsteelblue lightyellow lime limegreen linen magenta
+maroon mediumaquamarine mediumblue mediumorchid mediumpurple mediumseagreen mediumslateblue
+mediumspringgreen mediumturquoise mediumvioletred midnightblue mintcream mistyrose moccasin
+navajowhite navy oldlace olive olivedrab orange orangered orchid palegoldenrod palegreen
+paleturquoise palevioletred papayawhip peachpuff peru pink plum powderblue purple rebeccapurple
+red rosybrown royalblue saddlebrown salmon sandybrown seagreen seashell sienna silver skyblue
+slateblue slategray slategrey snow springgreen steelblue tan teal thistle tomato turquoise violet
+wheat white whitesmoke yellow yellowgreen transparent currentcolor
+accentcolor accentcolortext activetext buttonborder buttonface buttontext canvas canvastext field
+fieldtext graytext highlight highlighttext linktext mark marktext selecteditem selecteditemtext
+visitedtext
+""".split()
+)
+
+
 def _wrong(path: str, form: str) -> NoReturn:
     raise OptionError(f"{path} must be {form}")
 
@@ -53,6 +79,12 @@ def text(path: str, value: object) -> str:
     if value is None or isinstance(value, (bool, int, float, bytes, Mapping, list, tuple)):
         _wrong(path, "a text")
     return str(value)
+
+
+def filled(path: str, value: object) -> str:
+    """A text that is not blank, since it names something."""
+    said = text(path, value)
+    return said if said.strip() else _wrong(path, "a text that is not blank")
 
 
 def flag(path: str, value: object) -> bool:
@@ -180,11 +212,16 @@ def closest_locale(name: str) -> str | None:
 
 def colour(path: str, value: object) -> str:
     """A CSS colour; what it means is the browser's matter, but it is one value."""
-    if not isinstance(value, str) or not re.fullmatch(
-        r"#[0-9A-Fa-f]{3,8}|[a-zA-Z]+|[a-zA-Z-]+\([^()<>{};]*\)", value.strip()
-    ):
-        _wrong(path, "a CSS colour such as #0a7, rgb(0 170 119) or teal")
-    return value.strip()
+    if isinstance(value, str):
+        value = value.strip()
+        if value.lower() in COLOURS or re.fullmatch(
+            r"#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})"
+            r"|(rgba?|hsla?|hwb|lab|lch|oklab|oklch|color)\([\w\s.,/%+-]+\)",
+            value,
+            re.IGNORECASE,
+        ):
+            return value
+    _wrong(path, "a CSS colour such as #0a7, rgb(0 170 119) or teal")
 
 
 def accent(path: str, value: object) -> dict[str, Any]:
@@ -202,7 +239,9 @@ def radius(path: str, value: object) -> str:
         pixels = float(match[1]) * (16 if match[2] == "rem" else 1)
         steps = ((1, "sharp"), (7, "soft"), (17, "round"))
         return next((name for limit, name in steps if pixels < limit), "pill")
-    return cast("str", word("pill", "round", "soft", "sharp")(path, value))
+    if isinstance(value, str) and value in {"pill", "round", "soft", "sharp"}:
+        return value
+    _wrong(path, "one of pill, round, soft, sharp, or a length such as 8px")
 
 
 def icon(path: str, value: object) -> str:
@@ -438,7 +477,7 @@ def identifier(path: str, value: object) -> str:
 
 
 #: Options of the macros themselves.
-COMMON: dict[str, Check] = {"id": identifier, "class_name": text, "label": text}
+COMMON: dict[str, Check] = {"id": identifier, "class_name": text, "label": filled}
 PRESENTATION: dict[str, dict[str, Check]] = {
     "floating": {
         **COMMON,
@@ -493,7 +532,7 @@ def _theme(value: object) -> dict[str, Any]:
     theme: dict[str, Any] = {}
     short = {name: path for name, (path, _) in SHORT.items() if path[0] == "theme"}
     for name, item in value.items():
-        key = ALIASES.get(snake(name), snake(name))
+        key = _known(name)
         if key in _THEME:
             _merge(theme, {camel(key): _THEME[key](f"theme.{name}", item)})
         elif key in short:
@@ -506,36 +545,24 @@ def _theme(value: object) -> dict[str, Any]:
     return theme
 
 
-def element_options(given: Mapping[str, Any], *, hosted: bool) -> dict[str, Any]:
+def element_options(
+    given: Mapping[str, Any], *, hosted: bool, variant: str | None = None
+) -> dict[str, Any]:
     """Check options, and turn them into what ``setOptions`` takes, without ``api``.
 
     :param given: options by any of their names, and ``options``, the raw form.
     :param hosted: whether OpenAI runs the chat, which rules some options out.
+    :param variant: the macro that was given them, whose own options are valid names too.
     :raises OptionError: an option is wrong; the message names the valid ones.
     """
     options: dict[str, Any] = {}
-    valid = [*ELEMENT, *SHORT]
     raw = given.get("options") or {}
     if not isinstance(raw, Mapping):
         _wrong("options", "a mapping of ChatKit's options")
     for source in (raw, {name: value for name, value in given.items() if name != "options"}):
         # The short names come last: they refine what the long ones set.
-        names = sorted(source, key=lambda name: ALIASES.get(snake(name), snake(name)) in SHORT)
-        for name in names:
-            key = ALIASES.get(snake(name), snake(name))
-            if key == "theme":
-                _merge(options, {"theme": _theme(source[name])})
-            elif key in ELEMENT:
-                _merge(options, {camel(key): ELEMENT[key](str(name), source[name])})
-            elif key in SHORT:
-                path, check = SHORT[key]
-                value = check(str(name), source[name])
-                if isinstance(value, dict):
-                    _merge(options, _nested(path, value))
-                else:
-                    _put(options, path, value)
-            else:
-                raise _unknown(str(name), key, valid)
+        for name in sorted(source, key=lambda name: _known(name) in SHORT):
+            _merge(options, _element_option(str(name), source[name], variant))
     _check_surface(options)
     attachments = options.get("composer", {}).get("attachments")
     if attachments is not None:
@@ -543,6 +570,25 @@ def element_options(given: Mapping[str, Any], *, hosted: bool) -> dict[str, Any]
     if hosted:
         _check_hosted(options)
     return options
+
+
+def _known(name: object) -> str:
+    return ALIASES.get(snake(name), snake(name))
+
+
+def _element_option(name: str, value: object, variant: str | None) -> dict[str, Any]:
+    key = _known(name)
+    if key == "theme":
+        return {"theme": _theme(value)}
+    if key in ELEMENT:
+        return {camel(key): ELEMENT[key](name, value)}
+    if key in SHORT:
+        path, check = SHORT[key]
+        return _nested(path, check(name, value))
+    if variant is None and any(key in own for own in PRESENTATION.values()):
+        raise OptionError(f"{name} is an option of the macros, to be given to them")
+    own = ("kit", "nonce", *PRESENTATION[variant]) if variant else ()
+    raise _unknown(name, key, [*own, *ELEMENT, *SHORT])
 
 
 def _nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -567,13 +613,20 @@ def _check_surface(options: dict[str, Any]) -> None:
     if surface is None or len(surface) != 1:
         return
     (name,) = surface
-    luminance = _luminance(surface[name])
-    if luminance is None:
-        other = "foreground" if name == "background" else "background"
+    other = "foreground" if name == "background" else "background"
+    contrast = on_colour(surface[name])
+    if contrast is None:
         raise OptionError(f"{name} needs {other} too, unless it is written as #rrggbb")
-    # Of black and white, the one with the higher contrast ratio of WCAG 2.
-    contrast = "#000000" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "#ffffff"
-    surface["foreground" if name == "background" else "background"] = contrast
+    surface[other] = contrast
+
+
+def on_colour(value: str) -> str | None:
+    """Black or white, whichever can be read on a hex colour; None for another notation."""
+    luminance = _luminance(value)
+    if luminance is None:
+        return None
+    # The one with the higher contrast ratio of WCAG 2.
+    return "#000000" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "#ffffff"
 
 
 def _luminance(value: str) -> float | None:

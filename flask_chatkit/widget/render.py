@@ -20,7 +20,7 @@ from ..chats import DEFAULT, HostedChat
 from ..errors import Misconfigured, NotFound, OptionError
 from ..state import KitState, named_kit
 from .assets import hashed_name
-from .options import closest_locale, element_options, split
+from .options import closest_locale, element_options, on_colour, split
 
 LABEL = "Chat"
 
@@ -121,8 +121,12 @@ def _html(
     label = own.get("label", LABEL)
     config: dict[str, Any] = {
         **_addresses(kit, place),
-        "options": {"frameTitle": label, **_options(chat, element, place.locale)},
+        "options": {"frameTitle": label, **_options(chat, element, place.locale, variant)},
     }
+    accent = config["options"].get("theme", {}).get("color", {}).get("accent")
+    if accent:
+        # The launcher and the widget's own buttons wear the chat's accent too.
+        config["accent"] = [accent["primary"], on_colour(accent["primary"]) or "#ffffff"]
     config.update((name, own[name]) for name in ("width", "height") if name in own)
     if variant == "themed":
         config["themed"] = True
@@ -181,8 +185,10 @@ def _chat(kit: KitState, name: str) -> HostedChat:
         raise OptionError(f"{reason}; declared chats: {known}") from None
 
 
-def _options(chat: HostedChat, given: Mapping[str, Any], locale: str | None) -> dict[str, Any]:
-    options = element_options({**chat.widget, **given}, hosted=True)
+def _options(
+    chat: HostedChat, given: Mapping[str, Any], locale: str | None, variant: str | None = None
+) -> dict[str, Any]:
+    options = element_options({**chat.widget, **given}, hosted=True, variant=variant)
     asked = options.get("composer", {}).get("attachments")
     if asked is None or asked["enabled"]:
         accepted = chat.attachments

@@ -137,6 +137,32 @@ def test_panel_is_opened_and_closed_by_keyboard(page: Page, site: Any) -> None:
     assert page.evaluate("__chatkitStandin.frameLoads") == 1
 
 
+def test_panel_reopened_at_once_is_open(page: Page, site: Any) -> None:
+    """Closing and opening in one breath leaves a panel that is open, and says so."""
+    page.goto(site({"/": "{{ chatkit_floating() }}"}))
+    launcher(page).click()
+    ready(page)
+    page.evaluate(
+        """() => {
+          const root = document.querySelector('[data-chatkit]');
+          FlaskChatKit.hide(root);
+          FlaskChatKit.show(root);
+          return new Promise((done) => setTimeout(done, 100));
+        }"""
+    )
+    assert page.locator("dialog").is_visible()
+    assert launcher(page).get_attribute("aria-expanded") == "true"
+    assert page.locator("[data-open]").count() == 1
+
+
+def test_launcher_wears_the_chats_accent(page: Page, site: Any) -> None:
+    """The accent option colours the launcher too, with a readable icon."""
+    page.goto(site({"/": "{{ chatkit_floating(accent='#ffe000') }}"}))
+    style = "getComputedStyle(document.querySelector('.chatkit-launcher'))"
+    assert page.evaluate(f"{style}.backgroundColor") == "rgb(255, 224, 0)"
+    assert page.evaluate(f"{style}.color") == "rgb(0, 0, 0)"
+
+
 @pytest.mark.parametrize(
     ("side", "direction", "found"),
     [

@@ -81,6 +81,7 @@ def test_themed_says_so(app: Flask) -> None:
     html = render(app, '{{ chatkit_themed(accent="#0a7", radius="round") }}')
     assert 'class="chatkit chatkit-themed"' in html
     assert config(html)["themed"] is True
+    assert config(html)["accent"] == ["#0a7", "#000000"]
     assert config(html)["options"]["theme"] == {
         "color": {"accent": {"level": 1, "primary": "#0a7"}},
         "radius": "round",
@@ -146,6 +147,8 @@ def test_disabled_kit_renders_nothing(make_app: MakeApp) -> None:
     [
         ("chatkit_inline('nobody')", "no chat 'nobody'; declared chats: default, files, sales"),
         ("chatkit_inline(greating='x')", "did you mean greeting"),
+        ("chatkit_inline(clas_name='x')", "did you mean class_name"),
+        ("chatkit_inline(label=' ')", "not blank"),
         ("chatkit_inline(side='left')", "chatkit_floating"),
         ("chatkit_floating(side='top')", "right, left"),
         ("chatkit_inline(height='tall')", "CSS length"),
