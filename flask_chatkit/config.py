@@ -110,6 +110,7 @@ def origin(key: str, value: str) -> str:
         or parts.query
         or parts.fragment
         or "@" in parts.netloc
+        or port == 0
     ):
         _wrong(key, form)
     shown = f"[{host}]" if ":" in host else host
@@ -130,17 +131,31 @@ def origins(key: str, value: object) -> frozenset[str]:
 
 def url(key: str, value: object) -> str:
     """An https URL; plain http is accepted for this machine only, since a key travels there."""
-    form = "an https:// URL (http:// for this machine only)"
-    parts = urlsplit(value) if isinstance(value, str) else _wrong(key, form)
-    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    if not secure or not parts.hostname or parts.username or parts.query or parts.fragment:
+    form = "an https:// URL (http:// for this machine only), without a name, password or query"
+    if not isinstance(value, str):
+        _wrong(key, form, value)
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
         _wrong(key, form)
-    return cast("str", value).rstrip("/")
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    if (
+        not secure
+        or not parts.hostname
+        or port == 0
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+        or not re.fullmatch(r"[\x21-\x5b\x5d-\x7e]+", value)
+    ):
+        _wrong(key, form)
+    return value.rstrip("/")
 
 
 def script_url(key: str, value: object) -> str:
     """An https URL, one of this machine, or a path on the site itself."""
-    if isinstance(value, str) and re.fullmatch(r"/[^/\s][^\s]*", value):
+    if isinstance(value, str) and re.fullmatch(r"/[^/\s\\][^\s\\]*", value):
         return value
     return url(key, value)
 
@@ -184,6 +199,13 @@ def cookie_name(key: str, value: object) -> str:
     """A cookie name: a token of RFC 6265."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value):
         _wrong(key, "a cookie name: letters, digits, - and _")
+    return value
+
+
+def cookie_domain(key: str, value: object) -> str | None:
+    """A host name, without scheme or port."""
+    if not isinstance(value, str) or not re.fullmatch(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", value):
+        _wrong(key, "a host name such as example.com", value)
     return value
 
 
@@ -315,7 +337,9 @@ class Settings:
         "Seconds (or a `timedelta`) that an anonymous visitor is remembered after the last mint.",
         whole(60, 400 * 86400, "seconds"),
     )
-    cookie_domain: str | None = setting("COOKIE_DOMAIN", None, "the host", "As in a cookie.", text)
+    cookie_domain: str | None = setting(
+        "COOKIE_DOMAIN", None, "the host", "As in a cookie.", cookie_domain
+    )
     cookie_path: str | None = setting(
         "COOKIE_PATH", None, "where the kit is mounted", "As in a cookie.", cookie_path
     )
@@ -454,11 +478,20 @@ class Settings:
 
 
 def signing_keys(config: Mapping[str, Any]) -> list[bytes]:
-    """The site's signing keys, the newest last, as itsdangerous wants them; [] without any."""
-    if not config.get("SECRET_KEY"):
+    """The site's signing keys, the newest last, as itsdangerous wants them; [] without any.
+
+    :raises ConfigurationError: a key is not one.
+    """
+    newest, older = config.get("SECRET_KEY"), config.get("SECRET_KEY_FALLBACKS") or []
+    if not newest:
         return []
-    keys = [*(config.get("SECRET_KEY_FALLBACKS") or ()), config["SECRET_KEY"]]
-    return [want_bytes(key) for key in keys]
+    if not isinstance(older, (list, tuple)):
+        # A single text would be taken for as many keys as it has letters.
+        _wrong("SECRET_KEY_FALLBACKS", "a list of texts", older)
+    for name, key in (("SECRET_KEY", newest), *(("SECRET_KEY_FALLBACKS", key) for key in older)):
+        if not isinstance(key, (str, bytes)) or not key:
+            _wrong(name, "a text or bytes that are not empty", key)
+    return [want_bytes(key) for key in (*older, newest)]
 
 
 def documented() -> Iterator[dataclasses.Field[Any]]:

@@ -38,6 +38,9 @@ class ChatKit(Blueprint):
     ) -> None:
         if not isinstance(name, str):
             raise TypeError("ChatKit takes its name; use ChatKit().init_app(app)")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            # It is part of a cookie's name.
+            raise ConfigurationError("a kit's name must be of a-z, A-Z, 0-9, - and _")
         super().__init__(
             name,
             __name__,
@@ -157,6 +160,11 @@ class ChatKit(Blueprint):
         path = "/" + (setup.url_prefix or "").strip("/")
         if "<" in path:
             path = re.sub(r"[^/]*<.*", "", path).rstrip("/") or "/"
+        if not (setup.url_prefix or "").strip("/") and not setup.subdomain:
+            raise ConfigurationError(
+                f"the kit {name!r} needs a url_prefix of its own, such as /chatkit: at the root "
+                "it would take the site's pages and static files for its own"
+            )
         mount = (setup.subdomain, setup.url_prefix)
         for other in kits(app).values():
             if other.mount == mount:

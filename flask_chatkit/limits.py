@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -62,8 +63,10 @@ def address_of(request: Request) -> str:
 
     One IPv6 customer holds a whole /64, so that is what counts as one address.
     """
+    # Some proxies write the port along.
+    given = re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", request.remote_addr or "")
     try:
-        address = ipaddress.ip_address(request.remote_addr or "")
+        address = ipaddress.ip_address(given)
     except ValueError:
         # A Unix socket without ProxyFix: everybody shares one quota, which is safe and noticed.
         return "unknown"

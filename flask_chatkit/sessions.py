@@ -23,6 +23,11 @@ from .visitor import Visitor
 
 logger = logging.getLogger("flask_chatkit")
 
+#: Seconds; OpenAI's longest session has 600. More than a day is no session of theirs.
+LONGEST = 86400
+#: Seconds that a refresh spends on cancelling what it replaced.
+CANCEL_BUDGET = 2.0
+
 Status = Literal["active", "expired", "cancelled"]
 
 #: As for the visitor cookie: an exact form, so that a record has one spelling.
@@ -109,9 +114,9 @@ class Sessions:
         """
         session = self._client.create_session(body)
         expires_in = int(session.expires_at - self._clock())
-        if expires_in < 1:
+        if not 1 <= expires_in <= LONGEST:
             raise UpstreamRejected(
-                detail="the session had expired on arrival: is this machine's clock right?"
+                detail=f"the session ends in {expires_in} seconds: is this machine's clock right?"
             )
         record = SessionRecord(session.id, session.expires_at, visitor.digest, chat)
         return Minted(session.client_secret, session.expires_at, expires_in, self._sign(record))
@@ -137,21 +142,21 @@ class Sessions:
             return "cancelled"
         return "active" if record.expires_at > self._clock() else "expired"
 
-    def cancel(self, record: SessionRecord) -> None:
+    def cancel(self, record: SessionRecord, budget: float | None = None) -> None:
         """End a session, upstream too. Ending it twice, or after its time, is no error.
 
-        :raises ApiError: OpenAI could not be asked; the session is remembered as cancelled here
-            all the same, and asking again asks OpenAI again.
+        :param budget: how many seconds it may take; the client's own limit by default.
+        :raises ApiError: OpenAI could not be asked; the session is still active then.
         """
         if self.status(record) != "active":
             return
-        self._client.cancel_session(record.upstream_id)
+        self._client.cancel_session(record.upstream_id, budget)
         self._mark(record)
 
     def replace(self, record: SessionRecord) -> None:
         """End a session that a new one has replaced; the new one is good whatever OpenAI says."""
         try:
-            self.cancel(record)
+            self.cancel(record, CANCEL_BUDGET)
         except ApiError as error:
             logger.warning("The session that was refreshed could not be cancelled: %s", error.slug)
             self._mark(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -60,11 +61,13 @@ class KitState:
         self.name = name
         self.settings = settings
         self.mount = mount
+        self.declared: Declared = declared
         #: The HTML of widgets that were rendered before, by all that it depends on.
         self.rendered: dict[Hashable, Markup] = {}
-        self.quotas = Quotas(app, name, settings)
+        # Under a second name a kit has the same visitors, and so the same quotas.
+        twin = next((kit for kit in kits(app).values() if kit.declared is declared), None)
+        self.quotas: Quotas = twin.quotas if twin else Quotas(app, name, settings)
         self._kit = kit
-        self._declared = declared
         self._path = path
         self._told_end = False
         self._used = False
@@ -83,7 +86,7 @@ class KitState:
     def chats(self) -> dict[str, HostedChat]:
         """The kit's chats here: those declared, and the one that the settings imply."""
         implied = {DEFAULT: self._implied} if self._implied else {}
-        return {**implied, **self._declared.chats}
+        return {**implied, **self.declared.chats}
 
     def chat(self, name: str) -> HostedChat:
         """The chat of that name.
@@ -91,7 +94,7 @@ class KitState:
         :raises NotFound: there is none.
         :raises Misconfigured: it has no workflow.
         """
-        chat = self._declared.chats.get(name)
+        chat = self.declared.chats.get(name)
         if chat is None and name == DEFAULT:
             chat = self._implied
             if chat is None:
@@ -123,15 +126,11 @@ class KitState:
 
         :raises Misconfigured: the site's ``user_loader`` returned something unusable.
         """
-        if self._declared.user_loader is not None:
-            loader = cast("Callable[[], object]", self._declared.user_loader)
+        if self.declared.user_loader is not None:
+            loader = cast("Callable[[], object]", self.declared.user_loader)
             user_id = current_app.ensure_sync(loader)()
-            if isinstance(user_id, bool) or user_id == "":
-                raise Misconfigured(
-                    detail="user_loader must return an id, or None for an anonymous visitor"
-                )
             if user_id is not None:
-                return Visitor.login(str(user_id))
+                return Visitor.login(_checked_id(user_id))
         return self.cookie.read(request)
 
     def state_variables(self, chat: HostedChat) -> dict[str, StateValue] | None:
@@ -150,7 +149,10 @@ class KitState:
 
     @property
     def _keys(self) -> list[bytes]:
-        keys = signing_keys(current_app.config)
+        try:
+            keys = signing_keys(current_app.config)
+        except ConfigurationError as error:
+            raise Misconfigured(detail=str(error)) from None
         if not keys:
             raise Misconfigured(detail="SECRET_KEY is not set; it signs the visitor cookie")
         return keys
@@ -178,8 +180,9 @@ class KitState:
         config = current_app.config
         try:
             changed = self.settings.changed_keys(Settings.from_config(config))
+            has_keys = bool(signing_keys(config))
         except ConfigurationError as error:
-            changed = [str(error)]
+            changed, has_keys = [str(error)], True
         if changed:
             logger.warning(
                 "%s changed after the kit %r was registered, and had no effect: configure first",
@@ -187,9 +190,23 @@ class KitState:
                 self.name,
             )
         missing = [] if self.settings.api_key else ["CHATKIT_API_KEY (or OPENAI_API_KEY)"]
-        missing += [] if signing_keys(config) else ["SECRET_KEY"]
+        missing += [] if has_keys else ["SECRET_KEY"]
         if missing and self.chats and self.settings.enabled:
             logger.error("No chat can be started: %s is not set", " and ".join(missing))
+
+
+def _checked_id(user_id: object) -> str:
+    """The login's id as a text: the id itself, not an object whose text may change or be shared."""
+    if inspect.iscoroutine(user_id):
+        user_id.close()
+    if isinstance(user_id, int) and not isinstance(user_id, bool):
+        return str(user_id)
+    if isinstance(user_id, str) and user_id and user_id.isprintable():
+        return user_id
+    raise Misconfigured(
+        detail="user_loader must return a printable text or a whole number, or None for an "
+        f"anonymous visitor, not {type(user_id).__name__}"
+    )
 
 
 def kits(app: App) -> dict[str, KitState]:
@@ -212,10 +229,16 @@ def named_kit(app: App, name: str | None) -> KitState:
     :raises OptionError: there is none; the message names those there are.
     """
     registered = kits(app)
-    for full, state in registered.items():
-        if name is None or name in {full, full.rpartition(".")[2]}:
-            state.first_use()
-            return state
+    found = [
+        state
+        for full, state in registered.items()
+        if name is None or name in {full, full.rpartition(".")[2]}
+    ]
+    # A full name is exact; one that only ends alike, of a kit that is nested, comes after it.
+    found.sort(key=lambda state: state.name != name and name is not None)
+    if found:
+        found[0].first_use()
+        return found[0]
     raise OptionError(
         f"there is no kit {name!r}; registered: {', '.join(sorted(registered)) or 'none'}"
     )

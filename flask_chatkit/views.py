@@ -137,9 +137,13 @@ def enter() -> ResponseReturnValue | None:
 
 def leave(response: Response) -> Response:
     """See to it that an API call is answered with JSON, whatever a site's hooks made of it."""
+    kit = current_kit()
+    if _endpoint() == "page":
+        # Only the site, and whom it trusts, may frame a page that chats as the visitor.
+        framers = " ".join(["'self'", *sorted(kit.settings.trusted_origins)])
+        response.headers.setdefault("Content-Security-Policy", f"frame-ancestors {framers}")
     if not is_api():
         return response
-    kit = current_kit()
     if request.method == "OPTIONS":
         response = _preflight()
     elif not response.is_json and not _is_same_path(response):

@@ -21,7 +21,6 @@ from typing import Any, NoReturn, TypeGuard
 from urllib.parse import quote, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as TransportError
 from urllib3.exceptions import ReadTimeoutError
 
@@ -32,6 +31,7 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from .deadline import Adapter, Watch
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -43,6 +43,8 @@ MAX_ANSWER_BYTES = 1_000_000
 ATTEMPTS = 3
 #: Answers after which asking again is safe: nothing was done, or a session that nobody will use.
 RETRIED = frozenset({429, 502, 503, 504})
+#: Seconds of Retry-After that are waited for here.
+LONGEST_WAIT = 3.0
 #: Seconds that a browser is told to wait when OpenAI named none, and the most it is told.
 RETRY_AFTER = 5
 MAX_RETRY_AFTER = 3600
@@ -70,6 +72,26 @@ class _Again(Exception):
     def __init__(self, error: ApiError, wait: float | None = None) -> None:
         self.error = error
         self.wait = wait
+
+
+class _Pool(requests.Session):
+    """A process's connections to OpenAI."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self.watch = Watch()
+        # The environment is read once: requests reads it, and ~/.netrc, again at each call, and a
+        # netrc entry would replace our Authorization.
+        self.proxies = requests.utils.get_environ_proxies(base)
+        self.verify = (
+            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
+        self.trust_env = False
+        # A cookie that OpenAI's edge sets for one visitor's mint is no business of the next one's.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = Adapter(pool_connections=2, pool_maxsize=64, max_retries=0)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
 
 
 class Client:
@@ -115,7 +137,7 @@ class Client:
             self._headers["OpenAI-Organization"] = organization
         if project:
             self._headers["OpenAI-Project"] = project
-        self._pools: dict[int, requests.Session] = {}
+        self._pools: dict[int, _Pool] = {}
 
     def create_session(self, body: Mapping[str, Any]) -> Session:
         """Create a session.
@@ -139,21 +161,27 @@ class Client:
             _malformed("it is not an active session with id, client_secret and expires_at")
         return Session(id=identifier, client_secret=secret, expires_at=expires_at)
 
-    def cancel_session(self, session_id: str) -> None:
+    def cancel_session(self, session_id: str, budget: float | None = None) -> None:
         """Cancel a session. One that OpenAI no longer knows as active counts as cancelled.
 
+        :param budget: how many seconds it may take at most, if that is less than usual.
         :raises ApiError: as for :meth:`create_session`.
         """
-        self._call(
-            f"/chatkit/sessions/{quote(session_id, safe='')}/cancel", None, gone_is_fine=True
-        )
+        path = f"/chatkit/sessions/{quote(session_id, safe='')}/cancel"
+        self._call(path, None, gone_is_fine=True, budget=budget)
 
     def _call(
-        self, path: str, body: Mapping[str, Any] | None, *, gone_is_fine: bool = False
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        gone_is_fine: bool = False,
+        budget: float | None = None,
     ) -> dict[str, Any]:
         if not self._key:
             raise Misconfigured(detail="there is no API key: set CHATKIT_API_KEY or OPENAI_API_KEY")
-        deadline = time.monotonic() + sum(self._timeout)
+        usual = sum(self._timeout)
+        deadline = time.monotonic() + min(usual, budget or usual)
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
         attempt = 1
         while True:
@@ -164,7 +192,12 @@ class Client:
                 wait = again.wait
                 if wait is None:
                     wait = random.uniform(0.1, 0.3) * attempt  # noqa: S311
-                if attempt == ATTEMPTS or time.monotonic() + wait >= deadline:
+                # A wait keeps one of the site's workers; a long one is the browser's to wait.
+                if (
+                    attempt == ATTEMPTS
+                    or wait > LONGEST_WAIT
+                    or time.monotonic() + wait >= deadline
+                ):
                     raise again.error from again.__cause__
                 time.sleep(wait)
                 attempt += 1
@@ -211,37 +244,40 @@ class Client:
         )
         connect, read = self._timeout
         left = max(0.001, deadline - time.monotonic())
-        try:
-            response = self._pool().send(
-                request,
-                stream=True,
-                allow_redirects=False,
-                timeout=(min(connect, left), min(read, left)),
-            )
-            with response:
-                raw = bytearray()
-                # read1 returns what has arrived: a server that drips can't outlast the deadline.
-                while chunk := response.raw.read1(65536):
-                    raw += chunk
-                    if len(raw) > MAX_ANSWER_BYTES:
-                        _malformed(f"it has more than {MAX_ANSWER_BYTES} bytes")
-                    if time.monotonic() >= deadline:
-                        raise UpstreamTimeout(detail="the answer did not end in time")
-            return response.status_code, response.headers, bytes(raw)
-        except (requests.Timeout, ReadTimeoutError) as error:
-            raise UpstreamTimeout(detail=f"no answer in time ({type(error).__name__})") from error
-        except (requests.RequestException, TransportError) as error:
-            raise UpstreamUnavailable(
-                detail=f"the connection to {self._host} failed ({_innermost(error)})",
-                retry_after=RETRY_AFTER,
-            ) from error
+        pool = self._pool()
+        with pool.watch.call(deadline) as call:
+            try:
+                response = pool.send(
+                    request,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=(min(connect, left), min(read, left)),
+                )
+                with response:
+                    raw = bytearray()
+                    while len(raw) <= MAX_ANSWER_BYTES and (chunk := response.raw.read1(65536)):
+                        raw += chunk
+            except (requests.RequestException, TransportError) as error:
+                if call.ended or isinstance(error, (requests.Timeout, ReadTimeoutError)):
+                    raise UpstreamTimeout(
+                        detail=f"no answer in time ({type(error).__name__})"
+                    ) from error
+                raise UpstreamUnavailable(
+                    detail=f"the connection to {self._host} failed ({_innermost(error)})",
+                    retry_after=RETRY_AFTER,
+                ) from error
+        if call.ended:
+            raise UpstreamTimeout(detail="the answer did not end in time")
+        if len(raw) > MAX_ANSWER_BYTES:
+            _malformed(f"it has more than {MAX_ANSWER_BYTES} bytes")
+        return response.status_code, response.headers, bytes(raw)
 
-    def _pool(self) -> requests.Session:
+    def _pool(self) -> _Pool:
         pid = os.getpid()
         pool = self._pools.get(pid)
         if pool is None:
             # setdefault is atomic: of two threads that get here at once, one pool is never used.
-            pool = self._pools.setdefault(pid, _new_pool(self._base))
+            pool = self._pools.setdefault(pid, _Pool(self._base))
         return pool
 
     def _refusal(
@@ -282,23 +318,8 @@ class Client:
         return _SECRETS.sub(r"\1-[removed]", text.replace(self._key or "\0", "[key removed]"))
 
 
-def _new_pool(base: str) -> requests.Session:
-    pool = requests.Session()
-    # The environment is read once: requests reads it, and ~/.netrc, again at each call, and a
-    # netrc entry would replace our Authorization.
-    pool.proxies = requests.utils.get_environ_proxies(base)
-    pool.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    pool.trust_env = False
-    # A cookie that OpenAI's edge sets for one visitor's mint is no business of the next one's.
-    pool.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=64, max_retries=0)
-    pool.mount("https://", adapter)
-    pool.mount("http://", adapter)
-    return pool
-
-
 def _is_word(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,4096}", value) is not None
+    return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,512}", value) is not None
 
 
 def _malformed(reason: str, request_id: str = "none") -> NoReturn:

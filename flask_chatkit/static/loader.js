@@ -1,18 +1,24 @@
 // The loader: what every page with a widget pays for. It waits for a visitor who wants to chat, and
 // fetches the rest (widget.js) then. Starting it twice is harmless.
 (() => {
-  const api = window.FlaskChatKit ?? {};
-  window.FlaskChatKit = api;
-  if (api.script) return;
-  const nonce = document.currentScript?.nonce;
-  const scripts = {};
+  const own = document.currentScript;
+  const started = typeof window.FlaskChatKit?.script === "function";
+  if (!started) window.FlaskChatKit = { kits: {} };
+  const api = window.FlaskChatKit;
 
+  // Which scripts run is told by this tag, and by nothing that somebody may write into the page.
+  const absolute = (url) => new URL(url, location).href;
+  const kit = JSON.parse(own.dataset.kit ?? "null");
+  if (kit) api.kits[absolute(kit.base)] = kit;
+  if (started) return;
+
+  const scripts = {};
   // Adds a classic script, once; one that did not come may be tried again.
   api.script = (src) => {
     scripts[src] ??= new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = src;
-      if (nonce) script.nonce = nonce;
+      if (own.nonce) script.nonce = own.nonce;
       script.onload = resolve;
       script.onerror = () => {
         delete scripts[src];
@@ -24,15 +30,30 @@
     return scripts[src];
   };
 
-  api.config = (root) => JSON.parse(root.dataset.chatkit);
+  // A widget's addresses lie below those of a kit; the longest that fits is its own.
+  api.config = (root) => {
+    const config = JSON.parse(root.dataset.chatkit);
+    const urls = [config.page, config.secret, config.session].map(absolute);
+    const bases = Object.keys(api.kits).filter((base) => urls.every((url) => url.startsWith(base)));
+    if (!bases.length) throw new Error("flask_chatkit: a widget of no kit on this page");
+    return { ...config, ...api.kits[bases.sort().pop()] };
+  };
 
-  const call = (root, method) =>
-    api.script(api.config(root).widget).then(
+  const call = (root, method) => {
+    const { page, widget } = api.config(root);
+    api.script(widget).then(
       () => api[method](root),
       () => {
         root.dataset.state = "failed";
+        if (method === "warm" || root.querySelector(".chatkit-fallback")) return;
+        const link = document.createElement("a");
+        link.className = "chatkit-fallback";
+        link.href = page;
+        link.textContent = root.querySelector("[aria-label]")?.ariaLabel ?? root.ariaLabel;
+        root.append(link);
       },
     );
+  };
 
   const launched = (event) =>
     event.target.closest?.(".chatkit-launcher")?.closest("[data-chatkit]");
@@ -57,16 +78,31 @@
       }
     }
   });
+  const known = new WeakSet();
+  const adopt = (root) => {
+    // What a page cache put back is the markup of a chat, without its life.
+    for (const part of root.querySelectorAll(".chatkit-bar, .chatkit-body")) part.remove();
+    root.querySelector(".chatkit-panel")?.removeAttribute("open");
+    root.querySelector(".chatkit-launcher")?.setAttribute("aria-expanded", "false");
+    delete root.dataset.open;
+    root.dataset.state = "idle";
+    const { height, width, accent = [] } = api.config(root);
+    const given = { height, width, accent: accent[0], "on-accent": accent[1] };
+    // Through CSSOM, which a Content-Security-Policy without inline styles allows.
+    for (const name in given) {
+      if (given[name]) root.style.setProperty(`--chatkit-${name}`, given[name]);
+    }
+    if (!root.classList.contains("chatkit-floating")) sight.observe(root);
+  };
   const scan = () => {
-    for (const root of document.querySelectorAll("[data-chatkit]:not([data-state])")) {
-      root.dataset.state = "idle";
-      const { height, width, accent = [] } = api.config(root);
-      const given = { height, width, accent: accent[0], "on-accent": accent[1] };
-      // Through CSSOM, which a Content-Security-Policy without inline styles allows.
-      for (const name in given) {
-        if (given[name]) root.style.setProperty(`--chatkit-${name}`, given[name]);
+    for (const root of document.querySelectorAll("[data-chatkit]")) {
+      if (known.has(root)) continue;
+      known.add(root);
+      try {
+        adopt(root);
+      } catch (error) {
+        console.error(error);
       }
-      if (!root.classList.contains("chatkit-floating")) sight.observe(root);
     }
   };
   scan();

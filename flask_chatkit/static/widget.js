@@ -15,6 +15,7 @@
     silent: "The chat did not answer.",
     offline: "The chat can't be reached. Please check your connection.",
     retry: "Try again",
+    dismiss: "Close this message",
     page: "Open the chat on its own page",
   };
 
@@ -60,17 +61,20 @@
         method,
         headers,
         body: method === "POST" ? "{}" : undefined,
-        credentials: "same-origin",
+        // Also to a kit on a subdomain; which origins may, the server says.
+        credentials: "include",
         cache: "no-store",
         signal: AbortSignal.timeout?.(30_000),
       });
     } catch {
       throw new Error(TEXT.offline);
     }
-    const body = await response.json().catch(() => ({}));
-    if (response.ok) return body;
+    // What stands between may answer for the site, with a page of its own.
+    const body = await response.json().catch(() => null);
+    if (response.ok && body && typeof body === "object") return body;
+    const message = typeof body?.message === "string" ? body.message : TEXT.failed;
     const wait = Number(response.headers.get("Retry-After"));
-    throw Object.assign(new Error(body.message ?? TEXT.failed), { status: response.status, wait });
+    throw Object.assign(new Error(message), { status: response.status, wait });
   };
 
   // Waits once as long as the server says, if that is not too long, and asks again.
@@ -102,12 +106,16 @@
       });
     }
     minted ??= await post(config.secret);
+    const secret = minted.client_secret;
+    if (typeof secret !== "string" || !secret || !(minted.expires_in > 0)) {
+      throw new Error(TEXT.failed);
+    }
     remember(config, {
-      secret: minted.client_secret,
+      secret,
       session: minted.session_id,
       until: Date.now() + minted.expires_in * 1000 - Math.min(MARGIN, minted.expires_in * 250),
     });
-    return minted.client_secret;
+    return secret;
   };
 
   const obtain = async (config) => {
@@ -123,15 +131,16 @@
       // Only what refreshing needs stays, so that the next page can't hand the dead one out either.
       if (entry?.secret === current) remember(config, { session: entry.session });
     }
-    let secret;
-    do {
+    // Twice: the request that is under way may bring the very secret that is running out.
+    for (let attempt = 0; attempt < 2; attempt += 1) {
       if (!pending.has(config.secret)) {
         const request = obtain(config).finally(() => pending.delete(config.secret));
         pending.set(config.secret, request);
       }
-      secret = await pending.get(config.secret);
-    } while (dead.has(secret));
-    return secret;
+      const secret = await pending.get(config.secret);
+      if (!dead.has(secret)) return secret;
+    }
+    throw new Error(TEXT.failed);
   };
 
   // --- light, dark and the site's look -----------------------------------------------------------
@@ -203,37 +212,55 @@
 
   const widgets = new Map();
 
-  const optionsOf = (widget) => ({
-    ...widget.config.options,
-    theme: widget.theme,
-    api: {
-      getClientSecret: async (current) => {
-        clearTimeout(widget.watchdog);
-        try {
-          const secret = await getClientSecret(widget.config, current);
-          settle(widget);
-          return secret;
-        } catch (error) {
-          fail(widget, error.message);
-          throw error;
-        }
+  const optionsOf = (widget) => {
+    const { element } = widget;
+    return {
+      ...widget.config.options,
+      theme: widget.theme,
+      api: {
+        getClientSecret: async (current) => {
+          clearTimeout(widget.watchdog);
+          try {
+            const secret = await getClientSecret(widget.config, current);
+            if (widget.element === element) settle(widget);
+            return secret;
+          } catch (error) {
+            if (widget.element === element) fail(widget, error.message);
+            throw error;
+          }
+        },
       },
-    },
-  });
+    };
+  };
 
   const settle = (widget) => {
+    widget.works = true;
     widget.root.dataset.state = "ready";
-    widget.notice.replaceChildren();
+    tell(widget);
+  };
+
+  const tell = ({ notice, works }, ...parts) => {
+    notice.classList.toggle("chatkit-strip", Boolean(works));
+    notice.replaceChildren(...parts);
   };
 
   const fail = (widget, message) => {
     clearTimeout(widget.watchdog);
+    if (widget.works) {
+      // A conversation is on the screen: it stays, and the element asks again when it must.
+      const dismiss = make("button", { type: "button", textContent: TEXT.dismiss });
+      dismiss.addEventListener("click", () => tell(widget));
+      const actions = make("p", { className: "chatkit-actions" }, dismiss);
+      tell(widget, make("p", { textContent: message }), actions);
+      return;
+    }
     widget.root.dataset.state = "failed";
     const retry = make("button", { type: "button", textContent: TEXT.retry });
     retry.addEventListener("click", () => start(widget));
     const link = make("a", { href: widget.config.page, textContent: TEXT.page });
     const isPage = new URL(link.href).pathname === location.pathname;
-    widget.notice.replaceChildren(
+    tell(
+      widget,
       make("p", { textContent: message }),
       make("p", { className: "chatkit-actions" }, retry, ...(isPage ? [] : [link])),
     );
@@ -257,27 +284,31 @@
     Promise.race([promise, sleep(ms).then(() => Promise.reject(new Error(TEXT.silent)))]);
 
   const start = async (widget) => {
-    const { root, config, body, notice } = widget;
+    const { root, config, body } = widget;
     root.dataset.state = "loading";
-    notice.replaceChildren(make("p", { textContent: TEXT.loading }));
     // An element that failed can't be reset. One that works is never moved or removed.
-    widget.element?.remove();
-    widget.element = null;
+    widget.element?.remove?.();
+    const turn = {};
+    widget.element = turn; // of two starts at once the later goes on
+    widget.works = false;
+    tell(widget, make("p", { textContent: TEXT.loading }));
     try {
       await timeout(
         api.script(config.script).then(() => customElements.whenDefined("openai-chatkit")),
         PATIENCE,
       );
+      if (widget.element !== turn) return;
+      widget.theme = themeOf(widget);
+      widget.element = document.createElement("openai-chatkit");
+      widget.element.setOptions(optionsOf(widget));
     } catch (error) {
+      if (widget.element === turn) widget.element = null;
       // A visitor can do nothing with the cause; a developer looks here.
       console.warn(`flask_chatkit: ${error.message} (blocked, offline, or not allowed here?)`);
       fail(widget, TEXT.failed);
       return;
     }
-    widget.theme = themeOf(widget);
     widget.watchdog = setTimeout(() => fail(widget, TEXT.silent), PATIENCE);
-    widget.element = document.createElement("openai-chatkit");
-    widget.element.setOptions(optionsOf(widget));
     restyle(widget.element);
     body.append(widget.element);
     restyle(widget.element);
@@ -352,7 +383,7 @@
     for (const [root, widget] of widgets) {
       if (!root.isConnected) {
         widgets.delete(root);
-      } else if (widget.element) {
+      } else if (widget.element?.setOptions) {
         const theme = themeOf(widget);
         if (JSON.stringify(theme) !== JSON.stringify(widget.theme)) {
           widget.theme = theme;

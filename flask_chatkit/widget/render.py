@@ -7,7 +7,7 @@ no inline script or style; the loader reads everything from one data attribute.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,7 +25,9 @@ from .options import closest_locale, element_options, on_colour, split
 LABEL = "Chat"
 
 _LINK = Markup('<link rel="stylesheet" href="{href}"{nonce}>')
-_SCRIPT = Markup('<script src="{src}" defer{nonce}></script>')
+# The loader takes what is executed from its own tag, which no sanitiser lets a visitor's text
+# bring along, and lets a widget's addresses lie below the kit's only.
+_SCRIPT = Markup("<script src=\"{src}\" data-kit='{kit}' defer{nonce}></script>")
 _NONCE = Markup(' nonce="{}"')
 _SIDE = Markup(' data-side="{}"')
 _NOSCRIPT = Markup('<noscript><a href="{page}">{label}</a></noscript>')
@@ -50,14 +52,22 @@ _INLINE = Markup(
 #: How many different widgets a kit remembers the HTML of.
 REMEMBERED = 256
 
-# What JSON does not know, such as a lazily translated text, is the text it shows.
-_ENCODE = json.JSONEncoder(default=str).encode
+
+def _shown(value: object) -> str:
+    """What a lazily translated text, or another that JSON doesn't know, shows to this visitor."""
+    if isinstance(value, (bytes, bytearray, set, frozenset)) or callable(value):
+        raise TypeError(f"not {type(value).__name__}")
+    return str(value)
+
+
+_ENCODE = json.JSONEncoder(default=_shown).encode
 
 
 class _Place(NamedTuple):
     """Where a widget is rendered: all that its HTML depends on beside its options."""
 
     page: str
+    kit: str
     files: str
     at_home: bool
     locale: str | None
@@ -100,28 +110,34 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
     page: _Page = g.setdefault("_chatkit_page", _Page())
     page.count += 1
     place = _place(kit, declared, page.count)
-    # The same call in the same place is the same HTML: it is put together once.
+    # The same call in the same place is the same HTML: it is put together once. What a text shows
+    # to this visitor, in this language, is part of the key.
     try:
-        key = (variant, id(declared), _ENCODE(given), place)
-    except (ValueError, RecursionError):
-        raise OptionError("an option refers to itself") from None
+        said = _ENCODE([declared.widget, given])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionError(f"an option is no text, number, list or mapping: {error}") from None
+    key = (variant, id(declared), said, place)
     html = kit.rendered.get(key)
     if html is None:
-        html = _html(kit, declared, variant, json.loads(key[2]), place)
+        html = _html(declared, variant, json.loads(said), place)
         if len(kit.rendered) >= REMEMBERED:
             kit.rendered.clear()
         kit.rendered[key] = html
-    return _assets(page, place.files, nonce) + html
+    return _assets(page, kit, place, nonce) + html
 
 
 def _html(
-    kit: KitState, chat: HostedChat, variant: str, given: Mapping[str, Any], place: _Place
+    chat: HostedChat, variant: str, said: Sequence[Mapping[str, Any]], place: _Place
 ) -> Markup:
+    declared, given = said
     own, element = split(variant, given)
     label = own.get("label", LABEL)
     config: dict[str, Any] = {
-        **_addresses(kit, place),
-        "options": {"frameTitle": label, **_options(chat, element, place.locale, variant)},
+        **_addresses(place),
+        "options": {
+            "frameTitle": label,
+            **_options(chat, {**declared, **element}, place.locale, variant),
+        },
     }
     accent = config["options"].get("theme", {}).get("color", {}).get("accent")
     if accent:
@@ -149,8 +165,9 @@ def describe(kit: KitState, chat: HostedChat) -> dict[str, Any]:
     return {
         "chat": chat.name,
         "mode": "hosted",
-        **_addresses(kit, place),
-        "options": _options(chat, {}, place.locale),
+        **_addresses(place),
+        "script": kit.settings.script_url,
+        "options": _options(chat, chat.widget, place.locale),
     }
 
 
@@ -158,6 +175,7 @@ def _place(kit: KitState, chat: HostedChat, number: int = 0) -> _Place:
     page = url_for(f"{kit.name}.page", chat=None if chat.name == DEFAULT else chat.name)
     return _Place(
         page=page,
+        kit=url_for(f"{kit.name}.page") if chat.name != DEFAULT else page,
         files=url_for(f"{kit.name}.static", filename=""),
         at_home=request.root_path + request.path == page,
         locale=_babel_locale(),
@@ -165,18 +183,18 @@ def _place(kit: KitState, chat: HostedChat, number: int = 0) -> _Place:
     )
 
 
-def _addresses(kit: KitState, place: _Place) -> dict[str, str]:
-    """Every URL that the loader needs. The kit's rules are all below the page's."""
+def _addresses(place: _Place) -> dict[str, str]:
+    """Where a chat's page and calls are; the kit's rules are all below the page's."""
     return {
         "page": place.page,
         "secret": f"{place.page}secret",
         "session": f"{place.page}session/",
-        "script": kit.settings.script_url,
-        "widget": place.files + hashed_name("widget.js"),
     }
 
 
-def _chat(kit: KitState, name: str) -> HostedChat:
+def _chat(kit: KitState, name: object) -> HostedChat:
+    if not isinstance(name, str):
+        raise OptionError(f"the first argument is a chat's name, not {type(name).__name__}")
     try:
         return kit.chat(name)
     except (NotFound, Misconfigured) as error:
@@ -188,7 +206,7 @@ def _chat(kit: KitState, name: str) -> HostedChat:
 def _options(
     chat: HostedChat, given: Mapping[str, Any], locale: str | None, variant: str | None = None
 ) -> dict[str, Any]:
-    options = element_options({**chat.widget, **given}, hosted=True, variant=variant)
+    options = element_options(given, hosted=True, variant=variant)
     asked = options.get("composer", {}).get("attachments")
     if asked is None or asked["enabled"]:
         accepted = chat.attachments
@@ -224,15 +242,18 @@ def _nonce(given: object) -> Markup:
     return _NONCE.format(value) if value else Markup()
 
 
-def _assets(page: _Page, files: str, nonce: Markup) -> Markup:
-    if files in page.assets:
+def _assets(page: _Page, kit: KitState, place: _Place, nonce: Markup) -> Markup:
+    if place.files in page.assets:
         return Markup()
-    page.assets.add(files)
-    return _tags(files, nonce)
+    page.assets.add(place.files)
+    return _tags(place.files, place.kit, kit.settings.script_url, nonce)
 
 
 @lru_cache(maxsize=32)
-def _tags(files: str, nonce: Markup) -> Markup:
+def _tags(files: str, base: str, script: str, nonce: Markup) -> Markup:
+    kit = {"base": base, "widget": files + hashed_name("widget.js"), "script": script}
     return _LINK.format(href=files + hashed_name("chatkit.css"), nonce=nonce) + _SCRIPT.format(
-        src=files + hashed_name("loader.js"), nonce=nonce
+        src=files + hashed_name("loader.js"),
+        kit=htmlsafe_json_dumps(kit, separators=(",", ":")),
+        nonce=nonce,
     )

@@ -277,12 +277,17 @@ def test_dead_secret_is_not_kept_when_refreshing_fails(
     """A secret that was reported dead is gone from the tab, also if no new one could be had."""
     page.goto(site({"/": "{{ chatkit_inline() }}"}))
     ready(page)
+    say(page, "one")
     (first,) = openai_standin.sessions.values()
     openai_standin.expire(first["id"])
     openai_standin.fail(Failure(status=500), times=9)
     chat(page).locator("#input").fill("hello")
     chat(page).locator("#send").click()
-    page.wait_for_selector("[data-state=failed]", state="attached")
+    # The conversation stays on the screen, under a strip that can be put away.
+    page.locator(".chatkit-strip").get_by_text("not available").wait_for()
+    chat(page).get_by_text("You wrote “one”").wait_for()
+    page.get_by_role("button", name="Close this message").click()
+    assert page.locator(".chatkit-strip p").count() == 0
     assert first["client_secret"] not in str(page.evaluate("Object.entries(sessionStorage)"))
 
 

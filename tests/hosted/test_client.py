@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
@@ -186,6 +187,50 @@ def test_drip_can_not_outlast_the_deadline(openai_standin: OpenAIStandIn) -> Non
     begun = time.monotonic()
     assert type(refused(openai_standin, timeout=(0.3, 0.4))) is UpstreamTimeout
     assert time.monotonic() - begun < 2
+
+
+DRIPS = {
+    "status line": [b"H", b"T"],
+    "headers": [b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200],
+    "continue": [b"HTTP/1.1 100 Continue\r\n\r\n"] * 200,
+    "chunk extension": [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;",
+        *[b"x"] * 200,
+    ],
+    "trailers": [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+        *[b"X-A: b\r\n"] * 200,
+    ],
+    "silence": [b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"],
+}
+
+
+@pytest.mark.parametrize("parts", DRIPS.values(), ids=DRIPS)
+def test_no_drip_can_outlast_the_deadline(parts: list[bytes]) -> None:
+    """Whatever part of an answer comes slowly, a call ends shortly after its deadline."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    for part in parts:
+                        connection.sendall(part)
+                        stop.wait(0.05)
+                    stop.wait(3)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    begun = time.monotonic()
+    with pytest.raises(UpstreamTimeout):
+        Client(api_key="sk", base=base, timeout=(0.3, 0.4)).create_session(BODY)
+    assert time.monotonic() - begun < 2
+    stop.set()
+    listener.close()
 
 
 def test_nobody_there_is_unavailable() -> None:

@@ -1,0 +1,133 @@
+"""A wall-clock end for HTTP calls, which socket timeouts are not.
+
+A timeout of requests bounds each wait for the next bytes. A server, or a proxy, that sends a byte
+now and then keeps a worker for ever. So one thread per process looks at the calls under way, and
+shuts the connection of one that is over its time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import BaseHTTPResponse
+
+#: Seconds between looks: a call may last that much longer.
+TICK = 0.1
+
+_here = threading.local()
+
+
+class Call:
+    """A call under way."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.connection: HTTPConnection | None = None
+        self.ended = False
+
+    def end(self) -> None:
+        """Make whoever reads from the connection see its end."""
+        self.ended = True
+        sock = getattr(self.connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                # Not that of a TLS socket, which would pull the layer from under its reader.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class Watch:
+    """Ends calls at their deadline. Its thread lives while there are calls, and a little longer."""
+
+    def __init__(self) -> None:
+        self._calls: set[Call] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def call(self, deadline: float) -> Iterator[Call]:
+        """Watch what this thread asks for until the block ends.
+
+        :param deadline: by ``time.monotonic()``, in seconds.
+        """
+        call = _here.call = Call(deadline)
+        with self._lock:
+            self._calls.add(call)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="chatkit", daemon=True)
+                self._thread.start()
+        try:
+            yield call
+        finally:
+            _here.call = None
+            with self._lock:
+                self._calls.discard(call)
+
+    def _look(self) -> None:
+        idle = 0
+        while idle < 10 / TICK:
+            time.sleep(TICK)
+            now = time.monotonic()
+            with self._lock:
+                idle = 0 if self._calls else idle + 1
+                # Under the lock: a call that is over has given its connection to another one.
+                for call in self._calls:
+                    if call.deadline <= now and not call.ended:
+                        call.end()
+        with self._lock:
+            self._thread = None
+            if self._calls:  # one began between the last look and now
+                self._thread = threading.Thread(target=self._look, name="chatkit", daemon=True)
+                self._thread.start()
+
+
+class _Shown:
+    """A connection that shows itself to the call that waits for its answer."""
+
+    def getresponse(self, *args: Any, **kwargs: Any) -> BaseHTTPResponse:
+        call = getattr(_here, "call", None)
+        if call is not None:
+            call.connection = self
+        return super().getresponse(*args, **kwargs)  # type: ignore[misc, no-any-return]
+
+
+class _HTTP(_Shown, HTTPConnection):  # type: ignore[misc]
+    """Plain."""
+
+
+class _HTTPS(_Shown, HTTPSConnection):  # type: ignore[misc]
+    """Over TLS."""
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPS
+
+
+class Adapter(HTTPAdapter):
+    """An adapter whose connections a :class:`Watch` can end."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool of connections; called by requests."""
+        super().init_poolmanager(*args, **kwargs)
+        _use(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Make the pool of connections to a proxy; called by requests."""
+        manager = super().proxy_manager_for(*args, **kwargs)
+        _use(manager)
+        return manager
+
+
+def _use(manager: Any) -> None:
+    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
