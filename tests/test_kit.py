@@ -81,6 +81,67 @@ def test_one_kit_twice_on_an_application(make_app: MakeApp, browse: Browse) -> N
     assert browser.get(f"/again{url}").json()["status"] == "active"
 
 
+def test_kit_under_two_names_has_one_quota(make_app: MakeApp, browse: Browse) -> None:
+    """A second name buys nobody a second quota, and a cancelled session is so under both."""
+    kit = ChatKit()
+    app = make_app(kit, CHATKIT_RATELIMIT="2/minute", CHATKIT_COOKIE_PATH="/")
+    app.register_blueprint(kit, name="again", url_prefix="/again")
+    browser = browse(app)
+    session_id = browser.mint()["session_id"]
+    browser.mint("/again")
+    told(browser.post("/again/secret"), 429, "rate_limited")
+    told(browser.post("/chatkit/secret"), 429, "rate_limited")
+    browser.post(f"/chatkit/session/{session_id}/cancel")
+    url = f"/again/session/{session_id}/validate"
+    assert browser.get(url).json()["status"] == "cancelled"
+
+
+def test_exact_name_of_a_kit_comes_first(make_app: MakeApp) -> None:
+    """A nested kit of the same own name does not take the place of the one so called."""
+    admin = Blueprint("admin", __name__, url_prefix="/admin")
+    admin.register_blueprint(ChatKit())
+    app = Flask("site")
+    app.config.update(CHATKIT_WORKFLOW_ID="wf_1", SECRET_KEY="k")
+    app.register_blueprint(admin)
+    app.register_blueprint(ChatKit(url_prefix="/talk"))
+    page = app.test_client().get("/talk/").text
+    assert '"secret":"/talk/secret"' in page
+
+
+@pytest.mark.parametrize("prefix", [None, "", "/"])
+def test_kit_at_the_root_is_refused(make_app: MakeApp, prefix: str | None) -> None:
+    """At the root the kit would lose its files to the site's, and take the site's pages."""
+    with pytest.raises(ConfigurationError, match="url_prefix"):
+        make_app(ChatKit(url_prefix=prefix))
+
+
+@pytest.mark.parametrize("name", ["zürich", "a=b", "a;b", "a b", ""])
+def test_name_that_no_cookie_may_have_is_refused(name: str) -> None:
+    """A kit's name is part of a cookie's."""
+    with pytest.raises((ConfigurationError, ValueError), match="name"):
+        ChatKit(name)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"SECRET_KEY_FALLBACKS": "oldkey"},
+        {"SECRET_KEY_FALLBACKS": [""]},
+        {"SECRET_KEY_FALLBACKS": [5]},
+        {"SECRET_KEY": 12345678},
+    ],
+)
+def test_keys_that_are_none_are_refused(
+    make_app: MakeApp,
+    browse: Browse,
+    caplog: pytest.LogCaptureFixture,
+    config: dict[str, Any],
+) -> None:
+    """A text in place of a list of keys would be as many keys as it has letters."""
+    told(browse(make_app(**config)).post("/chatkit/secret"), 500, "misconfigured")
+    assert next(iter(config)) in caplog.text
+
+
 def test_late_configuration_is_told(
     make_app: MakeApp, browse: Browse, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -189,13 +250,23 @@ def test_login_tells_who_it_is(
     assert users[2].startswith("anon:")
 
 
-@pytest.mark.parametrize("unusable", ["", True])
+class Account:
+    """What a careless loader returns in place of its id."""
+
+
+async def forgotten() -> str:
+    return "ann"
+
+
+@pytest.mark.parametrize(
+    "unusable", ["", True, Account(), b"7", 1.5, "a\nb", "\ud800", forgotten], ids=ascii
+)
 def test_unusable_login_is_the_sites_fault(
     make_app: MakeApp, browse: Browse, caplog: pytest.LogCaptureFixture, unusable: Any
 ) -> None:
-    """An empty id is nobody's and must not become everybody's."""
+    """What is no id is nobody's, and must not become everybody's; an object's text is no id."""
     kit = ChatKit()
-    kit.user_loader(lambda: unusable)
+    kit.user_loader(lambda: unusable() if unusable is forgotten else unusable)
     told(browse(make_app(kit)).post("/chatkit/secret"), 500, "misconfigured")
     assert "user_loader" in caplog.text
 

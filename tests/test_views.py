@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -296,6 +297,35 @@ def test_too_large(browse: Any, app: Flask) -> None:
     """413: a body beyond 4 KiB, with and without a length."""
     browser = browse(app)
     told(browser.post(SECRET, json={"x": "x" * 5000}), 413, "too_large")
+
+
+def chunked(base: str, *chunks: bytes) -> str:
+    """Post chunks to a site; the status line of the answer."""
+    host, port = base.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(
+            b"POST /chatkit/secret HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(chunks)
+        )
+        return connection.recv(4096).decode().partition("\r\n")[0]
+
+
+def test_body_without_a_length_is_measured(browse: Any, app: Flask) -> None:
+    """A body in chunks is refused beyond the limit, not cut; a broken one is a bad request."""
+    base = browse(app).base
+    body = b"{}" + b" " * 4094
+    whole = b"%x\r\n%s\r\n" % (len(body), body)
+    assert " 200 " in chunked(base, whole, b"0\r\n\r\n")
+    assert " 413 " in chunked(base, whole, b'5\r\n{"x":\r\n', b"0\r\n\r\n")
+    assert " 400 " in chunked(base, b"zz\r\n")
+
+
+def test_full_page_is_framed_by_the_site_only(browse: Any, make_app: MakeApp) -> None:
+    """Another site can't frame the page that chats as its visitor, unless it is trusted."""
+    trusted = {"CHATKIT_TRUSTED_ORIGINS": "https://www.example.com"}
+    for config, framers in (({}, "'self'"), (trusted, "'self' https://www.example.com")):
+        policy = browse(make_app(**config)).get("/chatkit/").headers["Content-Security-Policy"]
+        assert policy == f"frame-ancestors {framers}"
 
 
 def test_rate_limited(browse: Any, make_app: MakeApp, openai_standin: OpenAIStandIn) -> None:

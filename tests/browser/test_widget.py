@@ -431,18 +431,13 @@ def test_chosen_theme_is_kept(page: Page, site: Any) -> None:
 
 def test_themed_chat_takes_the_sites_look(page: Page, site: Any, serve: Any) -> None:
     """Custom properties become the theme, whatever they are written as, and win over defaults."""
-    page.goto(site({"/": "<main>{{ chatkit_themed(radius='sharp') }}</main>"}))
-    page.add_init_script(
-        """addEventListener('DOMContentLoaded', () => {
-          const style = document.querySelector('main').style;
-          style.setProperty('--brand', 'rebeccapurple');
-          style.setProperty('--chatkit-primary', 'var(--brand)');
-          style.setProperty('--chatkit-bg', '#fffaf0');
-          style.setProperty('--chatkit-text', 'hsl(0 0% 10%)');
-          style.setProperty('--chatkit-font', 'Georgia');
-        })"""
+    look = (
+        ":root { --brand: rebeccapurple; --chatkit-primary: var(--brand); }"
+        "main { --chatkit-bg: #fffaf0; --chatkit-text: hsl(0 0% 10%); --chatkit-font: Georgia; }"
     )
-    page.reload()
+    page.route("**/look.css", lambda route: route.fulfill(body=look, content_type="text/css"))
+    body = "<link rel=stylesheet href=/look.css><main>{{ chatkit_themed(radius='sharp') }}</main>"
+    page.goto(site({"/": body}))
     ready(page)
     assert page.evaluate("__chatkitStandin.lastOptions.theme") == {
         "colorScheme": "light",
@@ -493,6 +488,130 @@ def test_locale_reaches_the_frame(page: Page, site: Any) -> None:
     ready(page)
     html = chat(page).locator("html")
     assert (html.get_attribute("lang"), html.get_attribute("dir")) == ("ar", "rtl")
+
+
+ALIEN = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"widget":"%s/x.js","script":"%s/x.js","options":{}}',
+        '{"page":"%s/","secret":"%s/secret","session":"/chatkit/session/","options":{}}',
+        '{"page":"/chatkit/","secret":"/chatkit/../elsewhere","session":"/chatkit/","options":{}}',
+        '{"page":"javascript:alert(1)","secret":"/chatkit/","session":"/chatkit/","options":{}}',
+        "not JSON",
+    ],
+)
+def test_text_of_a_visitor_can_not_pose_as_a_widget(page: Page, site: Any, config: str) -> None:
+    """Markup that a sanitiser lets through loads nothing, and posts the page's token nowhere."""
+    evil = config.replace("%s", ALIEN)
+    body = (
+        "<meta name=csrf-token content=abc>{{ chatkit_floating() }}"
+        f"<div id=evil data-chatkit='{evil}'>x</div>"
+    )
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    base = site({"/": body})
+    page.goto(base, wait_until="networkidle")
+    assert not [url for url in asked if not url.startswith(base)]
+    assert not [url for url in asked if "elsewhere" in url]
+    launcher(page).click()
+    ready(page, "#chatkit-1")
+    assert not [url for url in asked if url.startswith(ALIEN)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"body": "<h1>Sign in to the hotel's network</h1>", "content_type": "text/html"},
+        {"body": '{"client_secret": null}', "content_type": "application/json"},
+        {"body": "null", "content_type": "application/json"},
+        {"status": 500, "body": '{"message": {"a": 1}}', "content_type": "application/json"},
+    ],
+)
+def test_answer_that_is_no_secret_is_told(page: Page, site: Any, answer: dict[str, Any]) -> None:
+    """What stands between site and visitor may answer anything; a secret is a text."""
+    page.route(re.compile("/chatkit/secret$"), lambda route: route.fulfill(**answer))
+    page.goto(site({"/": "{{ chatkit_inline() }}"}))
+    page.get_by_text("The chat could not be loaded.").wait_for()
+
+
+def test_server_that_repeats_itself_is_not_asked_for_ever(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """When the same dead secret comes again and again, the widget gives up and says so."""
+    page.goto(site({"/": "{{ chatkit_inline() }}"}))
+    ready(page)
+    say(page, "one")
+    (dead,) = openai_standin.sessions.values()
+    openai_standin.expire(dead["id"])
+    asked: list[str] = []
+
+    def repeat(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(
+            json={"client_secret": dead["client_secret"], "expires_in": 600, "session_id": "x"}
+        )
+
+    page.route(re.compile("/(secret|refresh)$"), repeat)
+    chat(page).locator("#input").fill("two")
+    chat(page).locator("#send").click()
+    page.locator(".chatkit-strip").get_by_text("could not be loaded").wait_for()
+    assert len(asked) <= 4
+
+
+def test_page_that_a_cache_put_back_works(page: Page, site: Any) -> None:
+    """The markup of an open chat, restored without its life, starts anew."""
+    page.goto(site({"/": "{{ chatkit_floating() }}<p>{{ chatkit_inline(height=200) }}"}))
+    launcher(page).click()
+    ready(page, "#chatkit-1")
+    ready(page, "#chatkit-2")
+    page.evaluate(
+        """() => {
+          const copy = document.body.cloneNode(true);
+          document.body.replaceWith(copy);
+          document.dispatchEvent(new Event('turbo:load'));
+        }"""
+    )
+    assert page.locator("dialog").count() == 1
+    assert not page.locator("dialog").is_visible()
+    launcher(page).click()
+    ready(page, "#chatkit-1")
+    assert page.locator(".chatkit-bar").count() == 1
+    page.locator("#chatkit-2").scroll_into_view_if_needed()
+    ready(page, "#chatkit-2")
+    page.locator(".chatkit-close").click()
+    assert not page.locator("dialog").is_visible()
+
+
+@pytest.mark.parametrize("macro", ["chatkit_floating", "chatkit_inline"])
+def test_missing_widget_leaves_a_link(page: Page, site: Any, macro: str) -> None:
+    """When not even our own second file comes, there is a link to the full page."""
+    page.route(re.compile(r"/static/widget\."), lambda route: route.abort())
+    page.goto(site({"/": "{{ " + macro + "(label='Ask us') }}"}))
+    if macro == "chatkit_floating":
+        launcher(page).click()
+    link = page.get_by_role("link", name="Ask us")
+    link.wait_for()
+    assert link.get_attribute("href") == "/chatkit/"
+
+
+def test_two_retries_at_once_make_one_element(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """Who clicks Try again twice gets one chat."""
+    script = re.compile(r"/deployments/chatkit/chatkit\.js$")
+    page.route(script, lambda route: route.abort())
+    page.goto(site({"/": "{{ chatkit_inline() }}"}))
+    page.get_by_role("button", name="Try again").wait_for()
+    page.unroute(script)
+    page.evaluate(
+        "() => { const b = document.querySelector('.chatkit-actions button');"
+        " b.click(); b.click(); }"
+    )
+    ready(page)
+    assert page.locator("openai-chatkit").count() == 1
 
 
 def test_loader_started_twice_is_harmless(page: Page, site: Any, console: Any) -> None:

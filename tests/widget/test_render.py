@@ -232,6 +232,37 @@ def test_option_that_refers_to_itself_is_refused(app: Flask) -> None:
         render(app, "{{ chatkit_inline(options=loop) }}", loop=loop)
 
 
+def test_declared_lazy_text_is_each_visitors_own(make_app: MakeApp) -> None:
+    """What a chat's declaration says lazily is not remembered for the next visitor."""
+
+    class Greeting:
+        name = "Ann"
+
+        def __str__(self) -> str:
+            return f"Hello {self.name}"
+
+    greeting = Greeting()
+    kit = ChatKit()
+    kit.add_hosted("sales", "wf_standin", widget={"greeting": greeting})
+    app = make_app(kit)
+    for Greeting.name in ("Ann", "Bob"):
+        html = render(app, "{{ chatkit_inline('sales') }}")
+        assert f"Hello {Greeting.name}" in html
+
+
+@pytest.mark.parametrize("value", [b"x", {"a"}, {(1, 2): 3}, print], ids=ascii)
+def test_values_that_no_page_can_hold_are_refused(app: Flask, value: Any) -> None:
+    """Bytes, sets, functions and keys that are no texts are errors of the option."""
+    with pytest.raises(OptionError, match="no text, number, list or mapping"):
+        render(app, "{{ chatkit_inline(options={'x': value}) }}", value=value)
+
+
+def test_name_of_a_chat_is_a_text(app: Flask) -> None:
+    """Something else in its place is told."""
+    with pytest.raises(OptionError, match="chat's name, not list"):
+        render(app, "{{ chatkit_inline(['sales']) }}")
+
+
 def test_site_may_replace_the_page(app: Flask) -> None:
     """A template of the site's own of the same name takes the full page's place."""
     app.jinja_loader = DictLoader({"chatkit/page.html": "mine {{ chat }}"})  # type: ignore[misc]
