@@ -1,4 +1,16 @@
-"""OpenAI ChatKit on a Flask site: a blueprint, Jinja macros, and nothing to leak."""
+"""OpenAI ChatKit on a Flask site: a blueprint, Jinja macros, and nothing to leak.
+
+.. code-block:: python
+
+    app = Flask(__name__)
+    app.config.from_prefixed_env()
+    app.register_blueprint(ChatKit())
+
+.. code-block:: jinja
+
+    {% from "chatkit/macros.html" import chatkit_floating %}
+    {{ chatkit_floating() }}
+"""
 
 from .config import Settings
 from .errors import (

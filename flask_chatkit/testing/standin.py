@@ -131,8 +131,8 @@ class OpenAIStandIn:
     .. code-block:: python
 
         with OpenAIStandIn() as openai:
-            app.config.update(openai.config())
-            openai.fail(Failure.rate_limit(retry_after=2))
+            app = create_app(openai.config())  # before the kit is registered
+            openai.fail(Failure(status=500))
             ...
             assert [request.path for request in openai.requests] == ["/v1/chatkit/sessions"]
 
