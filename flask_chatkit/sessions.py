@@ -23,8 +23,8 @@ from .visitor import Visitor
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Seconds; OpenAI's longest session has 600. More than a day is no session of theirs.
-LONGEST = 86400
+#: Seconds. OpenAI's longest session has 600; what is far beyond any storage's reach is refused.
+LONGEST = 10**10
 #: Seconds that a refresh spends on cancelling what it replaced.
 CANCEL_BUDGET = 2.0
 
@@ -113,7 +113,7 @@ class Sessions:
         :raises ApiError: one of the ``Upstream…`` errors.
         """
         session = self._client.create_session(body)
-        expires_in = int(session.expires_at - self._clock())
+        expires_in = session.expires_at - int(self._clock())
         if not 1 <= expires_in <= LONGEST:
             raise UpstreamRejected(
                 detail=f"the session ends in {expires_in} seconds: is this machine's clock right?"

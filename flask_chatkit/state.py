@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
+from uuid import UUID
 
 from flask import Request, current_app, request
 from flask.sansio.app import App
@@ -25,7 +26,8 @@ logger = logging.getLogger("flask_chatkit")
 
 EXTENSION = "chatkit"
 
-UserLoader = Callable[[], str | int | None] | Callable[[], Awaitable[str | int | None]]
+UserId = str | int | UUID
+UserLoader = Callable[[], UserId | None] | Callable[[], Awaitable[UserId | None]]
 
 
 @dataclass
@@ -199,12 +201,12 @@ def _checked_id(user_id: object) -> str:
     """The login's id as a text: the id itself, not an object whose text may change or be shared."""
     if inspect.iscoroutine(user_id):
         user_id.close()
-    if isinstance(user_id, int) and not isinstance(user_id, bool):
+    if isinstance(user_id, (int, UUID)) and not isinstance(user_id, bool):
         return str(user_id)
     if isinstance(user_id, str) and user_id and user_id.isprintable():
         return user_id
     raise Misconfigured(
-        detail="user_loader must return a printable text or a whole number, or None for an "
+        detail="user_loader must return a printable text, a whole number or a UUID, or None for an "
         f"anonymous visitor, not {type(user_id).__name__}"
     )
 

@@ -143,6 +143,14 @@ def test_replaced_session_is_ended_whatever_openai_says(
     assert "could not be cancelled" in caplog.text
 
 
+def test_end_beyond_reason_is_refused(openai: OpenAIStandIn, clock: Clock) -> None:
+    """An end that no storage can count to is no session's."""
+    body = b'{"id":"cksess_1","client_secret":"ek_1","expires_at":1%s}' % (b"0" * 400)
+    openai.fail(Failure(status=200, body=body))
+    with pytest.raises(UpstreamRejected):
+        mint(make(openai, clock))
+
+
 def test_expired_on_arrival_is_told(openai: OpenAIStandIn, clock: Clock) -> None:
     """A clock that is ahead is named as the probable cause."""
     sessions = make(openai, clock)
