@@ -229,10 +229,9 @@ def test_limits_switched_off_by_the_site(make_app: MakeApp) -> None:
 
 
 def test_dead_storage_is_counted_for_in_memory(
-    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, redis_uri: str
 ) -> None:
     """When the storage is down the quota still holds, the log says so once, without the URI."""
-    pytest.importorskip("redis")
     app = make_app(
         CHATKIT_RATELIMIT="3/minute",
         CHATKIT_RATELIMIT_STORAGE_URI="redis://:hunter2@127.0.0.1:1/0",
@@ -252,9 +251,8 @@ def test_storage_that_never_can_work_is_refused(make_app: MakeApp, uri: str) -> 
         make_app(CHATKIT_RATELIMIT_STORAGE_URI=uri)
 
 
-def test_dead_storage_of_the_host_is_no_error(make_app: MakeApp) -> None:
+def test_dead_storage_of_the_host_is_no_error(make_app: MakeApp, redis_uri: str) -> None:
     """The same holds for a Limiter of the site that has no fallback."""
-    pytest.importorskip("redis")
     app = make_app(CHATKIT_RATELIMIT="3/minute")
     Limiter(get_remote_address, app=app, storage_uri="redis://127.0.0.1:1/0")
     assert posts(app, 5, client=app.test_client()) == [200, 200, 200, 429, 429]
