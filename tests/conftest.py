@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -81,12 +82,19 @@ def missing() -> Callable[[str, str], NoReturn]:
 
 
 @pytest.fixture
-def make_app(openai_standin: OpenAIStandIn) -> MakeApp:
+def quota_prefix() -> str:
+    """Name the quotas of one test, which may count in somebody's Redis."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def make_app(openai_standin: OpenAIStandIn, quota_prefix: str) -> MakeApp:
     """Make sites that talk to this test's stand-in."""
 
     def make(kit: ChatKit | None = None, /, **config: Any) -> Flask:
         app = Flask("site")
         app.config.update(openai_standin.config(), SECRET_KEY="of the tests", TESTING=True)
+        app.config["RATELIMIT_KEY_PREFIX"] = quota_prefix
         app.config.update(config)
         app.register_blueprint(kit or ChatKit())
         return app

@@ -22,19 +22,20 @@ REDIS = "redis://127.0.0.1:6379/15"
 
 
 @pytest.fixture
-def redis_uri(missing: Callable[[str, str], NoReturn]) -> Iterator[str]:
-    """Empty a database of a real Redis before and after the test."""
+def redis_uri(missing: Callable[[str, str], NoReturn], quota_prefix: str) -> Iterator[str]:
+    """Find a real Redis, and take this test's keys out of it afterwards."""
     try:
         import redis
     except ImportError:
         missing("the redis package", "pip install 'flask-chatkit[test]'")
     client = redis.Redis.from_url(REDIS, socket_connect_timeout=1)
     try:
-        client.flushdb()
+        client.ping()
     except redis.RedisError:
         missing("Redis", "start redis-server on 127.0.0.1:6379")
     yield REDIS
-    client.flushdb()
+    for key in client.scan_iter(f"*{quota_prefix}*"):
+        client.delete(key)
     client.close()
 
 
