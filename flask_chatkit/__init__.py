@@ -12,7 +12,6 @@
     {{ chatkit_floating() }}
 """
 
-from .config import Settings
 from .errors import (
     ApiError,
     BadRequest,
@@ -42,7 +41,6 @@ __all__ = [
     "NotFound",
     "OptionError",
     "RateLimited",
-    "Settings",
     "TooLarge",
     "Unauthenticated",
     "UpstreamRejected",

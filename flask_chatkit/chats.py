@@ -138,7 +138,7 @@ def _widget(chat: str, name: str, value: object) -> Mapping[str, Any]:
         element_options(value, hosted=True)
     except OptionError as error:
         raise ConfigurationError(f"{name} of the chat {chat!r}: {error}") from None
-    return value
+    return dict(value)
 
 
 _CHECKS: dict[str, Check] = {

@@ -272,8 +272,8 @@ class Settings:
         "API_TIMEOUT",
         (3.05, 10.0),
         "`3.05, 10`",
-        "Seconds to connect, seconds to wait for an answer. Their sum bounds a whole call, its "
-        "retries included.",
+        "Seconds to connect, seconds to wait for an answer. Once connected, a whole call, its "
+        "retries included, ends after their sum.",
         timeout,
     )
     session_seconds: int | None = setting(
@@ -421,9 +421,11 @@ class Settings:
         values: dict[str, Any] = {}
         for item in documented():
             key = item.metadata["key"]
-            # None is how a configuration says "not set"; so is an empty environment variable.
-            if config.get(key) is not None:
-                values[item.name] = item.metadata["parse"](key, config[key])
+            value, parse = config.get(key), item.metadata["parse"]
+            # None is how a configuration says "not set"; so is an empty environment variable,
+            # except where it says something: no limit.
+            if value is not None and (value != "" or parse is limits):
+                values[item.name] = parse(key, value)
         if not values.get("api_key"):
             for source in (config, environ):
                 if source.get("OPENAI_API_KEY"):
@@ -432,7 +434,7 @@ class Settings:
         settings = cls(
             **values,
             limiter_storage_uri=config.get("RATELIMIT_STORAGE_URI"),
-            limiter_enabled=config.get("RATELIMIT_ENABLED", True) is not False,
+            limiter_enabled=bool(config.get("RATELIMIT_ENABLED", True)),
             limiter_prefix=config.get("RATELIMIT_KEY_PREFIX") or "",
             limiter_strategy=config.get("RATELIMIT_STRATEGY"),
             limiter_options=dict(config.get("RATELIMIT_STORAGE_OPTIONS") or {}),

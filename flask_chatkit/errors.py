@@ -6,7 +6,6 @@ other :class:`~werkzeug.exceptions.HTTPException`, by our class or by Werkzeug's
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import ClassVar
 
 from werkzeug import exceptions
@@ -30,6 +29,9 @@ class OptionError(ChatKitError, ValueError):
 class ApiError(ChatKitError, exceptions.HTTPException):
     """The root of the errors that answer a request.
 
+    A kit's handler may be registered for it; an application's is for its concrete classes, since
+    Flask looks for an error's status first.
+
     :param description: what the browser is told; never what OpenAI said, never anything secret.
     :param detail: what the log is told in addition; never anything secret.
     :param retry_after: seconds after which trying again may help; sent as ``Retry-After``.
@@ -39,8 +41,8 @@ class ApiError(ChatKitError, exceptions.HTTPException):
     slug: ClassVar[str]
     summary: ClassVar[str]
 
-    #: An int, in seconds, wherever this package sets it; Werkzeug allows a moment too.
-    retry_after: datetime | int | None
+    #: Seconds; Werkzeug's own classes allow a moment too.
+    retry_after: int | None
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class TooLarge(ApiError, exceptions.RequestEntityTooLarge):
     summary = "The request is too large."
 
 
-class RateLimited(ApiError, exceptions.TooManyRequests):
+class RateLimited(ApiError, exceptions.TooManyRequests):  # type: ignore[misc]
     """The visitor, the address or the whole kit has used up its quota."""
 
     slug = "rate_limited"
@@ -110,7 +112,7 @@ class UpstreamRejected(ApiError, exceptions.BadGateway):
     summary = "The chat service refused the request."
 
 
-class UpstreamUnavailable(ApiError, exceptions.ServiceUnavailable):
+class UpstreamUnavailable(ApiError, exceptions.ServiceUnavailable):  # type: ignore[misc]
     """OpenAI could not be reached, is overloaded or is down."""
 
     slug = "upstream_unavailable"

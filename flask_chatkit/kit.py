@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, Response
@@ -13,7 +14,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 from . import views
 from .chats import HostedChat, StateSource
 from .config import Settings
-from .errors import ConfigurationError
+from .errors import API_ERRORS, ApiError, ConfigurationError
 from .state import Declared, KitState, UserLoader, kits
 from .widget import assets, render
 
@@ -60,6 +61,17 @@ class ChatKit(Blueprint):
         for status in views.HANDLED:
             self.register_error_handler(status, views.answer_error)
 
+    def register_error_handler(
+        self, code_or_exception: type[Exception] | int, f: Callable[[Any], Any]
+    ) -> None:
+        """Register an error handler, as on any blueprint; ``ApiError`` stands for each of its own.
+
+        Flask looks for an error's status before it looks for a root that has none.
+        """
+        kinds = API_ERRORS if code_or_exception is ApiError else (code_or_exception,)
+        for kind in kinds:
+            super().register_error_handler(kind, f)
+
     def init_app(self, app: Flask, **options: Any) -> None:
         """Register the kit; the same as ``app.register_blueprint(kit, **options)``."""
         app.register_blueprint(self, **options)
@@ -67,7 +79,8 @@ class ChatKit(Blueprint):
     def register(self, app: App, options: dict[str, Any]) -> None:
         """Check the application's settings, then register; called by Flask.
 
-        :raises ConfigurationError: a setting is wrong; nothing has been registered then.
+        :raises ConfigurationError: a setting is wrong, and nothing has been registered then; or
+            it can't be mounted where it was to be.
         """
         Settings.from_config(app.config)
         super().register(app, options)
@@ -82,11 +95,11 @@ class ChatKit(Blueprint):
         tracing: bool | None = None,
         session_seconds: int | None = None,
         requests_per_minute: int | None = None,
-        file_upload: bool | dict[str, Any] | None = None,
-        history: bool | dict[str, Any] | None = None,
+        file_upload: bool | Mapping[str, bool | int] | None = None,
+        history: bool | Mapping[str, bool | int] | None = None,
         automatic_thread_titling: bool | None = None,
         ratelimit: str | None = None,
-        widget: dict[str, Any] | None = None,
+        widget: Mapping[str, Any] | None = None,
     ) -> None:
         """Declare a chat that OpenAI runs. What is None is left to the settings, then to OpenAI.
 
@@ -165,7 +178,7 @@ class ChatKit(Blueprint):
                 f"the kit {name!r} needs a url_prefix of its own, such as /chatkit: at the root "
                 "it would take the site's pages and static files for its own"
             )
-        mount = (setup.subdomain, setup.url_prefix)
+        mount = (setup.subdomain, (setup.url_prefix or "").strip("/"))
         for other in kits(app).values():
             if other.mount == mount:
                 raise ConfigurationError(

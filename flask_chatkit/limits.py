@@ -124,7 +124,7 @@ class Quotas:
         settings = self._settings
         scope = (act, "visitor") if visitor_items is None else (act, "visitor", chat)
         items = settings.ratelimit if visitor_items is None else visitor_items
-        own, crowd = (*scope, visitor.key), (*scope, "address", address)
+        own, crowd = (*scope, visitor.digest), (*scope, "address", address)
         self._hit(items, own if visitor.known else crowd)
         self._hit(settings.ratelimit_ip, (act, "address", address))
         self._hit(settings.ratelimit_global, (act, "kit"))

@@ -121,12 +121,12 @@ class Sessions:
         record = SessionRecord(session.id, session.expires_at, visitor.digest, chat)
         return Minted(session.client_secret, session.expires_at, expires_in, self._sign(record))
 
-    def open(self, session_id: str, chat: str, visitor: Visitor | None) -> SessionRecord:
+    def open(self, session_id: str, chat: str, visitor: Visitor) -> SessionRecord:
         """Read a record.
 
         :raises NotFound: it is not genuine, or it is another visitor's or another chat's.
         """
-        if visitor is None or not _RECORD.fullmatch(session_id):
+        if not _RECORD.fullmatch(session_id):
             raise NotFound
         try:
             record = SessionRecord(*json.loads(base64_decode(self._signer.unsign(session_id))))
@@ -143,13 +143,11 @@ class Sessions:
         return "active" if record.expires_at > self._clock() else "expired"
 
     def cancel(self, record: SessionRecord, budget: float | None = None) -> None:
-        """End a session, upstream too. Ending it twice, or after its time, is no error.
+        """End a session that is active, upstream too.
 
         :param budget: how many seconds it may take; the client's own limit by default.
         :raises ApiError: OpenAI could not be asked; the session is still active then.
         """
-        if self.status(record) != "active":
-            return
         self._client.cancel_session(record.upstream_id, budget)
         self._mark(record)
 

@@ -99,7 +99,7 @@ class KitState:
         chat = self.declared.chats.get(name)
         if chat is None and name == DEFAULT:
             chat = self._implied
-            if chat is None:
+            if chat is None and not self.declared.chats:
                 raise Misconfigured(
                     detail="there is no chat 'default': set CHATKIT_WORKFLOW_ID or declare one"
                 )

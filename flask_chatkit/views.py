@@ -18,6 +18,7 @@ from . import guard
 from .chats import DEFAULT, HostedChat
 from .errors import API_ERRORS, ApiError, BadRequest, Misconfigured, NotFound, Unauthenticated
 from .limits import address_of
+from .sessions import SessionRecord
 from .state import KitState, current_kit
 from .visitor import Visitor
 from .widget.render import describe
@@ -31,7 +32,7 @@ def secret(chat: str = DEFAULT) -> ResponseReturnValue:
     """Mint a secret for whoever asks."""
     kit = current_kit()
     declared = kit.chat(chat)
-    guard.json_body(request)
+    guard.check_body(request)
     return _mint(kit, declared, kit.identify(request) or Visitor.new())
 
 
@@ -39,20 +40,21 @@ def refresh(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     """Mint anew for the same visitor, and cancel the session that is replaced."""
     kit = current_kit()
     declared = kit.chat(chat)
-    guard.json_body(request)
-    visitor = kit.identify(request)
-    record = kit.sessions.open(session_id, declared.name, visitor)
-    if visitor is None or kit.sessions.status(record) == "cancelled":
+    guard.check_body(request)
+    visitor, record = _own(kit, declared, session_id)
+    status = kit.sessions.status(record)
+    if status == "cancelled":
         raise NotFound
     response = _mint(kit, declared, visitor)
-    kit.sessions.replace(record)
+    if status == "active":
+        kit.sessions.replace(record)
     return response
 
 
 def validate(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     """Tell whether a session is still good."""
     kit = current_kit()
-    record = kit.sessions.open(session_id, kit.chat(chat).name, kit.identify(request))
+    _, record = _own(kit, kit.chat(chat), session_id)
     return jsonify(status=kit.sessions.status(record), expires_at=record.expires_at)
 
 
@@ -60,10 +62,9 @@ def cancel(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     """End a session, upstream too."""
     kit = current_kit()
     declared = kit.chat(chat)
-    guard.json_body(request)
-    visitor = kit.identify(request)
-    record = kit.sessions.open(session_id, declared.name, visitor)
-    if visitor is not None and kit.sessions.status(record) == "active":
+    guard.check_body(request)
+    visitor, record = _own(kit, declared, session_id)
+    if kit.sessions.status(record) == "active":
         _charge(kit, declared, visitor, act="cancel")
         kit.sessions.cancel(record)
     return jsonify(status="cancelled")
@@ -113,7 +114,8 @@ def is_api() -> bool:
 
 
 def _endpoint() -> str:
-    return (request.endpoint or "").rpartition(".")[2]
+    """The kit's own name of the endpoint; a blueprint that a site nests below has others."""
+    return (request.endpoint or "").removeprefix(f"{current_kit().name}.")
 
 
 def enter() -> ResponseReturnValue | None:
@@ -144,14 +146,17 @@ def leave(response: Response) -> Response:
         response.headers.setdefault("Content-Security-Policy", f"frame-ancestors {framers}")
     if not is_api():
         return response
-    if request.method == "OPTIONS":
+    if request.method == "OPTIONS" and kit.settings.enabled:
         response = _preflight()
     elif not response.is_json and not _is_same_path(response):
         # A guard sent the visitor to a login page, or an app-wide one answered with HTML.
         status = response.status_code
         error = HTTPException()
         error.code = status if status >= 400 else Unauthenticated.code
+        retry_after = response.headers.get("Retry-After")
         response = _answer(_ours(error))
+        if retry_after is not None:
+            response.headers["Retry-After"] = retry_after
     response.cache_control.no_store = True
     response.vary.add("Cookie")
     guard.allow_origin(request, response, kit.settings.trusted_origins)
@@ -161,7 +166,9 @@ def leave(response: Response) -> Response:
 def answer_error(error: HTTPException) -> Any:
     """Answer an error as JSON; on the full page, as Flask would."""
     if not is_api():
-        return error
+        # Flask asks a blueprint's handlers before the application's, whose pages these are.
+        handler = current_app._find_error_handler(error, [])  # noqa: SLF001  it has no other name
+        return error if handler is None else current_app.ensure_sync(handler)(error)
     if not isinstance(error, ApiError):
         error = _ours(error)
     return _answer(error)
@@ -216,6 +223,14 @@ def _request_id() -> str:
     """The id that ties an answer to the log: a proxy's, else one made here."""
     given = request.headers.get("X-Request-ID", "")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _own(kit: KitState, chat: HostedChat, session_id: str) -> tuple[Visitor, SessionRecord]:
+    """Who asks, and the session that is theirs; another one is not found."""
+    visitor = kit.identify(request)
+    if visitor is None:
+        raise NotFound
+    return visitor, kit.sessions.open(session_id, chat.name, visitor)
 
 
 def _mint(kit: KitState, chat: HostedChat, visitor: Visitor) -> Response:

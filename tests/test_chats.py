@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from flask_chatkit import ChatKit, ConfigurationError, Settings
+from flask_chatkit import ChatKit, ConfigurationError
 from flask_chatkit.chats import HostedChat, check_state_variables
+from flask_chatkit.config import Settings
 
 SETTINGS = Settings.from_config({"CHATKIT_WORKFLOW_ID": "wf_config"}, {})
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_chatkit import ChatKit, ConfigurationError, Settings
-from flask_chatkit.config import documented, signing_keys
+from flask_chatkit import ChatKit, ConfigurationError
+from flask_chatkit.config import Settings, documented, signing_keys
 
 
 def read(environ: dict[str, str] | None = None, **config: Any) -> Settings:
@@ -57,7 +57,7 @@ WRONG = {
     "CHATKIT_RATELIMIT_IP": ["-1/minute"],
     "CHATKIT_RATELIMIT_GLOBAL": ["x"],
     "CHATKIT_MESSAGE_RATELIMIT": ["x"],
-    "CHATKIT_COOKIE_NAME": ["", "a b", "a;b", 3],
+    "CHATKIT_COOKIE_NAME": ["a b", "a;b", 3],
     "CHATKIT_COOKIE_MAX_AGE": [1, "1 day", 500 * 86400],
     "CHATKIT_COOKIE_PATH": ["x", "/a;b"],
     "CHATKIT_COOKIE_SECURE": ["perhaps"],
@@ -122,6 +122,18 @@ def test_values_from_the_environment_are_read_as_words() -> None:
     assert settings.cookie_samesite == "None"
     assert settings.ratelimit == ()
     assert settings.workflow_id is None
+
+
+def test_empty_variables_are_not_set() -> None:
+    """What a compose file passes on empty leaves each setting at its default; a limit at none."""
+    names = [field.metadata["key"] for field in documented()]
+    settings, defaults = read(**dict.fromkeys(names, "")), read()
+    assert settings.changed_keys(defaults) == [
+        "CHATKIT_RATELIMIT",
+        "CHATKIT_RATELIMIT_IP",
+        "CHATKIT_MESSAGE_RATELIMIT",
+    ]
+    assert settings.ratelimit == ()
 
 
 def test_timedelta_is_accepted_for_the_cookies_age() -> None:

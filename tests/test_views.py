@@ -7,11 +7,11 @@ import socket
 from typing import Any
 
 import pytest
-from flask import Flask, abort, redirect
+from flask import Blueprint, Flask, abort, redirect
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_chatkit import ChatKit, RateLimited
+from flask_chatkit import ApiError, ChatKit, RateLimited
 from flask_chatkit.testing import Failure, OpenAIStandIn
 from tests.support import MakeApp, told
 
@@ -290,6 +290,7 @@ def test_disabled_kit_is_not_found(browse: Any, make_app: MakeApp) -> None:
     browser = browse(make_app(CHATKIT_ENABLED=False))
     told(browser.post(SECRET), 404, "not_found")
     told(browser.get("/chatkit/config"), 404, "not_found")
+    told(browser.options(SECRET), 404, "not_found")
     assert browser.get("/chatkit/").status_code == 404
 
 
@@ -443,6 +444,55 @@ def test_sites_error_handlers_do_not_answer_for_us(browse: Any, make_app: MakeAp
     told(browser.post("/chatkit/nobody/secret"), 404, "not_found")
     browser.mint()
     assert browser.post(SECRET).json() == {"mine": True}
+
+
+def test_one_handler_for_all_our_errors(browse: Any, make_app: MakeApp) -> None:
+    """A kit's handler for the root of our errors is asked for each of them."""
+    kit = ChatKit()
+    kit.register_error_handler(ApiError, lambda error: ({"mine": error.slug}, error.code))
+    browser = browse(make_app(kit))
+    assert browser.post("/chatkit/nobody/secret").json() == {"mine": "not_found"}
+    assert browser.post(SECRET, json={"a": 1}).json() == {"mine": "bad_request"}
+
+
+def test_wait_that_a_site_names_is_kept(browse: Any, make_app: MakeApp) -> None:
+    """An app-wide maintenance page becomes our JSON, with its Retry-After."""
+    app = make_app()
+    app.before_request(lambda: ("<h1>Back soon</h1>", 503, {"Retry-After": "120"}))
+    answer = browse(app).post(SECRET)
+    told(answer, 503, "upstream_unavailable")
+    assert answer.headers["Retry-After"] == "120"
+
+
+def test_page_has_the_sites_own_error_pages(browse: Any, make_app: MakeApp) -> None:
+    """On the full page and its files a site's pages for errors are shown."""
+    app = make_app()
+    app.register_error_handler(404, lambda _: ("<h1>Nothing here, friend</h1>", 404))
+    browser = browse(app)
+    for path in ("/chatkit/nobody/", "/chatkit/static/nothing.js"):
+        assert "friend" in browser.get(path).text
+
+
+def test_kit_with_named_chats_only_has_no_default_page(
+    browse: Any, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody's visit to a default chat that was never meant to be is an error of the site's."""
+    kit = ChatKit()
+    kit.add_hosted("sales", "wf_standin")
+    browser = browse(make_app(kit, CHATKIT_WORKFLOW_ID=None))
+    assert browser.get("/chatkit/").status_code == 404
+    told(browser.post(SECRET), 404, "not_found")
+    assert browser.mint("/chatkit/sales")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_blueprint_below_the_kit_is_its_own(browse: Any, make_app: MakeApp) -> None:
+    """What a site nests below the kit is not taken for one of our calls."""
+    kit = ChatKit()
+    child = Blueprint("child", __name__, url_prefix="/child")
+    child.add_url_rule("/config", "config", lambda: "<h1>mine</h1>")
+    kit.register_blueprint(child)
+    assert browse(make_app(kit)).get("/chatkit/child/config").text == "<h1>mine</h1>"
 
 
 # --- where it is mounted ---

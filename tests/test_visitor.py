@@ -10,7 +10,7 @@ from itsdangerous import TimestampSigner
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from flask_chatkit import Settings
+from flask_chatkit.config import Settings
 from flask_chatkit.visitor import Visitor, VisitorCookie
 
 SETTINGS = Settings.from_config({}, {})

@@ -255,7 +255,7 @@ class Client:
                 )
                 with response:
                     raw = bytearray()
-                    while len(raw) <= MAX_ANSWER_BYTES and (chunk := response.raw.read1(65536)):
+                    while len(raw) <= MAX_ANSWER_BYTES and (chunk := response.raw.read(65536)):
                         raw += chunk
             except (requests.RequestException, TransportError) as error:
                 if call.ended or isinstance(error, (requests.Timeout, ReadTimeoutError)):

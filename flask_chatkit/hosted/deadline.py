@@ -17,7 +17,6 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.response import BaseHTTPResponse
 
 #: Seconds between looks: a call may last that much longer.
 TICK = 0.1
@@ -30,17 +29,17 @@ class Call:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.connection: HTTPConnection | None = None
+        # Kept here: an answer with Connection: close takes it from its connection.
+        self.sock: socket.socket | None = None
         self.ended = False
 
     def end(self) -> None:
         """Make whoever reads from the connection see its end."""
         self.ended = True
-        sock = getattr(self.connection, "sock", None)
-        if sock is not None:
+        if self.sock is not None:
             with contextlib.suppress(OSError):
                 # Not that of a TLS socket, which would pull the layer from under its reader.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 class Watch:
@@ -58,12 +57,11 @@ class Watch:
         :param deadline: by ``time.monotonic()``, in seconds.
         """
         call = _here.call = Call(deadline)
-        with self._lock:
-            self._calls.add(call)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._look, name="chatkit", daemon=True)
-                self._thread.start()
         try:
+            with self._lock:
+                self._calls.add(call)
+                if self._thread is None:
+                    self._start()
             yield call
         finally:
             _here.call = None
@@ -84,25 +82,29 @@ class Watch:
         with self._lock:
             self._thread = None
             if self._calls:  # one began between the last look and now
-                self._thread = threading.Thread(target=self._look, name="chatkit", daemon=True)
-                self._thread.start()
+                self._start()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._look, name="chatkit-deadlines", daemon=True)
+        thread.start()
+        self._thread = thread
 
 
 class _Shown:
     """A connection that shows itself to the call that waits for its answer."""
 
-    def getresponse(self, *args: Any, **kwargs: Any) -> BaseHTTPResponse:
+    def getresponse(self, *args: Any, **kwargs: Any) -> Any:
         call = getattr(_here, "call", None)
         if call is not None:
-            call.connection = self
-        return super().getresponse(*args, **kwargs)  # type: ignore[misc, no-any-return]
+            call.sock = self.sock  # type: ignore[attr-defined]
+        return super().getresponse(*args, **kwargs)  # type: ignore[misc]
 
 
-class _HTTP(_Shown, HTTPConnection):  # type: ignore[misc]
+class _HTTP(_Shown, HTTPConnection):
     """Plain."""
 
 
-class _HTTPS(_Shown, HTTPSConnection):  # type: ignore[misc]
+class _HTTPS(_Shown, HTTPSConnection):
     """Over TLS."""
 
 

@@ -44,8 +44,9 @@
     api.script(widget).then(
       () => api[method](root),
       () => {
+        if (method === "warm") return;
         root.dataset.state = "failed";
-        if (method === "warm" || root.querySelector(".chatkit-fallback")) return;
+        if (root.querySelector(".chatkit-fallback")) return;
         const link = document.createElement("a");
         link.className = "chatkit-fallback";
         link.href = page;
@@ -62,7 +63,8 @@
   };
   on(["click"], (event) => {
     const root = launched(event);
-    if (root) call(root, "toggle");
+    // Before there is anything to close, a second click is an impatient first one.
+    if (root) call(root, api.toggle ? "toggle" : "show");
   });
   // A visitor who points at the launcher will probably click it.
   on(["pointerover", "focusin"], (event) => {
@@ -81,7 +83,8 @@
   const known = new WeakSet();
   const adopt = (root) => {
     // What a page cache put back is the markup of a chat, without its life.
-    for (const part of root.querySelectorAll(".chatkit-bar, .chatkit-body")) part.remove();
+    const life = ".chatkit-bar, .chatkit-body, .chatkit-fallback";
+    for (const part of root.querySelectorAll(life)) part.remove();
     root.querySelector(".chatkit-panel")?.removeAttribute("open");
     root.querySelector(".chatkit-launcher")?.setAttribute("aria-expanded", "false");
     delete root.dataset.open;

@@ -315,6 +315,9 @@
   };
 
   const build = (root) => {
+    for (const old of widgets.keys()) if (!old.isConnected) widgets.delete(old);
+    watch(); // a page cache may have put another body in the former's place
+    root.querySelector(".chatkit-fallback")?.remove();
     const config = api.config(root);
     const notice = make("div", { className: "chatkit-notice", role: "status" });
     const body = make("div", { className: "chatkit-body" }, notice);
@@ -395,7 +398,9 @@
   night.addEventListener("change", follow);
   const watcher = new MutationObserver(follow);
   const attributeFilter = ["class", "style", "data-theme", "data-bs-theme"];
-  for (const node of [document.documentElement, document.body]) {
-    watcher.observe(node, { attributes: true, attributeFilter });
-  }
+  const watch = () => {
+    for (const node of [document.documentElement, document.body]) {
+      watcher.observe(node, { attributes: true, attributeFilter });
+    }
+  };
 })();

@@ -246,14 +246,14 @@ def _assets(page: _Page, kit: KitState, place: _Place, nonce: Markup) -> Markup:
     if place.files in page.assets:
         return Markup()
     page.assets.add(place.files)
-    return _tags(place.files, place.kit, kit.settings.script_url, nonce)
+    files = place.files
+    tag = _kit(place.kit, files + hashed_name("widget.js"), kit.settings.script_url)
+    return _LINK.format(href=files + hashed_name("chatkit.css"), nonce=nonce) + _SCRIPT.format(
+        src=files + hashed_name("loader.js"), kit=tag, nonce=nonce
+    )
 
 
 @lru_cache(maxsize=32)
-def _tags(files: str, base: str, script: str, nonce: Markup) -> Markup:
-    kit = {"base": base, "widget": files + hashed_name("widget.js"), "script": script}
-    return _LINK.format(href=files + hashed_name("chatkit.css"), nonce=nonce) + _SCRIPT.format(
-        src=files + hashed_name("loader.js"),
-        kit=htmlsafe_json_dumps(kit, separators=(",", ":")),
-        nonce=nonce,
-    )
+def _kit(base: str, widget: str, script: str) -> Markup:
+    kit = {"base": base, "widget": widget, "script": script}
+    return htmlsafe_json_dumps(kit, separators=(",", ":"))

@@ -137,6 +137,21 @@ def test_panel_is_opened_and_closed_by_keyboard(page: Page, site: Any) -> None:
     assert page.evaluate("__chatkitStandin.frameLoads") == 1
 
 
+def test_impatient_clicks_open_the_panel(page: Page, site: Any) -> None:
+    """Who clicks again while the rest is still coming finds the panel open."""
+
+    def slow(route: Any) -> None:
+        page.wait_for_timeout(300)
+        route.continue_()
+
+    page.route(re.compile(r"/static/widget\."), slow)
+    page.goto(site({"/": "{{ chatkit_floating() }}"}))
+    for _ in range(2):
+        page.evaluate("document.querySelector('.chatkit-launcher').click()")
+    ready(page)
+    assert page.locator("dialog").is_visible()
+
+
 def test_panel_reopened_at_once_is_open(page: Page, site: Any) -> None:
     """Closing and opening in one breath leaves a panel that is open, and says so."""
     page.goto(site({"/": "{{ chatkit_floating() }}"}))
@@ -583,6 +598,8 @@ def test_page_that_a_cache_put_back_works(page: Page, site: Any) -> None:
     ready(page, "#chatkit-2")
     page.locator(".chatkit-close").click()
     assert not page.locator("dialog").is_visible()
+    page.evaluate("document.body.classList.add('dark')")
+    chat(page, "#chatkit-2").locator("html[data-color-scheme=dark]").wait_for()
 
 
 @pytest.mark.parametrize("macro", ["chatkit_floating", "chatkit_inline"])

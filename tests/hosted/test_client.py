@@ -190,6 +190,11 @@ def test_drip_can_not_outlast_the_deadline(openai_standin: OpenAIStandIn) -> Non
 
 
 DRIPS = {
+    "body, closed": [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 300\r\n\r\n",
+        *[b"x"] * 200,
+    ],
+    "body of HTTP/1.0": [b"HTTP/1.0 200 OK\r\n\r\n", *[b"x"] * 200],
     "status line": [b"H", b"T"],
     "headers": [b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200],
     "continue": [b"HTTP/1.1 100 Continue\r\n\r\n"] * 200,
