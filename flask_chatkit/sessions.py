@@ -116,7 +116,8 @@ class Sessions:
         expires_in = session.expires_at - int(self._clock())
         if not 1 <= expires_in <= LONGEST:
             raise UpstreamRejected(
-                detail=f"the session ends in {expires_in} seconds: is this machine's clock right?"
+                detail="the session ends in the past, or beyond reason: is this machine's clock "
+                f"right? OpenAI's request id {session.request_id}"
             )
         record = SessionRecord(session.id, session.expires_at, visitor.digest, chat)
         return Minted(session.client_secret, session.expires_at, expires_in, self._sign(record))

@@ -25,6 +25,8 @@ from .visitor import Visitor, VisitorCookie
 logger = logging.getLogger("flask_chatkit")
 
 EXTENSION = "chatkit"
+#: Characters of a login's id; OpenAI gets it with each session.
+LONGEST_ID = 512
 
 UserId = str | int | UUID
 UserLoader = Callable[[], UserId | None] | Callable[[], Awaitable[UserId | None]]
@@ -203,10 +205,11 @@ def _checked_id(user_id: object) -> str:
         user_id.close()
     if isinstance(user_id, (int, UUID)) and not isinstance(user_id, bool):
         return str(user_id)
-    if isinstance(user_id, str) and user_id and user_id.isprintable():
+    if isinstance(user_id, str) and 0 < len(user_id) <= LONGEST_ID and user_id.isprintable():
         return user_id
     raise Misconfigured(
-        detail="user_loader must return a printable text, a whole number or a UUID, or None for an "
+        detail=f"user_loader must return a printable text of at most {LONGEST_ID} characters, "
+        "a whole number or a UUID, or None for an "
         f"anonymous visitor, not {type(user_id).__name__}"
     )
 

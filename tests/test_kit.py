@@ -259,7 +259,7 @@ async def forgotten() -> str:
 
 
 @pytest.mark.parametrize(
-    "unusable", ["", True, Account(), b"7", 1.5, "a\nb", "\ud800", forgotten], ids=ascii
+    "unusable", ["", True, Account(), b"7", 1.5, "a" * 513, "a\nb", "\ud800", forgotten], ids=ascii
 )
 def test_unusable_login_is_the_sites_fault(
     make_app: MakeApp, browse: Browse, caplog: pytest.LogCaptureFixture, unusable: Any

@@ -59,11 +59,13 @@ class Session:
     :param id: ``cksess_…``.
     :param client_secret: opaque; for the browser.
     :param expires_at: Unix seconds.
+    :param request_id: OpenAI's id of the call, for the log.
     """
 
     id: str
     client_secret: str = field(repr=False)
     expires_at: int
+    request_id: str = "none"
 
 
 class _Again(Exception):
@@ -148,7 +150,7 @@ class Client:
         :raises UpstreamUnavailable: OpenAI can't be reached, is overloaded or is down.
         :raises UpstreamTimeout: OpenAI did not answer in time.
         """
-        answer = self._call("/chatkit/sessions", body)
+        answer, request_id = self._call("/chatkit/sessions", body)
         identifier, secret = answer.get("id"), answer.get("client_secret")
         expires_at = answer.get("expires_at")
         if not (
@@ -158,8 +160,10 @@ class Client:
             and not isinstance(expires_at, bool)
             and answer.get("status", "active") == "active"
         ):
-            _malformed("it is not an active session with id, client_secret and expires_at")
-        return Session(id=identifier, client_secret=secret, expires_at=expires_at)
+            _malformed(
+                "it is not an active session with id, client_secret and expires_at", request_id
+            )
+        return Session(identifier, secret, expires_at, request_id)
 
     def cancel_session(self, session_id: str, budget: float | None = None) -> None:
         """Cancel a session. One that OpenAI no longer knows as active counts as cancelled.
@@ -177,7 +181,7 @@ class Client:
         *,
         gone_is_fine: bool = False,
         budget: float | None = None,
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], str]:
         if not self._key:
             raise Misconfigured(detail="there is no API key: set CHATKIT_API_KEY or OPENAI_API_KEY")
         usual = sum(self._timeout)
@@ -204,8 +208,8 @@ class Client:
 
     def _once(
         self, path: str, data: bytes | None, deadline: float, *, gone_is_fine: bool
-    ) -> dict[str, Any]:
-        """Ask once.
+    ) -> tuple[dict[str, Any], str]:
+        """Ask once; the answer, and OpenAI's id of the call.
 
         :raises ApiError: for good.
         :raises _Again: asking again is safe, and may help.
@@ -213,19 +217,20 @@ class Client:
         try:
             status, headers, raw = self._send(path, data, deadline)
         except ApiError as error:
-            logger.error("OpenAI: POST %s: %s", path, error.detail)  # noqa: TRY400  told in a line
+            if error.detail:
+                logger.error("OpenAI: POST %s: %s", path, error.detail)  # noqa: TRY400  in a line
             # Nobody was reached, or the line broke. An answer that is slow stays slow.
             if isinstance(error, UpstreamUnavailable) or isinstance(
                 error.__cause__, requests.ConnectTimeout
             ):
                 raise _Again(error) from error.__cause__
             raise
-        request_id = _printable(headers.get("x-request-id", "none"))
+        request_id = _request_id(headers)
         if 200 <= status < 300:
             logger.debug("OpenAI: POST %s: %s, request id %s", path, status, request_id)
-            return _parse(raw, headers, request_id)
+            return _parse(raw, headers, request_id), request_id
         if gone_is_fine and status in {400, 404, 409, 410}:
-            return {}
+            return {}, request_id
         refusal = self._refusal(path, status, headers, raw, request_id)
         if status in RETRIED and _error_of(raw).get("code") != "insufficient_quota":
             raise _Again(refusal, _retry_after(headers))
@@ -245,6 +250,7 @@ class Client:
         connect, read = self._timeout
         left = max(0.001, deadline - time.monotonic())
         pool = self._pool()
+        headers: Mapping[str, str] = {}
         with pool.watch.call(deadline) as call:
             try:
                 response = pool.send(
@@ -253,6 +259,7 @@ class Client:
                     allow_redirects=False,
                     timeout=(min(connect, left), min(read, left)),
                 )
+                headers = response.headers
                 with response:
                     raw = bytearray()
                     while len(raw) <= MAX_ANSWER_BYTES and (chunk := response.raw.read(65536)):
@@ -260,17 +267,21 @@ class Client:
             except (requests.RequestException, TransportError) as error:
                 if call.ended or isinstance(error, (requests.Timeout, ReadTimeoutError)):
                     raise UpstreamTimeout(
-                        detail=f"no answer in time ({type(error).__name__})"
+                        detail=f"no answer in time ({type(error).__name__}), "
+                        f"request id {_request_id(headers)}"
                     ) from error
                 raise UpstreamUnavailable(
-                    detail=f"the connection to {self._host} failed ({_innermost(error)})",
+                    detail=f"the connection to {self._host} failed ({_innermost(error)}), "
+                    f"request id {_request_id(headers)}",
                     retry_after=RETRY_AFTER,
                 ) from error
         if call.ended:
-            raise UpstreamTimeout(detail="the answer did not end in time")
+            raise UpstreamTimeout(
+                detail=f"the answer did not end in time, request id {_request_id(headers)}"
+            )
         if len(raw) > MAX_ANSWER_BYTES:
-            _malformed(f"it has more than {MAX_ANSWER_BYTES} bytes")
-        return response.status_code, response.headers, bytes(raw)
+            _malformed(f"it has more than {MAX_ANSWER_BYTES} bytes", _request_id(headers))
+        return response.status_code, headers, bytes(raw)
 
     def _pool(self) -> _Pool:
         pid = os.getpid()
@@ -322,7 +333,11 @@ def _is_word(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,512}", value) is not None
 
 
-def _malformed(reason: str, request_id: str = "none") -> NoReturn:
+def _request_id(headers: Mapping[str, str]) -> str:
+    return _printable(headers.get("x-request-id", "none"))
+
+
+def _malformed(reason: str, request_id: str) -> NoReturn:
     logger.error("OpenAI's answer is of no use (request id %s): %s", request_id, reason)
     raise UpstreamRejected
 

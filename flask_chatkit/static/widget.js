@@ -77,14 +77,19 @@
     throw Object.assign(new Error(message), { status: response.status, wait });
   };
 
+  // One mint after the other, in all tabs: the first one's answer brings the cookie by which the
+  // next ones are the same visitor's.
+  const inTurn = (work) => navigator.locks?.request("chatkit", work) ?? work();
+
   // Waits once as long as the server says, if that is not too long, and asks again.
   const post = async (url) => {
+    const once = () => inTurn(() => ask(url, "POST"));
     try {
-      return await ask(url, "POST");
+      return await once();
     } catch (error) {
       if (!(error.wait > 0 && error.wait <= LONGEST_WAIT)) throw error;
       await sleep(error.wait * 1000);
-      return ask(url, "POST");
+      return once();
     }
   };
 
@@ -153,6 +158,8 @@
       if (said === "dark" || said === "light") return said;
       for (const name of ["dark", "light"]) if (node.classList.contains(name)) return name;
     }
+    const declared = getComputedStyle(document.documentElement).colorScheme;
+    if (declared === "dark" || declared === "light") return declared;
     return night.matches ? "dark" : "light";
   };
 
@@ -186,11 +193,13 @@
     const theme = {};
     const primary = colour("primary", "accent");
     const background = colour("bg", "background") ?? backdrop(root);
-    const foreground = colour("text", "foreground") ?? style.color;
+    // The widget has a text colour of its own; the site's is that of what surrounds it.
+    const around = getComputedStyle(root.parentElement ?? root);
+    const foreground = colour("text", "foreground") ?? around.color;
     if (primary) theme.accent = { primary, level: 1 };
     if (background && foreground) theme.surface = { background, foreground };
     const radius = property(style, "radius");
-    const family = property(style, "font", "font-family") ?? style.fontFamily;
+    const family = property(style, "font", "font-family") ?? around.fontFamily;
     return {
       ...(Object.keys(theme).length && { color: theme }),
       ...(/^(pill|round|soft|sharp)$/.test(radius) && { radius }),
@@ -396,6 +405,10 @@
     }
   };
   night.addEventListener("change", follow);
+  // A switch that is animated has its colours when it is over.
+  document.addEventListener("transitionend", ({ target }) => {
+    for (const root of widgets.keys()) if (target.contains(root)) return follow();
+  });
   const watcher = new MutationObserver(follow);
   const attributeFilter = ["class", "style", "data-theme", "data-bs-theme"];
   const watch = () => {

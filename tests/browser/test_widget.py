@@ -263,6 +263,22 @@ def test_two_widgets_share_one_mint(
     assert console.all == []
 
 
+def test_two_chats_of_a_newcomer_are_one_visitors(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """Chats that start at once wait for the cookie that the first of them brings."""
+    kit = ChatKit()
+    kit.add_hosted("sales", "wf_standin")
+    body = (
+        "{{ chatkit_inline(id='a', height=200) }}{{ chatkit_inline('sales', id='b', height=200) }}"
+    )
+    page.goto(site({"/": body}, kit))
+    ready(page, "#a")
+    ready(page, "#b")
+    assert mints(openai_standin) == 2
+    assert len({made["user"] for made in openai_standin.sessions.values()}) == 1
+
+
 def test_secret_that_runs_out_is_refreshed(
     page: Page, site: Any, openai_standin: OpenAIStandIn
 ) -> None:
@@ -463,6 +479,35 @@ def test_themed_chat_takes_the_sites_look(page: Page, site: Any, serve: Any) -> 
         "typography": {"fontFamily": "Georgia"},
         "radius": "sharp",
     }
+
+
+@pytest.mark.parametrize("transition", ["none", "background-color .3s, color .3s"])
+def test_themed_chat_follows_a_site_without_properties(
+    page: Page, site: Any, transition: str
+) -> None:
+    """Without custom properties the page's own colours count, also after an animated switch."""
+    look = (
+        f"body {{ background: #fff; color: #333; transition: {transition}; }}"
+        "[data-theme=dark] body { background: #101418; color: #eee; }"
+    )
+    page.route("**/look.css", lambda route: route.fulfill(body=look, content_type="text/css"))
+    page.goto(site({"/": "<link rel=stylesheet href=/look.css>{{ chatkit_themed() }}"}))
+    ready(page)
+    surface = "__chatkitStandin.lastOptions.theme.color.surface"
+    light = {"background": "rgb(255, 255, 255)", "foreground": "rgb(51, 51, 51)"}
+    assert page.evaluate(surface) == light
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.wait_for_function(f"{surface}.background === 'rgb(16, 20, 24)'")
+    page.wait_for_function(f"{surface}.foreground === 'rgb(238, 238, 238)'")
+
+
+def test_page_that_declares_its_scheme_is_followed(page: Page, site: Any) -> None:
+    """A site that is dark by color-scheme alone has a dark chat, whatever the system says."""
+    look = ":root { color-scheme: dark; }"
+    page.route("**/look.css", lambda route: route.fulfill(body=look, content_type="text/css"))
+    page.goto(site({"/": "<link rel=stylesheet href=/look.css>{{ chatkit_inline() }}"}))
+    ready(page)
+    assert scheme(page) == "dark"
 
 
 def test_csrf_token_of_the_page_is_sent(page: Page, site: Any) -> None:

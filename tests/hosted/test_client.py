@@ -330,6 +330,27 @@ def test_log_tells_what_openai_said_without_secrets(
         assert secret not in record.message
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Failure(status=200, body=b"{}"),
+        Failure.truncated_json(),
+        Failure.oversized(MAX_ANSWER_BYTES + 1),
+        Failure(cut=True),
+        Failure(drip=0.2),
+    ],
+)
+def test_unusable_answers_have_their_id_in_the_log(
+    openai_standin: OpenAIStandIn, caplog: pytest.LogCaptureFixture, failure: Failure
+) -> None:
+    """Whatever is wrong with an answer, OpenAI's request id is in the line that says so."""
+    openai_standin.fail(failure, times=3)
+    caplog.set_level(logging.ERROR)
+    refused(openai_standin, timeout=(0.3, 0.4))
+    assert openai_standin.requests[-1].request_id in caplog.text
+    assert "None" not in caplog.text
+
+
 def test_browser_is_told_nothing_of_it(openai_standin: OpenAIStandIn) -> None:
     """What OpenAI said is not in the error's own text."""
     openai_standin.fail(Failure(status=400, message="the whole story"))
