@@ -497,8 +497,12 @@ def test_themed_chat_follows_a_site_without_properties(
     light = {"background": "rgb(255, 255, 255)", "foreground": "rgb(51, 51, 51)"}
     assert page.evaluate(surface) == light
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    page.wait_for_function(f"{surface}.background === 'rgb(16, 20, 24)'")
-    page.wait_for_function(f"{surface}.foreground === 'rgb(238, 238, 238)'")
+    dark = {"background": "rgb(16, 20, 24)", "foreground": "rgb(238, 238, 238)"}
+    for _ in range(40):
+        if page.evaluate(surface) == dark:
+            break
+        page.wait_for_timeout(50)
+    assert page.evaluate(surface) == dark
 
 
 def test_page_that_declares_its_scheme_is_followed(page: Page, site: Any) -> None:
