@@ -234,16 +234,12 @@ def named_kit(app: App, name: str | None) -> KitState:
     :raises OptionError: there is none; the message names those there are.
     """
     registered = kits(app)
-    found = [
-        state
-        for full, state in registered.items()
-        if name is None or name in {full, full.rpartition(".")[2]}
-    ]
     # A full name is exact; one that only ends alike, of a kit that is nested, comes after it.
-    found.sort(key=lambda state: state.name != name and name is not None)
-    if found:
-        found[0].first_use()
-        return found[0]
-    raise OptionError(
-        f"there is no kit {name!r}; registered: {', '.join(sorted(registered)) or 'none'}"
-    )
+    ends = (kit for full, kit in registered.items() if name in {None, full.rpartition(".")[2]})
+    kit = registered.get(name or "") or next(ends, None)
+    if kit is None:
+        raise OptionError(
+            f"there is no kit {name!r}; registered: {', '.join(sorted(registered)) or 'none'}"
+        )
+    kit.first_use()
+    return kit

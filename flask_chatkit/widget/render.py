@@ -24,10 +24,12 @@ from .options import closest_locale, element_options, on_colour, split
 
 LABEL = "Chat"
 
-_LINK = Markup('<link rel="stylesheet" href="{href}"{nonce}>')
+_LINK = Markup('<link rel="stylesheet" href="{href}"')
+_LINK_END = Markup(">")
 # The loader takes what is executed from its own tag, which no sanitiser lets a visitor's text
 # bring along, and lets a widget's addresses lie below the kit's only.
-_SCRIPT = Markup("<script src=\"{src}\" data-kit='{kit}' defer{nonce}></script>")
+_SCRIPT = Markup("<script src=\"{src}\" data-kit='{kit}' defer")
+_SCRIPT_END = Markup("></script>")
 _NONCE = Markup(' nonce="{}"')
 _SIDE = Markup(' data-side="{}"')
 _NOSCRIPT = Markup('<noscript><a href="{page}">{label}</a></noscript>')
@@ -246,14 +248,15 @@ def _assets(page: _Page, kit: KitState, place: _Place, nonce: Markup) -> Markup:
     if place.files in page.assets:
         return Markup()
     page.assets.add(place.files)
-    files = place.files
-    tag = _kit(place.kit, files + hashed_name("widget.js"), kit.settings.script_url)
-    return _LINK.format(href=files + hashed_name("chatkit.css"), nonce=nonce) + _SCRIPT.format(
-        src=files + hashed_name("loader.js"), kit=tag, nonce=nonce
-    )
+    link, script = _tags(place.files, place.kit, kit.settings.script_url)
+    return link + nonce + _LINK_END + script + nonce + _SCRIPT_END
 
 
 @lru_cache(maxsize=32)
-def _kit(base: str, widget: str, script: str) -> Markup:
-    kit = {"base": base, "widget": widget, "script": script}
-    return htmlsafe_json_dumps(kit, separators=(",", ":"))
+def _tags(files: str, base: str, script: str) -> tuple[Markup, Markup]:
+    """The tags of the assets up to the nonce, which is another one for each page."""
+    kit = {"base": base, "widget": files + hashed_name("widget.js"), "script": script}
+    return _LINK.format(href=files + hashed_name("chatkit.css")), _SCRIPT.format(
+        src=files + hashed_name("loader.js"),
+        kit=htmlsafe_json_dumps(kit, separators=(",", ":")),
+    )
