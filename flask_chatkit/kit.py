@@ -170,15 +170,16 @@ class ChatKit(Blueprint):
         app = setup.app
         name = f"{setup.name_prefix}.{setup.name}".lstrip(".")
         # A prefix may hold variables, such as a language; a cookie's path may not.
-        path = "/" + (setup.url_prefix or "").strip("/")
+        prefix = (setup.url_prefix or "").strip("/")
+        path = f"/{prefix}"
         if "<" in path:
             path = re.sub(r"[^/]*<.*", "", path).rstrip("/") or "/"
-        if not (setup.url_prefix or "").strip("/") and not setup.subdomain:
+        if not prefix and not setup.subdomain:
             raise ConfigurationError(
                 f"the kit {name!r} needs a url_prefix of its own, such as /chatkit: at the root "
                 "it would take the site's pages and static files for its own"
             )
-        mount = (setup.subdomain, (setup.url_prefix or "").strip("/"))
+        mount = (setup.subdomain, prefix)
         for other in kits(app).values():
             if other.mount == mount:
                 raise ConfigurationError(

@@ -6,7 +6,6 @@ signed and bound to its visitor and chat; refreshing mints anew, and validating 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -19,6 +18,7 @@ from itsdangerous import BadData, Signer, base64_decode, base64_encode
 
 from .errors import ApiError, NotFound, UpstreamRejected
 from .hosted.client import Client
+from .signing import SIGNATURE, signer
 from .visitor import Visitor
 
 logger = logging.getLogger("flask_chatkit")
@@ -30,8 +30,8 @@ CANCEL_BUDGET = 2.0
 
 Status = Literal["active", "expired", "cancelled"]
 
-#: As for the visitor cookie: an exact form, so that a record has one spelling.
-_RECORD = re.compile(r"[A-Za-z0-9_-]{16,1024}\.[A-Za-z0-9_-]{64}")
+#: A record and its signature, in their exact form.
+_RECORD = re.compile(rf"[A-Za-z0-9_-]{{16,1024}}\.{SIGNATURE}")
 
 
 class Marks(Protocol):
@@ -94,12 +94,7 @@ class Sessions:
         marks: Marks,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._signer = Signer(
-            list(keys),
-            salt=f"flask-chatkit.session.{kit}",
-            key_derivation="hmac",
-            digest_method=hashlib.sha384,
-        )
+        self._signer = signer(Signer, keys, "session", kit)
         self._client = client
         self._marks = marks
         self._clock = clock

@@ -60,7 +60,7 @@ class KitState:
         declared: Declared,
         settings: Settings,
         path: str,
-        mount: tuple[str | None, str | None],
+        mount: tuple[str | None, str],
     ) -> None:
         self.name = name
         self.settings = settings

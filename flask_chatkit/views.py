@@ -108,14 +108,9 @@ HANDLED = tuple(
 )
 
 
-def is_api() -> bool:
-    """Whether the request asks for one of the kit's API calls, not for a page or a file."""
-    return _endpoint() in _METHODS
-
-
-def _endpoint() -> str:
+def _endpoint(kit: KitState) -> str:
     """The kit's own name of the endpoint; a blueprint that a site nests below has others."""
-    return (request.endpoint or "").removeprefix(f"{current_kit().name}.")
+    return (request.endpoint or "").removeprefix(f"{kit.name}.")
 
 
 def enter() -> ResponseReturnValue | None:
@@ -123,14 +118,14 @@ def enter() -> ResponseReturnValue | None:
     kit = current_kit()
     if not kit.settings.enabled:
         raise NotFound
-    if is_api():
+    endpoint = _endpoint(kit)
+    if endpoint in _METHODS:
         if request.method == "OPTIONS":
             return _preflight()
         guard.check_origin(request, kit.settings.trusted_origins)
-        allowed = _METHODS[_endpoint()]
-        if request.method not in allowed:
-            raise MethodNotAllowed(sorted(allowed))
-    elif _endpoint() == "static":
+        if request.method not in _METHODS[endpoint]:
+            raise MethodNotAllowed(sorted(_METHODS[endpoint]))
+    elif endpoint == "static":
         # Answered here, before a site's guard of the kit: public pages show widgets too.
         blueprint = cast("Blueprint", current_app.blueprints[kit.name])
         return blueprint.send_static_file((request.view_args or {})["filename"])
@@ -140,11 +135,12 @@ def enter() -> ResponseReturnValue | None:
 def leave(response: Response) -> Response:
     """See to it that an API call is answered with JSON, whatever a site's hooks made of it."""
     kit = current_kit()
-    if _endpoint() == "page":
+    endpoint = _endpoint(kit)
+    if endpoint == "page":
         # Only the site, and whom it trusts, may frame a page that chats as the visitor.
         framers = " ".join(["'self'", *sorted(kit.settings.trusted_origins)])
         response.headers.setdefault("Content-Security-Policy", f"frame-ancestors {framers}")
-    if not is_api():
+    if endpoint not in _METHODS:
         return response
     if request.method == "OPTIONS" and kit.settings.enabled:
         response = _preflight()
@@ -165,7 +161,7 @@ def leave(response: Response) -> Response:
 
 def answer_error(error: HTTPException) -> Any:
     """Answer an error as JSON; on the full page, as Flask would."""
-    if not is_api():
+    if _endpoint(current_kit()) not in _METHODS:
         # Flask asks a blueprint's handlers before the application's, whose pages these are.
         handler = current_app._find_error_handler(error, [])  # noqa: SLF001  it has no other name
         return error if handler is None else current_app.ensure_sync(handler)(error)

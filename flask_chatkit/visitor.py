@@ -16,11 +16,10 @@ from itsdangerous import BadData, TimestampSigner
 from werkzeug.wrappers import Request, Response
 
 from .config import Settings
+from .signing import SIGNATURE, signer
 
-#: 128 bits, the time of signing, and 384 bits of signature. Base64 decoders skip what is not in
-#: their alphabet, and a last character with spare bits has several spellings: so the form is exact,
-#: and the digest is one whose 48 bytes fill their 64 characters. Each cookie has one spelling.
-_COOKIE = re.compile(r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{1,12}\.[A-Za-z0-9_-]{64}")
+#: 128 bits, the time of signing, and the signature, in their exact form.
+_COOKIE = re.compile(rf"[A-Za-z0-9_-]{{22}}\.[A-Za-z0-9_-]{{1,12}}\.{SIGNATURE}")
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,7 @@ class VisitorCookie:
     """
 
     def __init__(self, keys: Sequence[bytes], kit: str, settings: Settings, path: str) -> None:
-        self._signer = TimestampSigner(
-            list(keys),
-            salt=f"flask-chatkit.visitor.{kit}",
-            key_derivation="hmac",
-            digest_method=hashlib.sha384,
-        )
+        self._signer = signer(TimestampSigner, keys, "visitor", kit)
         self._settings = settings
         self._path = path
         self.name = settings.cookie_name + ("" if kit == "chatkit" else f"_{kit}")

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "flask_chatkit"
 
 #: The rooms from the ground up: a module imports only from rooms below its own.
 FLOORS = (
-    {"errors", "hosted.deadline"},
+    {"errors", "hosted.deadline", "signing"},
     {"config", "widget.options", "widget.assets"},
     {"chats", "visitor", "guard", "hosted.client"},
     {"limits", "sessions"},

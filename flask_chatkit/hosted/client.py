@@ -105,8 +105,8 @@ class Client:
     :param api_key: OpenAI's key; None raises :class:`~flask_chatkit.errors.Misconfigured` at the
         first call.
     :param base: the API's base URL, without a slash at its end.
-    :param timeout: seconds to connect, and seconds to wait for the next part of an answer. A whole
-        call, retries included, ends after their sum.
+    :param timeout: seconds to connect, and seconds to wait for the next part of an answer. Once
+        connected, a whole call, retries included, ends after their sum.
     :param today: the date, for what the log says about the end of hosted workflows.
     """
 

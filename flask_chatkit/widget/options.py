@@ -477,16 +477,17 @@ def identifier(path: str, value: object) -> str:
 
 
 #: Options of the macros themselves.
-COMMON: dict[str, Check] = {"id": identifier, "class_name": text, "label": filled}
+COMMON: dict[str, Check] = {
+    "id": identifier,
+    "class_name": text,
+    "label": filled,
+    "width": length,
+    "height": length,
+}
 PRESENTATION: dict[str, dict[str, Check]] = {
-    "floating": {
-        **COMMON,
-        "side": word("right", "left"),
-        "width": length,
-        "height": length,
-    },
-    "inline": {**COMMON, "width": length, "height": length},
-    "themed": {**COMMON, "width": length, "height": length},
+    "floating": {**COMMON, "side": word("right", "left")},
+    "inline": COMMON,
+    "themed": COMMON,
 }
 
 
@@ -507,12 +508,6 @@ def _unknown(shown: str, key: str, valid: Mapping[str, object] | Sequence[str]) 
     close = difflib.get_close_matches(key, valid, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     return OptionError(f"there is no option {shown}; {hint}Valid options: {', '.join(valid)}")
-
-
-def _put(options: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for part in path[:-1]:
-        options = options.setdefault(camel(part), {})
-    options[camel(path[-1])] = value
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -536,7 +531,7 @@ def _theme(value: object) -> dict[str, Any]:
         if key in _THEME:
             _merge(theme, {camel(key): _THEME[key](f"theme.{name}", item)})
         elif key in short:
-            _put(theme, short[key][1:], SHORT[key][1](f"theme.{name}", item))
+            _merge(theme, _nested(short[key][1:], SHORT[key][1](f"theme.{name}", item)))
         else:
             raise _unknown(f"theme.{name}", key, [*_THEME, *short])
     if theme.get("colorScheme") == "auto":
