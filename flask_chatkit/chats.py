@@ -1,21 +1,23 @@
 """What a chat is: a named conversation surface of a kit, with its own limits and settings.
 
-The bounds are those of OpenAI's API reference for ``POST /v1/chatkit/sessions`` (OpenAPI document
-2.3.0); they are checked when a chat is declared, because OpenAI checks them at the first visitor.
+A hosted chat's bounds are those of OpenAI's API reference for ``POST /v1/chatkit/sessions``
+(OpenAPI document 2.3.0); they are checked when it is declared, because OpenAI checks them at the
+first visitor.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypedDict
 
 from limits import RateLimitItem
 
 from .config import Settings, limits
 from .errors import ConfigurationError, OptionError
+from .handlers import Handlers
 from .widget.options import element_options
 
 #: A state variable's value.
@@ -34,8 +36,15 @@ RESERVED = frozenset({"api", "attachments", "config", "embed.js", "secret", "ses
 MAX_FILE_MEGABYTES = 512
 MAX_FILES = 10
 MAX_SESSION_SECONDS = 600
+#: Seconds; a served chat's token is our own, and lasts an hour unless told otherwise.
+MAX_TOKEN_SECONDS = 86400
+TOKEN_SECONDS = 3600
 MAX_STATE_VARIABLES = 64
 MAX_STATE_KEY = 64
+
+
+#: How a served chat takes files: in one call, or registered first and uploaded then.
+UPLOADS = ("direct", "two_phase")
 
 
 def _wrong(chat: str, name: str, form: str) -> NoReturn:
@@ -131,14 +140,64 @@ def _ratelimit(chat: str, name: str, value: object) -> tuple[RateLimitItem, ...]
     return limits(f"{name} of the chat {chat!r}", value)
 
 
-def _widget(chat: str, name: str, value: object) -> Mapping[str, Any]:
+def _widget(*, hosted: bool) -> Check:
+    def check(chat: str, name: str, value: object) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            _wrong(chat, name, "a mapping of widget options")
+        try:
+            element_options(value, hosted=hosted)
+        except OptionError as error:
+            raise ConfigurationError(f"{name} of the chat {chat!r}: {error}") from None
+        return dict(value)
+
+    return check
+
+
+def _attachments(chat: str, name: str, value: object) -> Mapping[str, Any] | None:
+    """What a served chat accepts; None for nothing."""
+    form = "True, False or a mapping with max_size (bytes), max_count, accept and upload"
+    if isinstance(value, bool):
+        return {} if value else None
     if not isinstance(value, Mapping):
-        _wrong(chat, name, "a mapping of widget options")
+        _wrong(chat, name, form)
+    checks: dict[str, Check] = {
+        "max_size": _whole(1, MAX_FILE_MEGABYTES * 2**20, "bytes"),
+        "max_count": _whole(1, MAX_FILES, "files"),
+        "accept": _accept,
+        "upload": _upload,
+    }
+    if not set(value) <= set(checks):
+        _wrong(chat, name, form)
+    return {key: checks[key](chat, f"{name}[{key!r}]", item) for key, item in value.items()}
+
+
+def _accept(chat: str, name: str, value: object) -> Mapping[str, Any]:
     try:
-        element_options(value, hosted=True)
-    except OptionError as error:
-        raise ConfigurationError(f"{name} of the chat {chat!r}: {error}") from None
-    return dict(value)
+        composer = element_options({"attachments": {"accept": value}}, hosted=False)["composer"]
+    except OptionError:
+        _wrong(chat, name, "a mapping of MIME types to lists of endings")
+    accept: Mapping[str, Any] = composer["attachments"]["accept"]
+    return accept
+
+
+def _upload(chat: str, name: str, value: object) -> str:
+    if value not in UPLOADS:
+        _wrong(chat, name, " or ".join(map(repr, UPLOADS)))
+    return str(value)
+
+
+def _headers(chat: str, name: str, value: object) -> tuple[str, ...]:
+    names = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [None]
+    if not all(isinstance(item, str) and re.fullmatch(r"[A-Za-z0-9-]+", item) for item in names):
+        _wrong(chat, name, "a list of names of request headers")
+    lower = tuple(str(item).lower() for item in names)
+    if set(lower) & {"cookie", "authorization"}:
+        _wrong(chat, name, "without Cookie and Authorization, which are the visitor's secrets")
+    return lower
+
+
+def _callable(chat: str, name: str, value: object) -> Callable[..., Any]:
+    return value if callable(value) else _wrong(chat, name, "a function")
 
 
 _CHECKS: dict[str, Check] = {
@@ -155,7 +214,24 @@ _CHECKS: dict[str, Check] = {
     "history": _section(recent_threads=_whole(1, None, "threads")),
     "automatic_thread_titling": _flag,
     "ratelimit": _ratelimit,
-    "widget": _widget,
+    "widget": _widget(hosted=True),
+}
+
+_SERVED_CHECKS: dict[str, Check] = {
+    "session_seconds": _whole(60, MAX_TOKEN_SECONDS, "seconds"),
+    "state_variables": _variables,
+    "attachments": _attachments,
+    "history": _flag,
+    "titles": lambda _chat, _name, value: value,
+    "ratelimit": _ratelimit,
+    "message_ratelimit": _ratelimit,
+    "max_message_length": _whole(1, 1_000_000, "characters"),
+    "answer_seconds": _whole(1, 3600, "seconds"),
+    "headers": _headers,
+    "context": _callable,
+    "isolate": _flag,
+    "run_options": lambda _chat, _name, value: value,
+    "widget": _widget(hosted=False),
 }
 
 
@@ -229,8 +305,7 @@ class HostedChat:
             body["chatkit_configuration"] = configuration
         return body
 
-    @property
-    def attachments(self) -> dict[str, Any] | None:
+    def attachments(self, _settings: Settings) -> dict[str, Any] | None:
         """The composer's attachment options that agree with the session's upload settings.
 
         ChatKit's element counts in bytes where the session counts in megabytes; if the two
@@ -250,3 +325,147 @@ class HostedChat:
     def has_history(self) -> bool:
         """Whether a visitor may see earlier threads."""
         return self.history is None or bool(self.history["enabled"])
+
+
+class ServedOptions(TypedDict, total=False):
+    """What all ways to declare a served chat take; None or left out is the default.
+
+    :param session_seconds: how long a secret is good, 60 to 86400 seconds; an hour by default.
+    :param state_variables: as for hosted chats; the site's code finds them in ``context.state``.
+    :param attachments: True, or a mapping with ``max_size`` (bytes), ``max_count``, ``accept``
+        (suffixes by MIME type) and ``upload`` (``direct`` or ``two_phase``). It sets the widget's
+        attachment button too.
+    :param history: whether a visitor may see earlier threads; they are kept in any case.
+    :param ratelimit: secrets per visitor, in place of ``CHATKIT_RATELIMIT``.
+    :param message_ratelimit: messages per visitor, in place of ``CHATKIT_MESSAGE_RATELIMIT``.
+    :param max_message_length: characters of a message, in place of ``CHATKIT_MAX_MESSAGE_LENGTH``.
+    :param answer_seconds: in place of ``CHATKIT_ANSWER_SECONDS``.
+    :param headers: names of request headers that the site's code is told, in ``context.headers``.
+    :param widget: options that its macros and its full page start from.
+    """
+
+    session_seconds: int | None
+    state_variables: StateSource | None
+    attachments: bool | Mapping[str, Any] | None
+    history: bool | None
+    ratelimit: str | None
+    message_ratelimit: str | None
+    max_message_length: int | None
+    answer_seconds: int | None
+    headers: Sequence[str] | None
+    widget: Mapping[str, Any] | None
+
+
+class Source(NamedTuple):
+    """What answers in a served chat; only :mod:`flask_chatkit.server` looks inside.
+
+    :param kind: ``server``, ``agent``, ``assistant``, or ``path`` for ``CHATKIT_SERVER``.
+    :param value: a server or what makes one, an agent, a function, or a path to one of them.
+    """
+
+    kind: str
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedChat:
+    """A chat that the site serves itself.
+
+    Made by :meth:`flask_chatkit.ChatKit.add_server`, ``add_agent``, ``assistant`` and by
+    ``CHATKIT_SERVER``; the first documents the arguments.
+
+    :param source: what answers.
+    """
+
+    name: str
+    source: Source = field(repr=False)
+    handlers: Handlers = field(default_factory=Handlers, repr=False)
+    session_seconds: int | None = None
+    state_variables: StateSource | None = None
+    attachments_accepted: Mapping[str, Any] | None = None
+    history: bool = True
+    titles: Any = True
+    ratelimit: tuple[RateLimitItem, ...] | None = None
+    message_ratelimit: tuple[RateLimitItem, ...] | None = None
+    max_message_length: int | None = None
+    answer_seconds: int | None = None
+    headers: tuple[str, ...] = ()
+    context: Callable[..., Any] | None = None
+    isolate: bool = True
+    run_options: Mapping[str, Any] | None = None
+    widget: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def declare(cls, name: str, source: Source, handlers: Handlers, **declared: Any) -> ServedChat:
+        """Check a declaration.
+
+        :raises ConfigurationError: something is not of the accepted form; the message names it.
+        """
+        check_name(name)
+        checked = {
+            key: _SERVED_CHECKS[key](name, key, value)
+            for key, value in declared.items()
+            if value is not None
+        }
+        checked["attachments_accepted"] = checked.pop("attachments", None)
+        return cls(name=name, source=source, handlers=handlers, **checked)
+
+    @classmethod
+    def instead_of(
+        cls, chat: HostedChat, source: Source, handlers: Handlers, settings: Settings
+    ) -> ServedChat:
+        """The served chat that takes a hosted one's place when ``CHATKIT_SERVER`` is set.
+
+        All that a visitor knows the chat by stays: its name, widget, limits and switches.
+        """
+        upload = chat.attachments(settings)
+        accepted = upload and {"max_size": upload["maxSize"], "max_count": upload["maxCount"]}
+        return cls(
+            name=chat.name,
+            source=source,
+            handlers=handlers,
+            session_seconds=chat.session_seconds,
+            state_variables=chat.state_variables,
+            attachments_accepted=accepted,
+            history=chat.has_history,
+            titles=chat.automatic_thread_titling is not False,
+            ratelimit=chat.ratelimit,
+            widget=chat.widget,
+        )
+
+    def attachments(self, settings: Settings) -> dict[str, Any] | None:
+        """The composer's attachment options that agree with what the endpoint accepts."""
+        accepted = self.attachments_accepted
+        if accepted is None:
+            return None
+        return {
+            "enabled": True,
+            "maxSize": min(accepted.get("max_size", 2**40), settings.max_upload_bytes),
+            "maxCount": accepted.get("max_count", MAX_FILES),
+            **({"accept": accepted["accept"]} if "accept" in accepted else {}),
+        }
+
+    @property
+    def upload(self) -> str:
+        """How files come: ``direct`` or ``two_phase``."""
+        accepted = self.attachments_accepted or {}
+        # A server that brings a store of its own for files knows the second way only.
+        own = getattr(self.source.value, "attachment_store", None) is not None
+        return str(accepted.get("upload", "two_phase" if own else "direct"))
+
+    @property
+    def has_history(self) -> bool:
+        """Whether a visitor may see earlier threads."""
+        return self.history
+
+    @property
+    def takes_dictation(self) -> bool:
+        """Whether the site's code turns speech into text."""
+        if self.handlers.transcribe is not None:
+            return True
+        own = getattr(self.source.value, "transcribe", None)
+        # The package's own only says that it is to be overridden.
+        return own is not None and getattr(own, "__module__", "") != "chatkit.server"
+
+
+Chat = HostedChat | ServedChat

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib.util
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
@@ -195,6 +198,30 @@ def limits(key: str, value: object) -> tuple[RateLimitItem, ...]:
     return tuple(sorted(items, key=lambda item: item.get_expiry()))
 
 
+def importable(key: str, value: object) -> str:
+    """``package.module:attribute``, of a module that there is; it is not imported yet."""
+    form = "package.module:attribute, such as shop.chat:server"
+    match = isinstance(value, str) and re.fullmatch(r"([\w.]+):([\w.]+)", value.strip())
+    if not match:
+        _wrong(key, form, value)
+    try:
+        found = importlib.util.find_spec(match[1])
+    except (ImportError, ValueError, AttributeError):
+        found = None
+    if found is None and match[1] not in sys.modules:
+        _wrong(key, f"{form}; there is no module {match[1]!r}")
+    return match[0]
+
+
+def folder(key: str, value: object) -> str:
+    """A folder's path, or the URL of one that fsspec knows."""
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip().isprintable():
+        _wrong(key, "a folder's path, or a URL that fsspec knows, such as s3://bucket/chat", value)
+    return value.strip()
+
+
 def cookie_name(key: str, value: object) -> str:
     """A cookie name: a token of RFC 6265."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value):
@@ -257,9 +284,9 @@ class Settings:
         "SERVER",
         None,
         "none",
-        "`package.module:attribute` of an own server for the chat `default`. Not in this version "
-        "yet: setting it is an error that says so.",
-        text,
+        "`package.module:attribute` of what serves the chat `default`, and every hosted chat "
+        "without a workflow of its own, in the place of `CHATKIT_WORKFLOW_ID`.",
+        importable,
     )
     organization: str | None = setting(
         "ORGANIZATION", None, "none", "Sent as `OpenAI-Organization`.", text
@@ -280,7 +307,7 @@ class Settings:
         "SESSION_SECONDS",
         None,
         "OpenAI's: 600",
-        "How long a hosted session lasts: 1 to 600 seconds.",
+        "How long a session lasts: 1 to 600 seconds. A served chat's lasts an hour by default.",
         whole(1, 600, "seconds"),
     )
     session_requests_per_minute: int | None = setting(
@@ -305,7 +332,11 @@ class Settings:
         limits,
     )
     ratelimit_global: tuple[RateLimitItem, ...] = setting(
-        "RATELIMIT_GLOBAL", (), "none", "Secrets of the whole kit.", limits
+        "RATELIMIT_GLOBAL",
+        (),
+        "none",
+        "Secrets of the whole kit; and, counted apart, messages of its served chats.",
+        limits,
     )
     message_ratelimit: tuple[RateLimitItem, ...] = setting(
         "MESSAGE_RATELIMIT",
@@ -313,6 +344,20 @@ class Settings:
         "`20/minute;500/day`",
         "Messages per visitor in served chats.",
         limits,
+    )
+    max_message_length: int = setting(
+        "MAX_MESSAGE_LENGTH",
+        10_000,
+        "10 000",
+        "Characters of one message in served chats.",
+        whole(1, 1_000_000, "characters"),
+    )
+    answer_seconds: int = setting(
+        "ANSWER_SECONDS",
+        300,
+        "300",
+        "Seconds that one answer of a served chat may take; then it is ended.",
+        whole(1, 3600, "seconds"),
     )
     ratelimit_storage_uri: str | None = setting(
         "RATELIMIT_STORAGE_URI",
@@ -389,8 +434,9 @@ class Settings:
         "UPLOAD_FOLDER",
         None,
         "a folder in the instance folder",
-        "The attachments of served chats.",
-        text,
+        "The attachments of served chats: a folder, or a URL that fsspec knows (`s3://…`).",
+        folder,
+        secret=True,
     )
     max_upload_bytes: int = setting(
         "MAX_UPLOAD_BYTES",
@@ -466,10 +512,7 @@ class Settings:
         :raises ConfigurationError: two settings contradict each other.
         """
         if self.server:
-            raise ConfigurationError(
-                "CHATKIT_SERVER is not supported by this version of flask_chatkit: "
-                "served chats come with a later one. Unset it"
-            )
+            check_extra("CHATKIT_SERVER")
         if self.cookie_samesite == "None" and self.cookie_secure is False:
             raise ConfigurationError(
                 "CHATKIT_COOKIE_SAMESITE 'None' needs CHATKIT_COOKIE_SECURE True: "
@@ -477,6 +520,20 @@ class Settings:
             )
         if self.cookie_partitioned and self.cookie_secure is False:
             raise ConfigurationError("CHATKIT_COOKIE_PARTITIONED needs CHATKIT_COOKIE_SECURE True")
+
+
+def check_extra(what: str) -> None:
+    """Check that the packages of served chats are installed; importing them takes a second.
+
+    :param what: what needs them.
+    :raises ConfigurationError: they are not.
+    """
+    missing = [name for name in ("chatkit", "sqlalchemy") if not importlib.util.find_spec(name)]
+    if missing:
+        raise ConfigurationError(
+            f"{what} needs the extra packages of served chats ({', '.join(missing)} is not "
+            "installed): pip install 'flask-chatkit[server]'"
+        )
 
 
 def signing_keys(config: Mapping[str, Any]) -> list[bytes]:

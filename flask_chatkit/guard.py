@@ -74,8 +74,8 @@ def allow_origin(request: Request, response: Response, trusted: AbstractSet[str]
     headers["Access-Control-Allow-Credentials"] = "true"
     headers["Access-Control-Expose-Headers"] = "Retry-After"
     if request.method == "OPTIONS":
-        headers["Access-Control-Allow-Methods"] = "GET, POST"
-        headers["Access-Control-Allow-Headers"] = "Content-Type, X-CSRFToken"
+        headers["Access-Control-Allow-Methods"] = "GET, POST, PUT"
+        headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-CSRFToken"
         headers["Access-Control-Max-Age"] = "600"
 
 
@@ -85,12 +85,10 @@ def check_body(request: Request) -> None:
     :raises BadRequest: it is no JSON object, or has a field, which is named.
     :raises TooLarge: it has more than ``MAX_BODY`` bytes.
     """
-    raw = _read(request)
+    raw = read_body(request, MAX_BODY)
     if not raw and not request.content_type:
         return
-    if request.mimetype != "application/json":
-        # Any page can post a form here without asking first; JSON it can't.
-        raise BadRequest("Send JSON, with Content-Type: application/json.")
+    check_json(request)
     try:
         body = json.loads(raw) if raw else {}
     except (ValueError, RecursionError):
@@ -102,15 +100,38 @@ def check_body(request: Request) -> None:
         raise BadRequest(f"The field {name[:64]!r} is not accepted: {reason}.")
 
 
-def _read(request: Request) -> bytes:
+def check_json(request: Request) -> None:
+    """Refuse a body that does not say that it is JSON.
+
+    Any page can post a form here without asking first; JSON it can't.
+
+    :raises BadRequest: it says something else.
+    """
+    if request.mimetype != "application/json":
+        raise BadRequest("Send JSON, with Content-Type: application/json.")
+
+
+def read_body(request: Request, limit: int) -> bytes:
+    """Read a body.
+
+    :param limit: the most bytes that it may have.
+    :raises BadRequest: it did not arrive whole.
+    :raises TooLarge: it has more bytes.
+    """
     # One byte more than accepted: a body without a length is cut at the limit, and not refused.
-    request.max_content_length = MAX_BODY + 1
+    request.max_content_length = limit + 1
     try:
         raw = request.get_data(cache=True)
     except RequestEntityTooLarge:
-        raise TooLarge(f"The body has more than {MAX_BODY} bytes.") from None
+        raise TooLarge(f"The body has more than {limit} bytes.") from None
     except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
         raise BadRequest("The body did not arrive whole.") from None
-    if len(raw) > MAX_BODY:
-        raise TooLarge(f"The body has more than {MAX_BODY} bytes.")
+    if len(raw) > limit:
+        raise TooLarge(f"The body has more than {limit} bytes.")
     return raw
+
+
+def bearer(request: Request) -> str | None:
+    """The token that the widget of a served chat sends along."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None

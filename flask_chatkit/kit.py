@@ -5,20 +5,28 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Blueprint, Flask, Response
 from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 
 from . import views
-from .chats import HostedChat, StateSource
-from .config import Settings
+from .chats import DEFAULT, Chat, HostedChat, ServedChat, ServedOptions, Source, StateSource
+from .config import Settings, check_extra
 from .errors import API_ERRORS, ApiError, ConfigurationError
+from .handlers import Handlers
+from .server.context import ChatContext
 from .state import Declared, KitState, UserLoader, kits
 from .widget import assets, render
 
+if TYPE_CHECKING:
+    from agents import Agent
+    from chatkit.server import ChatKitServer
+    from typing_extensions import Unpack
+
 L = TypeVar("L", bound=UserLoader)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ChatKit(Blueprint):
@@ -31,11 +39,18 @@ class ChatKit(Blueprint):
 
     :param name: the kit's name. A second kit needs a second one.
     :param url_prefix: where it is mounted.
+    :param store: the history of served chats: a ``chatkit.store.Store``, a SQLAlchemy engine, a
+        Flask-SQLAlchemy extension or a URI; ``CHATKIT_DATABASE_URI`` by default.
     :param blueprint: what else :class:`flask.Blueprint` takes: ``subdomain``, ``url_defaults``, …
     """
 
     def __init__(
-        self, name: str = "chatkit", *, url_prefix: str | None = "/chatkit", **blueprint: Any
+        self,
+        name: str = "chatkit",
+        *,
+        url_prefix: str | None = "/chatkit",
+        store: object = None,
+        **blueprint: Any,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError("ChatKit takes its name; use ChatKit().init_app(app)")
@@ -50,7 +65,7 @@ class ChatKit(Blueprint):
             template_folder="templates",
             **blueprint,
         )
-        self._declared = Declared()
+        self._declared = Declared(store=store)
         self.record(self._bind)
         for rule, view, _ in views.RULES:
             for prefix in ("", "/<chat>"):
@@ -121,9 +136,7 @@ class ChatKit(Blueprint):
         :param widget: options that its macros and its full page start from.
         :raises ConfigurationError: something is out of bounds, or the name is taken.
         """
-        if name in self._declared.chats:
-            raise ConfigurationError(f"the chat {name!r} is declared twice")
-        self._declared.chats[name] = HostedChat.declare(
+        declared = HostedChat.declare(
             name,
             workflow_id=workflow_id,
             version=version,
@@ -137,6 +150,167 @@ class ChatKit(Blueprint):
             ratelimit=ratelimit,
             widget=widget,
         )
+        self._add(declared)
+
+    def add_server(
+        self,
+        name: str,
+        server: ChatKitServer[Any] | Callable[..., Any],
+        *,
+        context: Callable[[ChatContext], Any] | None = None,
+        isolate: bool = True,
+        **options: Unpack[ServedOptions],
+    ) -> None:
+        """Declare a chat that a ``ChatKitServer`` of the site's answers in.
+
+        Whatever the server's store does, a visitor gets at nothing but their own: it is wrapped
+        unless it isolates visitors itself.
+
+        :param name: as for :meth:`add_hosted`.
+        :param server: the server, or what makes it when it is first needed: a class or function,
+            sync or async, which is given the kit's ``store`` and ``attachment_store`` if it has
+            parameters of these names.
+        :param context: makes the server's own context of ours, a
+            :class:`~flask_chatkit.server.ChatContext`, which it gets by default.
+        :param isolate: False leaves it to the store to tell visitors apart.
+        :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
+        :raises ConfigurationError: something is not of the accepted form, the name is taken, or
+            the packages of ``flask-chatkit[server]`` are not installed.
+        """
+        is_server = callable(server) or hasattr(server, "process")
+        if not is_server:
+            raise ConfigurationError(
+                f"the server of the chat {name!r} must be a ChatKitServer or what makes one, "
+                f"not {type(server).__name__}"
+            )
+        self._serve(name, "server", server, context=context, isolate=isolate, **options)
+
+    def add_agent(
+        self,
+        name: str,
+        agent: Agent[Any] | Callable[[ChatContext], Any],
+        *,
+        titles: bool | Agent[Any] = True,
+        run_options: Mapping[str, Any] | None = None,
+        **options: Unpack[ServedOptions],
+    ) -> None:
+        """Declare a chat that an agent of OpenAI's Agents SDK answers in, with any model.
+
+        :param name: as for :meth:`add_hosted`.
+        :param agent: the agent, or what makes one for a context.
+        :param titles: whether threads get titles; an agent makes them in place of our own.
+        :param run_options: what else ``Runner.run_streamed`` takes: ``run_config``, ``max_turns``,
+            ``hooks``.
+        :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
+        :raises ConfigurationError: as for :meth:`add_server`.
+        """
+        if not callable(agent) and not hasattr(agent, "instructions"):
+            raise ConfigurationError(
+                f"the agent of the chat {name!r} must be an agents.Agent or what makes one, "
+                f"not {type(agent).__name__}"
+            )
+        self._serve(name, "agent", agent, titles=titles, run_options=run_options, **options)
+
+    def assistant(
+        self, name: str = DEFAULT, *, titles: bool = True, **options: Unpack[ServedOptions]
+    ) -> Callable[[F], F]:
+        """Declare a chat that a function answers in; a decorator.
+
+        For example::
+
+            @chatkit.assistant("concierge")
+            def concierge(message, chat):
+                yield f"You said {message.text}"
+
+        The function, sync or async, returns or yields text, widgets, or any event of ChatKit's. A
+        sync one runs in a thread of its own. ``message`` is a
+        :class:`~flask_chatkit.server.Message`, ``chat`` a :class:`~flask_chatkit.server.Chat`.
+
+        :param name: as for :meth:`add_hosted`.
+        :param titles: whether threads are titled by their first message.
+        :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
+        :raises ConfigurationError: as for :meth:`add_server`.
+        """
+
+        def declare(function: F) -> F:
+            self._serve(name, "assistant", function, titles=titles, **options)
+            return function
+
+        if callable(name):
+            raise ConfigurationError("write @chatkit.assistant() or @chatkit.assistant(name)")
+        return declare
+
+    def action(self, kind: str, *, chat: str = DEFAULT) -> Callable[[F], F]:
+        """Declare what answers when a widget's action is used; a decorator.
+
+        The function gets the action's payload and the chat, and answers like an assistant. A
+        ``ChatKitServer`` of the site's own has its method ``action`` for this.
+
+        :param kind: the action's type.
+        :param chat: the name of a chat of :meth:`assistant` or :meth:`add_agent`.
+        :raises ConfigurationError: there is one already.
+        """
+
+        def declare(function: F) -> F:
+            actions = self._handlers(chat).actions
+            if kind in actions:
+                raise ConfigurationError(
+                    f"the action {kind!r} of the chat {chat!r} is declared twice"
+                )
+            actions[kind] = function
+            return function
+
+        return declare
+
+    def feedback(self, *, chat: str = DEFAULT) -> Callable[[F], F]:
+        """Declare what is told when a visitor likes an answer or not; a decorator.
+
+        The function gets ``positive`` or ``negative``, the items, and the chat.
+
+        :param chat: as for :meth:`action`.
+        :raises ConfigurationError: there is one already.
+        """
+        return self._handler("feedback", chat)
+
+    def transcriber(self, *, chat: str = DEFAULT) -> Callable[[F], F]:
+        """Declare what turns speech into text, for the composer's ``dictation``; a decorator.
+
+        The function gets the audio (``data`` in bytes, ``mime_type``) and the chat, and returns
+        the text.
+
+        :param chat: as for :meth:`action`.
+        :raises ConfigurationError: there is one already.
+        """
+        return self._handler("transcribe", chat)
+
+    def _handler(self, kind: str, chat: str) -> Callable[[F], F]:
+        def declare(function: F) -> F:
+            handlers = self._handlers(chat)
+            if getattr(handlers, kind) is not None:
+                raise ConfigurationError(f"{kind} of the chat {chat!r} is declared twice")
+            setattr(handlers, kind, function)
+            return function
+
+        return declare
+
+    def _handlers(self, chat: str) -> Handlers:
+        declared = self._declared.chats.get(chat)
+        if isinstance(declared, ServedChat) and declared.source.kind == "server":
+            raise ConfigurationError(
+                f"the chat {chat!r} has a ChatKitServer, whose own methods are called: override "
+                "action, sync_action, add_feedback or transcribe there"
+            )
+        return self._declared.handlers[chat]
+
+    def _serve(self, name: str, kind: str, value: object, **options: Any) -> None:
+        check_extra(f"the chat {name!r}")
+        handlers = self._declared.handlers[name]
+        self._add(ServedChat.declare(name, Source(kind, value), handlers, **options))
+
+    def _add(self, chat: Chat) -> None:
+        if chat.name in self._declared.chats:
+            raise ConfigurationError(f"the chat {chat.name!r} is declared twice")
+        self._declared.chats[chat.name] = chat
 
     def user_loader(self, loader: L) -> L:
         """Declare how the site's login is asked for the visitor's id; a decorator.

@@ -41,6 +41,16 @@ RECHECK_SECONDS = 5.0
 PATIENCE = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}
 
 
+#: The act that counts against ``CHATKIT_MESSAGE_RATELIMIT``.
+MESSAGE = "message"
+#: Seconds for which who came without a cookie is one of many of the address.
+NEWCOMER_SECONDS = 86400
+
+
+def _newcomer(visitor: Visitor) -> str:
+    return f"newcomer-{visitor.digest}"
+
+
 def own_limiter(settings: Settings, uri: str) -> Limiter:
     """A Limiter of our own, on an application of its own.
 
@@ -115,23 +125,35 @@ class Quotas:
         been used up by whatever came from there before. So dropping the cookie, or making one up,
         gains nothing.
 
-        :param act: what is counted: each act has quotas of its own.
+        A message always comes with a cookie: who was given theirs within a day is held to what all
+        such visitors of the address have used up, for the same reason.
+
+        :param act: what is counted, each with quotas of its own: ``mint``, ``cancel``, ``message``.
         :param visitor_items: the chat's own limits per visitor; None for the kit's.
         :raises RateLimited: a quota is used up; ``retry_after`` tells for how many seconds.
         """
         if not self.enabled:
             return
         settings = self._settings
+        is_message = act == MESSAGE
         scope = (act, "visitor") if visitor_items is None else (act, "visitor", chat)
-        items = settings.ratelimit if visitor_items is None else visitor_items
+        items = settings.message_ratelimit if is_message else settings.ratelimit
+        items = items if visitor_items is None else tuple(visitor_items)
         own, crowd = (*scope, visitor.digest), (*scope, "address", address)
-        self._hit(items, own if visitor.known else crowd)
-        self._hit(settings.ratelimit_ip, (act, "address", address))
+        known = visitor.known and not (is_message and self.is_marked(_newcomer(visitor)))
+        self._hit(items, own if known else crowd)
+        if not is_message:
+            self._hit(settings.ratelimit_ip, (act, "address", address))
         self._hit(settings.ratelimit_global, (act, "kit"))
         if visitor.is_anonymous:
-            other = self._key(crowd if visitor.known else own)
+            other = self._key(crowd if known else own)
             for item in items:
                 self._hit_once(item, other)
+
+    def welcome(self, visitor: Visitor) -> None:
+        """Remember that an anonymous visitor was made up just now."""
+        if self.enabled and not visitor.known:
+            self.mark(_newcomer(visitor), NEWCOMER_SECONDS)
 
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds, for all processes that share the storage."""

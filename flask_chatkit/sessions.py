@@ -2,6 +2,9 @@
 
 OpenAI has no call that retrieves or refreshes a session. So the browser keeps a record of ours,
 signed and bound to its visitor and chat; refreshing mints anew, and validating reads the record.
+
+A served chat's secret is a token of ours, as short-lived and as revocable: the widget sends it as
+``Authorization: Bearer``, so that a page whose cookies are blocked has a visitor too.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 from itsdangerous import BadData, Signer, base64_decode, base64_encode
 
-from .errors import ApiError, NotFound, UpstreamRejected
+from .errors import ApiError, NotFound, Unauthenticated, UpstreamRejected
 from .hosted.client import Client
 from .signing import SIGNATURE, signer
 from .visitor import Visitor
@@ -28,7 +32,14 @@ LONGEST = 10**10
 #: Seconds that a refresh spends on cancelling what it replaced.
 CANCEL_BUDGET = 2.0
 
+EXPIRED = "This chat's session has ended. Please reload the page."
+
 Status = Literal["active", "expired", "cancelled"]
+
+#: What a served session's id begins with; OpenAI's is ``cksess_``.
+SERVED = "served_"
+#: What a token begins with, so that people and scanners of leaks know one.
+TOKEN = "ck_"  # noqa: S105  the prefix of a secret, and none
 
 #: A record and its signature, in their exact form.
 _RECORD = re.compile(rf"[A-Za-z0-9_-]{{16,1024}}\.{SIGNATURE}")
@@ -61,10 +72,25 @@ class Minted:
 
 
 @dataclass(frozen=True)
+class Token:
+    """Who speaks, as the token of a served session tells it.
+
+    :param session: the session's id.
+    :param anonymous: the anonymous visitor, whom the token alone is enough for; None for a login,
+        which has to be there still.
+    :param digest: the visitor's digest.
+    """
+
+    session: str
+    anonymous: Visitor | None
+    digest: str
+
+
+@dataclass(frozen=True)
 class SessionRecord:
     """A session as its signed record tells it.
 
-    :param upstream_id: OpenAI's id, ``cksess_…``.
+    :param upstream_id: OpenAI's id, ``cksess_…``, or ours, ``served_…``.
     :param expires_at: when it ends, in Unix seconds.
     :param visitor: whose it is, as :attr:`Visitor.digest <flask_chatkit.visitor.Visitor.digest>`.
     :param chat: the chat's name.
@@ -95,6 +121,7 @@ class Sessions:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._signer = signer(Signer, keys, "session", kit)
+        self._token_signer = signer(Signer, keys, "token", kit)
         self._client = client
         self._marks = marks
         self._clock = clock
@@ -117,16 +144,42 @@ class Sessions:
         record = SessionRecord(session.id, session.expires_at, visitor.digest, chat)
         return Minted(session.client_secret, session.expires_at, expires_in, self._sign(record))
 
+    def mint_token(self, chat: str, visitor: Visitor, seconds: int) -> Minted:
+        """Sign a token for a served chat.
+
+        :param seconds: how long it is good.
+        """
+        expires_at = int(self._clock()) + seconds
+        record = SessionRecord(SERVED + secrets.token_urlsafe(16), expires_at, visitor.digest, chat)
+        # A login's id is nobody's business but the server's; an anonymous one is random.
+        anonymous = visitor.key if visitor.is_anonymous else ""
+        token = _pack(self._token_signer, [*_fields(record), anonymous])
+        return Minted(TOKEN + token, expires_at, seconds, self._sign(record))
+
+    def open_token(self, token: str, chat: str) -> Token:
+        """Read a token.
+
+        :raises Unauthenticated: it is not genuine, or another chat's, or no longer good.
+        """
+        fields = _unpack(self._token_signer, token.removeprefix(TOKEN))
+        try:
+            *rest, anonymous = fields or []
+            record = SessionRecord(*rest)
+        except (ValueError, TypeError):
+            raise Unauthenticated(EXPIRED) from None
+        if record.chat != chat or self.status(record) != "active":
+            raise Unauthenticated(EXPIRED)
+        visitor = Visitor(anonymous, known=True) if anonymous else None
+        return Token(record.upstream_id, visitor, record.visitor)
+
     def open(self, session_id: str, chat: str, visitor: Visitor) -> SessionRecord:
         """Read a record.
 
         :raises NotFound: it is not genuine, or it is another visitor's or another chat's.
         """
-        if not _RECORD.fullmatch(session_id):
-            raise NotFound
         try:
-            record = SessionRecord(*json.loads(base64_decode(self._signer.unsign(session_id))))
-        except (BadData, ValueError, TypeError):
+            record = SessionRecord(*(_unpack(self._signer, session_id) or ()))
+        except TypeError:
             raise NotFound from None
         if record.visitor != visitor.digest or record.chat != chat:
             raise NotFound
@@ -144,7 +197,8 @@ class Sessions:
         :param budget: how many seconds it may take; the client's own limit by default.
         :raises ApiError: OpenAI could not be asked; the session is still active then.
         """
-        self._client.cancel_session(record.upstream_id, budget)
+        if not record.upstream_id.startswith(SERVED):
+            self._client.cancel_session(record.upstream_id, budget)
         self._mark(record)
 
     def replace(self, record: SessionRecord) -> None:
@@ -161,6 +215,23 @@ class Sessions:
         self._marks.mark(record.upstream_id, left)
 
     def _sign(self, record: SessionRecord) -> str:
-        fields = [record.upstream_id, record.expires_at, record.visitor, record.chat]
-        payload = base64_encode(json.dumps(fields, separators=(",", ":")))
-        return self._signer.sign(payload).decode("ascii")
+        return _pack(self._signer, _fields(record))
+
+
+def _fields(record: SessionRecord) -> list[Any]:
+    return [record.upstream_id, record.expires_at, record.visitor, record.chat]
+
+
+def _pack(key: Signer, fields: Sequence[Any]) -> str:
+    return key.sign(base64_encode(json.dumps(fields, separators=(",", ":")))).decode("ascii")
+
+
+def _unpack(key: Signer, packed: str) -> list[Any] | None:
+    """What was packed; None unless it is genuine, in its one exact form."""
+    if not _RECORD.fullmatch(packed):
+        return None
+    try:
+        fields: list[Any] = json.loads(base64_decode(key.unsign(packed)))
+    except (BadData, ValueError):
+        return None
+    return fields

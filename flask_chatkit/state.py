@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from flask import Request, current_app, request
 from flask.sansio.app import App
 from markupsafe import Markup
 
-from .chats import DEFAULT, HostedChat, StateValue, check_state_variables
-from .config import Settings, signing_keys
+from .chats import (
+    DEFAULT,
+    TOKEN_SECONDS,
+    Chat,
+    HostedChat,
+    ServedChat,
+    Source,
+    StateValue,
+    check_state_variables,
+)
+from .config import Settings, check_extra, signing_keys
 from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
+from .handlers import Handlers
 from .hosted.client import WORKFLOWS_END, Client
 from .limits import Quotas
-from .sessions import Sessions
+from .sessions import Minted, Sessions
 from .visitor import Visitor, VisitorCookie
+
+if TYPE_CHECKING:
+    from .server.service import Service
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -36,8 +51,12 @@ UserLoader = Callable[[], UserId | None] | Callable[[], Awaitable[UserId | None]
 class Declared:
     """What the code of a site declares on a kit, for every application that registers it."""
 
-    chats: dict[str, HostedChat] = field(default_factory=dict)
+    chats: dict[str, Chat] = field(default_factory=dict)
     user_loader: UserLoader | None = None
+    #: What a site declares beside a served chat, by the chat's name, before or after the chat.
+    handlers: dict[str, Handlers] = field(default_factory=lambda: defaultdict(Handlers))
+    #: The site's own choice of a store for served chats.
+    store: object = None
 
 
 class KitState:
@@ -71,9 +90,11 @@ class KitState:
         # Under a second name a kit has the same visitors, and so the same quotas.
         twin = next((kit for kit in kits(app).values() if kit.declared is declared), None)
         self.quotas: Quotas = twin.quotas if twin else Quotas(app, name, settings)
-        self._kit = kit
+        self.own_name = kit
         self._path = path
         self._told_end = False
+        self._making = threading.Lock()
+        self._service: Service | None = None
         self._used = False
         self._client = Client(
             api_key=settings.api_key,
@@ -82,48 +103,103 @@ class KitState:
             organization=settings.organization,
             project=settings.project,
         )
-        self._implied = HostedChat.declare(DEFAULT) if settings.workflow_id is not None else None
+        implied = settings.workflow_id is not None or settings.server is not None
+        self._implied = HostedChat.declare(DEFAULT) if implied else None
+        self._served_instead: dict[int, ServedChat] = {}
         for chat in self.chats.values():
             self._tell_end(chat)
 
     @property
-    def chats(self) -> dict[str, HostedChat]:
+    def chats(self) -> dict[str, Chat]:
         """The kit's chats here: those declared, and the one that the settings imply."""
-        implied = {DEFAULT: self._implied} if self._implied else {}
-        return {**implied, **self.declared.chats}
+        implied: dict[str, Chat] = {DEFAULT: self._implied} if self._implied else {}
+        chats = {**implied, **self.declared.chats}
+        return {name: self._here(chat) for name, chat in chats.items()}
 
-    def chat(self, name: str) -> HostedChat:
+    @property
+    def has_served(self) -> bool:
+        """Whether any chat is served here."""
+        return any(isinstance(chat, ServedChat) for chat in self.chats.values())
+
+    def chat(self, name: str) -> Chat:
         """The chat of that name.
 
         :raises NotFound: there is none.
-        :raises Misconfigured: it has no workflow.
+        :raises Misconfigured: it is hosted, and has no workflow.
         """
         chat = self.declared.chats.get(name)
         if chat is None and name == DEFAULT:
             chat = self._implied
             if chat is None and not self.declared.chats:
                 raise Misconfigured(
-                    detail="there is no chat 'default': set CHATKIT_WORKFLOW_ID or declare one"
+                    detail="there is no chat 'default': set CHATKIT_SERVER or CHATKIT_WORKFLOW_ID, "
+                    "or declare one"
                 )
         if chat is None:
             raise NotFound("There is no such chat.")
-        if not (chat.workflow_id or self.settings.workflow_id):
+        chat = self._here(chat)
+        if isinstance(chat, HostedChat) and not (chat.workflow_id or self.settings.workflow_id):
             raise Misconfigured(
                 detail=f"the chat {name!r} has no workflow: pass workflow_id to add_hosted or set "
-                "CHATKIT_WORKFLOW_ID"
+                "CHATKIT_WORKFLOW_ID, or CHATKIT_SERVER to serve it yourself"
             )
         self._tell_end(chat)
         return chat
 
+    def _here(self, chat: Chat) -> Chat:
+        """The chat as the settings have it: CHATKIT_SERVER stands where CHATKIT_WORKFLOW_ID did."""
+        path = self.settings.server
+        if path is None or isinstance(chat, ServedChat) or chat.workflow_id is not None:
+            return chat
+        served = self._served_instead.get(id(chat))
+        if served is None:
+            handlers = self.declared.handlers[chat.name]
+            served = ServedChat.instead_of(chat, Source("path", path), handlers, self.settings)
+            # One object for one declaration: what is remembered of a chat is found by it.
+            served = self._served_instead.setdefault(id(chat), served)
+        return served
+
     @cached_property
     def cookie(self) -> VisitorCookie:
         """The visitor cookie."""
-        return VisitorCookie(self._keys, self._kit, self.settings, self._path)
+        return VisitorCookie(self._keys, self.own_name, self.settings, self._path)
+
+    @property
+    def service(self) -> Service:
+        """What served chats are answered with; it needs the packages of the extra.
+
+        :raises Misconfigured: they are not installed.
+        """
+        if self._service is None:
+            try:
+                check_extra("a served chat")
+            except ConfigurationError as error:
+                raise Misconfigured(detail=str(error)) from None
+            keys = self._keys
+            with self._making:
+                if self._service is None:
+                    from .server.service import Service
+
+                    self._service = Service(self.own_name, self.settings, keys, self.declared.store)
+        return self._service
+
+    def mint(self, chat: Chat, visitor: Visitor) -> Minted:
+        """Mint a secret for a visitor, hosted or served.
+
+        :raises ApiError: one of the ``Upstream…`` errors, or ``Misconfigured``.
+        """
+        if isinstance(chat, HostedChat):
+            body = chat.session(visitor.key, self.state_variables(chat), self.settings)
+            return self.sessions.mint(chat.name, visitor, body)
+        seconds = chat.session_seconds or self.settings.session_seconds or TOKEN_SECONDS
+        minted = self.sessions.mint_token(chat.name, visitor, seconds)
+        self.quotas.welcome(visitor)
+        return minted
 
     @cached_property
     def sessions(self) -> Sessions:
         """The kit's sessions."""
-        return Sessions(self._keys, self._kit, self._client, self.quotas)
+        return Sessions(self._keys, self.own_name, self._client, self.quotas)
 
     def identify(self, request: Request) -> Visitor | None:
         """Who is asking: the login, else the cookie's owner, else None.
@@ -137,7 +213,7 @@ class KitState:
                 return Visitor.login(_checked_id(user_id))
         return self.cookie.read(request)
 
-    def state_variables(self, chat: HostedChat) -> dict[str, StateValue] | None:
+    def state_variables(self, chat: Chat) -> dict[str, StateValue] | None:
         """The chat's state variables for the visitor of this request.
 
         :raises Misconfigured: the site's callable returned something out of OpenAI's bounds.
@@ -161,13 +237,13 @@ class KitState:
             raise Misconfigured(detail="SECRET_KEY is not set; it signs the visitor cookie")
         return keys
 
-    def _tell_end(self, chat: HostedChat) -> None:
-        if not self._told_end:
+    def _tell_end(self, chat: Chat) -> None:
+        if not self._told_end and isinstance(chat, HostedChat):
             self._told_end = True
             logger.warning(
                 "Chats of the kit %r, such as %r, are hosted by OpenAI, which ends hosted "
-                "workflows on %s. In a later version of flask_chatkit one setting, CHATKIT_SERVER, "
-                "puts a chat that the site serves itself in their place",
+                "workflows on %s. One setting, CHATKIT_SERVER in the place of CHATKIT_WORKFLOW_ID, "
+                "puts a chat that the site serves itself in theirs",
                 self.name,
                 chat.name,
                 WORKFLOWS_END,
@@ -193,7 +269,9 @@ class KitState:
                 ", ".join(changed),
                 self.name,
             )
-        missing = [] if self.settings.api_key else ["CHATKIT_API_KEY (or OPENAI_API_KEY)"]
+        hosted = any(isinstance(chat, HostedChat) for chat in self.chats.values())
+        needs_key = hosted and not self.settings.api_key
+        missing = ["CHATKIT_API_KEY (or OPENAI_API_KEY)"] if needs_key else []
         missing += [] if has_keys else ["SECRET_KEY"]
         if missing and self.chats and self.settings.enabled:
             logger.error("No chat can be started: %s is not set", " and ".join(missing))

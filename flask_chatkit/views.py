@@ -5,23 +5,28 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from typing import Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, current_app, jsonify, render_template, request
+from flask import Blueprint, Response, current_app, g, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from limits import RateLimitItem
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
 from . import guard
-from .chats import DEFAULT, HostedChat
+from .chats import DEFAULT, Chat, ServedChat
 from .errors import API_ERRORS, ApiError, BadRequest, Misconfigured, NotFound, Unauthenticated
-from .limits import address_of
-from .sessions import SessionRecord
+from .limits import MESSAGE, address_of
+from .server.context import ChatContext, owner_name
+from .sessions import EXPIRED, SessionRecord
 from .state import KitState, current_kit
 from .visitor import Visitor
 from .widget.render import describe
+
+if TYPE_CHECKING:
+    from .server.uploads import Uploads
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -70,6 +75,47 @@ def cancel(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     return jsonify(status="cancelled")
 
 
+def api(chat: str = DEFAULT) -> ResponseReturnValue:
+    """Answer a call of ChatKit's protocol, in a served chat."""
+    kit = current_kit()
+    declared = _served(kit, chat)
+    guard.check_json(request)
+    visitor = _speaker(kit, declared)
+    endpoint = kit.service.endpoint(declared)
+    body = guard.read_body(request, endpoint.max_body)
+    context = _context(kit, declared, visitor)
+    answer = endpoint.answer(body, context, partial(_charge, kit, declared, visitor, act=MESSAGE))
+    return _whole(answer)
+
+
+def attachments(chat: str = DEFAULT) -> ResponseReturnValue:
+    """Take a file in one call."""
+    kit = current_kit()
+    declared = _served(kit, chat)
+    visitor = _speaker(kit, declared)
+    files = _files(kit, declared)
+    _charge(kit, declared, visitor, act=MESSAGE)
+    return _whole(files.receive(request, _context(kit, declared, visitor)))
+
+
+def attachment(attachment_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
+    """Hand out a file; or take one that was announced before."""
+    kit = current_kit()
+    declared = _served(kit, chat)
+    files = _files(kit, declared)
+    writes = request.method == "PUT"
+    link = request.args.get("link")
+    if link is None:
+        guard.check_origin(request, kit.settings.trusted_origins)
+        context = _context(kit, declared, _speaker(kit, declared))
+    else:
+        # ChatKit's frame is another site: its pictures come without a cookie, by their link alone.
+        owner = files.linked(link, attachment_id, declared.name, writes=writes)
+        context = _context(kit, declared, kit.identify(request) or Visitor.new(), owner)
+    act = files.fill if writes else files.send
+    return _whole(act(request, attachment_id, context))
+
+
 def config(chat: str = DEFAULT) -> ResponseReturnValue:
     """Tell what a widget may know of the chat."""
     kit = current_kit()
@@ -82,21 +128,20 @@ def page(chat: str = DEFAULT) -> ResponseReturnValue:
     return render_template("chatkit/page.html", kit=kit.name, chat=kit.chat(chat).name)
 
 
-#: Rule, view, method; each stands for the default chat and, after ``/<chat>``, for a named one.
+#: Rule, view, methods; each stands for the default chat and, after ``/<chat>``, for a named one.
 RULES = (
     ("/secret", secret, "POST"),
     ("/session/<session_id>/refresh", refresh, "POST"),
-    ("/session/<session_id>/validate", validate, "GET"),
+    ("/session/<session_id>/validate", validate, "GET HEAD"),
     ("/session/<session_id>/cancel", cancel, "POST"),
-    ("/config", config, "GET"),
-    ("/", page, "GET"),
+    ("/api", api, "POST"),
+    ("/attachments", attachments, "POST"),
+    ("/attachments/<attachment_id>", attachment, "GET HEAD PUT"),
+    ("/config", config, "GET HEAD"),
+    ("/", page, "GET HEAD"),
 )
 #: The methods of each API call. Their rules take all: a wrong one is answered as JSON too.
-_METHODS = {
-    view.__name__: {"GET", "HEAD"} if method == "GET" else {method}
-    for _, view, method in RULES
-    if view is not page
-}
+_METHODS = {view.__name__: set(methods.split()) for _, view, methods in RULES if view is not page}
 METHODS = {
     name: ["GET", "POST", "PUT", "PATCH", "DELETE"] if name in _METHODS else ["GET"]
     for name in (view.__name__ for _, view, _ in RULES)
@@ -122,7 +167,8 @@ def enter() -> ResponseReturnValue | None:
     if endpoint in _METHODS:
         if request.method == "OPTIONS":
             return _preflight()
-        guard.check_origin(request, kit.settings.trusted_origins)
+        if endpoint != attachment.__name__:  # which looks at its link first
+            guard.check_origin(request, kit.settings.trusted_origins)
         if request.method not in _METHODS[endpoint]:
             raise MethodNotAllowed(sorted(_METHODS[endpoint]))
     elif endpoint == "static":
@@ -144,6 +190,8 @@ def leave(response: Response) -> Response:
         return response
     if request.method == "OPTIONS" and kit.settings.enabled:
         response = _preflight()
+    elif response is g.get("chatkit_whole"):
+        pass
     elif not response.is_json and not _is_same_path(response):
         # A guard sent the visitor to a login page, or an app-wide one answered with HTML.
         status = response.status_code
@@ -153,7 +201,10 @@ def leave(response: Response) -> Response:
         response = _answer(_ours(error))
         if retry_after is not None:
             response.headers["Retry-After"] = retry_after
-    response.cache_control.no_store = True
+    if "Cache-Control" not in response.headers:
+        response.cache_control.no_store = True
+    if g.get("chatkit_adopted"):
+        kit.cookie.clear(request, response)
     response.vary.add("Cookie")
     guard.allow_origin(request, response, kit.settings.trusted_origins)
     return response
@@ -221,7 +272,7 @@ def _request_id() -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _own(kit: KitState, chat: HostedChat, session_id: str) -> tuple[Visitor, SessionRecord]:
+def _own(kit: KitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRecord]:
     """Who asks, and the session that is theirs; another one is not found."""
     visitor = kit.identify(request)
     if visitor is None:
@@ -229,12 +280,12 @@ def _own(kit: KitState, chat: HostedChat, session_id: str) -> tuple[Visitor, Ses
     return visitor, kit.sessions.open(session_id, chat.name, visitor)
 
 
-def _mint(kit: KitState, chat: HostedChat, visitor: Visitor) -> Response:
+def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
     _charge(kit, chat, visitor, act="mint")
-    body = chat.session(visitor.key, kit.state_variables(chat), kit.settings)
     # The cookie's key is asked for before OpenAI is: without one, nothing is minted.
     cookie = kit.cookie
-    minted = kit.sessions.mint(chat.name, visitor, body)
+    minted = kit.mint(chat, visitor)
+    _adopt(kit, visitor)
     response = jsonify(
         client_secret=minted.client_secret,
         expires_at=minted.expires_at,
@@ -246,10 +297,87 @@ def _mint(kit: KitState, chat: HostedChat, visitor: Visitor) -> Response:
     return response
 
 
-def _charge(kit: KitState, chat: HostedChat, visitor: Visitor, *, act: str) -> None:
-    kit.quotas.charge(
-        visitor, address_of(request), act=act, chat=chat.name, visitor_items=chat.ratelimit
+def _charge(kit: KitState, chat: Chat, visitor: Visitor, *, act: str) -> None:
+    own = chat.ratelimit
+    if act == MESSAGE:
+        own = chat.message_ratelimit if isinstance(chat, ServedChat) else None
+    kit.quotas.charge(visitor, address_of(request), act=act, chat=chat.name, visitor_items=own)
+
+
+def _served(kit: KitState, name: str) -> ServedChat:
+    chat = kit.chat(name)
+    if not isinstance(chat, ServedChat):
+        raise NotFound("This chat is hosted by OpenAI.")
+    return chat
+
+
+def _speaker(kit: KitState, chat: ServedChat) -> Visitor:
+    """Who speaks in a served chat: by cookie or login, and by the token if one is sent.
+
+    :raises Unauthenticated: nobody is known, or the token is not theirs; the widget mints anew.
+    """
+    visitor = kit.identify(request)
+    token = guard.bearer(request)
+    if token is not None:
+        told = kit.sessions.open_token(token, chat.name)
+        if visitor is None:
+            # A page whose cookies are blocked. A login, though, has to be there still.
+            visitor = told.anonymous
+        elif visitor.digest != told.digest:
+            visitor = None
+    if visitor is None:
+        raise Unauthenticated(EXPIRED)
+    _adopt(kit, visitor)
+    return visitor
+
+
+def _adopt(kit: KitState, visitor: Visitor) -> None:
+    """Hand what was said before signing in to the login, and forget the anonymous visitor."""
+    if visitor.is_anonymous or not kit.has_served:
+        return
+    former = kit.cookie.read(request)
+    if former is not None:
+        kit.service.hand_over(former, visitor)
+        g.chatkit_adopted = True
+
+
+def _context(
+    kit: KitState, chat: ServedChat, visitor: Visitor, owner: str | None = None
+) -> ChatContext:
+    """What the site's code is told of this request; nothing else of it is left later.
+
+    :param owner: whose file a signed link is for.
+    :raises NotFound: the link is not this visitor's.
+    """
+    own = owner_name(kit.own_name, chat.name, visitor)
+    if owner is not None and visitor.known and owner != own:
+        raise NotFound
+    headers = request.headers
+    return ChatContext(
+        visitor=visitor,
+        kit=kit.own_name,
+        chat=chat.name,
+        locale=request.accept_languages.best,
+        headers={name: headers[name] for name in chat.headers if name in headers},
+        url=url_for(
+            f"{kit.name}.page", chat=None if chat.name == DEFAULT else chat.name, _external=True
+        ),
+        state=kit.state_variables(chat) or {},
+        owner=owner,
     )
+
+
+def _files(kit: KitState, chat: ServedChat) -> Uploads:
+    files = kit.service.endpoint(chat).uploads
+    if files is None:
+        raise NotFound("This chat accepts no files.")
+    return files
+
+
+def _whole(response: Response) -> Response:
+    """An answer of ours that is no JSON, or has headers of its own; see :func:`leave`."""
+    g.chatkit_whole = response
+    return response
 
 
 def _preflight() -> Response:

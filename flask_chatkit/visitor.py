@@ -51,6 +51,11 @@ class Visitor:
         return self.key.startswith("anon:")
 
     @property
+    def user_id(self) -> str | None:
+        """The login's id, as ``user_loader`` returned it; None for an anonymous visitor."""
+        return None if self.is_anonymous else self.key.removeprefix("user:")
+
+    @property
     def digest(self) -> str:
         """A name for the visitor that tells nobody the id: 128 bits of SHA-256, in hex."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:32]
@@ -82,6 +87,16 @@ class VisitorCookie:
             return None
         return Visitor(f"anon:{raw.decode()}", known=True)
 
+    def clear(self, request: Request, response: Response) -> None:
+        """Forget the anonymous visitor, who is somebody else from now on."""
+        settings = self._settings
+        response.delete_cookie(
+            self.name, path=self._cookie_path(request), domain=settings.cookie_domain
+        )
+
+    def _cookie_path(self, request: Request) -> str:
+        return self._settings.cookie_path or request.root_path.rstrip("/") + self._path
+
     def write(self, request: Request, response: Response, visitor: Visitor) -> None:
         """Remember an anonymous visitor from now on."""
         settings = self._settings
@@ -97,7 +112,7 @@ class VisitorCookie:
             self.name,
             self._signer.sign(visitor.key.removeprefix("anon:")).decode("ascii"),
             max_age=settings.cookie_max_age,
-            path=settings.cookie_path or request.root_path.rstrip("/") + self._path,
+            path=self._cookie_path(request),
             domain=settings.cookie_domain,
             secure=secure,
             httponly=True,

@@ -129,10 +129,11 @@ def test_settings_hold_where_the_chat_is_silent() -> None:
 
 def test_one_switch_sets_both_sides_of_uploads() -> None:
     """The composer counts in bytes what the session counts in megabytes."""
+    settings = Settings()
     chat = HostedChat.declare("a", file_upload={"max_file_size": 2, "max_files": 3})
-    assert chat.attachments == {"enabled": True, "maxSize": 2 * 1024 * 1024, "maxCount": 3}
-    assert HostedChat.declare("a", file_upload=False).attachments is None
-    assert HostedChat.declare("a").attachments is None
+    assert chat.attachments(settings) == {"enabled": True, "maxSize": 2 * 2**20, "maxCount": 3}
+    assert HostedChat.declare("a", file_upload=False).attachments(settings) is None
+    assert HostedChat.declare("a").attachments(settings) is None
 
 
 def test_state_variables_accept_all_documented_kinds() -> None:

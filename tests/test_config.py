@@ -172,8 +172,6 @@ def test_secrets_stay_out_of_the_repr() -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"CHATKIT_WORKFLOW_ID": "wf", "CHATKIT_SERVER": "a:b"}, "not supported"),
-        ({"CHATKIT_SERVER": "a:b"}, "CHATKIT_SERVER is not supported"),
         (
             {"CHATKIT_COOKIE_SAMESITE": "None", "CHATKIT_COOKIE_SECURE": False},
             "CHATKIT_COOKIE_SECURE",

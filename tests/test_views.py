@@ -251,7 +251,10 @@ def test_trusted_origin_gets_exact_cors(browse: Any, make_app: MakeApp) -> None:
         SECRET, headers={"Origin": trusted, "Access-Control-Request-Method": "POST"}
     )
     assert preflight.status_code == 204
-    assert preflight.headers["Access-Control-Allow-Headers"] == "Content-Type, X-CSRFToken"
+    assert (
+        preflight.headers["Access-Control-Allow-Headers"]
+        == "Authorization, Content-Type, X-CSRFToken"
+    )
     other = browser.post(SECRET, headers={"Origin": "https://www.example.com.evil.example"})
     told(other, 403, "forbidden_origin")
     assert "Access-Control-Allow-Origin" not in other.headers

@@ -12,6 +12,22 @@
   if (kit) api.kits[absolute(kit.base)] = kit;
   if (started) return;
 
+  // What a page's own code does in a chat: FlaskChatKit.get("support").tool("show_order", (params) => …)
+  const chats = {};
+  api.get = (name = "default") => {
+    const chat = { tools: {}, actions: {} };
+    chat.tool = (tool, run) => {
+      chat.tools[tool] = run;
+      return chat;
+    };
+    chat.action = (type, run) => {
+      chat.actions[type] = run;
+      return chat;
+    };
+    chats[name] ??= chat;
+    return chats[name];
+  };
+
   const scripts = {};
   // Adds a classic script, once; one that did not come may be tried again.
   api.script = (src) => {

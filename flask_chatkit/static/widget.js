@@ -5,6 +5,7 @@
   if (api.toggle) return;
 
   const PATIENCE = 15_000; // milliseconds for OpenAI's script, and for the element's first call
+  const HURRY = 8_000; // the same where the chat can go on without OpenAI's element
   const MARGIN = 30_000; // a secret that has less left is not handed out again
   const LONGEST_WAIT = 60; // seconds of Retry-After that a visitor is kept waiting
   const SMALL = "(max-width: 30rem), (max-height: 30rem)";
@@ -20,6 +21,7 @@
   };
 
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  const absolute = (url) => new URL(url, location).href;
   const make = (tag, properties, ...children) => {
     const node = Object.assign(document.createElement(tag), properties);
     node.append(...children);
@@ -48,12 +50,17 @@
     }
   };
 
+  const csrfToken = () => {
+    const token = document.querySelector('meta[name="csrf-token"], input[name="csrf_token"]');
+    return token && (token.content ?? token.value);
+  };
+
   const ask = async (url, method) => {
     const headers = { Accept: "application/json" };
-    const token = document.querySelector('meta[name="csrf-token"], input[name="csrf_token"]');
     if (method === "POST") {
       headers["Content-Type"] = "application/json";
-      if (token) headers["X-CSRFToken"] = token.content ?? token.value;
+      const token = csrfToken();
+      if (token) headers["X-CSRFToken"] = token;
     }
     let response;
     try {
@@ -126,6 +133,39 @@
   const obtain = async (config) => {
     const entry = recall(config);
     return (await reuse(config, entry)) ?? mint(config, entry);
+  };
+
+  // --- served chats --------------------------------------------------------------------------------
+
+  // What the element of a served chat calls in fetch's place. A token that is not good any more, or
+  // not this visitor's, is told by a 401, and made anew once.
+  const speak = async (widget, input, init) => {
+    const { config, element } = widget;
+    const request = new Request(input, { credentials: "include", ...init });
+    const csrf = csrfToken();
+    if (csrf) request.headers.set("X-CSRFToken", csrf);
+    const send = (token) => {
+      const copy = request.clone();
+      copy.headers.set("Authorization", `Bearer ${token}`);
+      return fetch(copy);
+    };
+    clearTimeout(widget.watchdog);
+    try {
+      const entry = recall(config);
+      const isGood = entry?.secret && !dead.has(entry.secret) && entry.until > Date.now();
+      const token = isGood ? entry.secret : await getClientSecret(config, null);
+      const response = await send(token);
+      const answer =
+        response.status === 401 ? await send(await getClientSecret(config, token)) : response;
+      if (widget.element === element) settle(widget);
+      return answer;
+    } catch (error) {
+      // Stop is an abort, and a chat that has shown something tells of its own failures.
+      if (error.name !== "AbortError" && widget.element === element && !widget.works) {
+        fail(widget, error instanceof TypeError ? TEXT.offline : error.message);
+      }
+      throw error;
+    }
   };
 
   // What ChatKit's element calls: with null first, later with the secret that is running out.
@@ -221,26 +261,57 @@
 
   const widgets = new Map();
 
-  const optionsOf = (widget) => {
+  const hostedApi = (widget) => {
     const { element } = widget;
     return {
-      ...widget.config.options,
-      theme: widget.theme,
-      api: {
-        getClientSecret: async (current) => {
-          clearTimeout(widget.watchdog);
-          try {
-            const secret = await getClientSecret(widget.config, current);
-            if (widget.element === element) settle(widget);
-            return secret;
-          } catch (error) {
-            if (widget.element === element) fail(widget, error.message);
-            throw error;
-          }
-        },
+      getClientSecret: async (current) => {
+        clearTimeout(widget.watchdog);
+        try {
+          const secret = await getClientSecret(widget.config, current);
+          if (widget.element === element) settle(widget);
+          return secret;
+        } catch (error) {
+          if (widget.element === element) fail(widget, error.message);
+          throw error;
+        }
       },
     };
   };
+
+  const servedApi = (widget) => {
+    const { api: url, domainKey, upload } = widget.config;
+    return {
+      url: absolute(url),
+      domainKey,
+      fetch: (input, init) => speak(widget, input, init),
+      ...(upload && {
+        uploadStrategy: upload.uploadUrl
+          ? { ...upload, uploadUrl: absolute(upload.uploadUrl) }
+          : upload,
+      }),
+    };
+  };
+
+  // The page's own functions, as they are when they are asked for.
+  const handlersOf = ({ config }) => {
+    const own = api.get(config.chat);
+    return {
+      onClientTool: async ({ name, params }) => {
+        if (!own.tools[name]) throw new Error(`this page has no tool ${JSON.stringify(name)}`);
+        return (await own.tools[name](params)) ?? {};
+      },
+      widgets: {
+        onAction: async (action, item) => own.actions[action.type]?.(action.payload, item),
+      },
+    };
+  };
+
+  const optionsOf = (widget) => ({
+    ...widget.config.options,
+    ...handlersOf(widget),
+    theme: widget.theme,
+    api: widget.config.api ? servedApi(widget) : hostedApi(widget),
+  });
 
   const settle = (widget) => {
     widget.works = true;
@@ -292,35 +363,83 @@
   const timeout = (promise, ms) =>
     Promise.race([promise, sleep(ms).then(() => Promise.reject(new Error(TEXT.silent)))]);
 
+  const create = (widget, name) => {
+    widget.element = document.createElement(name);
+    widget.element.setOptions(optionsOf(widget));
+    return widget.element;
+  };
+
+  const useOpenAI = async (widget, turn) => {
+    const { body, config } = widget;
+    const patience = config.api ? HURRY : PATIENCE;
+    await timeout(
+      api.script(config.script).then(() => customElements.whenDefined("openai-chatkit")),
+      patience,
+    );
+    if (widget.element !== turn) return;
+    const element = create(widget, "openai-chatkit");
+    widget.watchdog = setTimeout(() => {
+      if (config.api) useBuiltin(widget);
+      else fail(widget, TEXT.silent);
+    }, patience);
+    if (config.api && config.options.history?.enabled === false) {
+      // It has nothing to ask for before the first message.
+      element.addEventListener("chatkit.ready", () => {
+        clearTimeout(widget.watchdog);
+        settle(widget);
+      });
+    }
+    restyle(element);
+    body.append(element);
+    restyle(element);
+  };
+
+  // The chat of our own, which a served chat goes on in when OpenAI's does not come.
+  const useBuiltin = async (widget) => {
+    const { body, config, root } = widget;
+    clearTimeout(widget.watchdog);
+    widget.element?.remove?.();
+    const turn = {};
+    widget.element = turn;
+    try {
+      const { builtin } = await ask(config.config, "GET");
+      for (const file of builtin) await api.script(file);
+      if (widget.element !== turn) return;
+      root.dataset.builtin = "";
+      body.append(create(widget, "flask-chatkit-chat"));
+      settle(widget);
+    } catch (error) {
+      if (widget.element === turn) giveUp(widget, error);
+    }
+  };
+
+  const giveUp = (widget, error) => {
+    widget.element = null;
+    // A visitor can do nothing with the cause; a developer looks here.
+    console.warn(`flask_chatkit: ${error.message} (blocked, offline, or not allowed here?)`);
+    fail(widget, TEXT.failed);
+  };
+
   const start = async (widget) => {
-    const { root, config, body } = widget;
+    const { root, config } = widget;
     root.dataset.state = "loading";
     // An element that failed can't be reset. One that works is never moved or removed.
     widget.element?.remove?.();
     const turn = {};
     widget.element = turn; // of two starts at once the later goes on
     widget.works = false;
+    delete root.dataset.builtin;
     tell(widget, make("p", { textContent: TEXT.loading }));
+    widget.theme = themeOf(widget);
+    // Without a key of OpenAI's list, or on an insecure page, its element would only be blank.
+    if (config.api && !(config.domainKey && isSecureContext)) return useBuiltin(widget);
     try {
-      await timeout(
-        api.script(config.script).then(() => customElements.whenDefined("openai-chatkit")),
-        PATIENCE,
-      );
-      if (widget.element !== turn) return;
-      widget.theme = themeOf(widget);
-      widget.element = document.createElement("openai-chatkit");
-      widget.element.setOptions(optionsOf(widget));
+      await useOpenAI(widget, turn);
     } catch (error) {
-      if (widget.element === turn) widget.element = null;
-      // A visitor can do nothing with the cause; a developer looks here.
-      console.warn(`flask_chatkit: ${error.message} (blocked, offline, or not allowed here?)`);
-      fail(widget, TEXT.failed);
-      return;
+      if (widget.element !== turn) return;
+      if (config.api) await useBuiltin(widget);
+      else giveUp(widget, error);
     }
-    widget.watchdog = setTimeout(() => fail(widget, TEXT.silent), PATIENCE);
-    restyle(widget.element);
-    body.append(widget.element);
-    restyle(widget.element);
   };
 
   const build = (root) => {

@@ -10,19 +10,23 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from flask import before_render_template, current_app, g, request, url_for
 from flask.sansio.app import App
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from ..chats import DEFAULT, HostedChat
+from ..chats import DEFAULT, Chat, HostedChat, ServedChat
+from ..config import LOOPBACK
 from ..errors import Misconfigured, NotFound, OptionError
 from ..state import KitState, named_kit
 from .assets import hashed_name
 from .options import closest_locale, element_options, on_colour, split
 
 LABEL = "Chat"
+#: The files of the built-in chat, in the order in which they are loaded.
+BUILTIN = ("marked.umd.js", "purify.min.js", "builtin.js")
 
 _LINK = Markup('<link rel="stylesheet" href="{href}"')
 _LINK_END = Markup(">")
@@ -72,6 +76,7 @@ class _Place(NamedTuple):
     kit: str
     files: str
     at_home: bool
+    is_local: bool
     locale: str | None
     number: int
 
@@ -121,7 +126,7 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
     key = (variant, id(declared), said, place)
     html = kit.rendered.get(key)
     if html is None:
-        html = _html(declared, variant, json.loads(said), place)
+        html = _html(kit, declared, variant, json.loads(said), place)
         if len(kit.rendered) >= REMEMBERED:
             kit.rendered.clear()
         kit.rendered[key] = html
@@ -129,16 +134,18 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
 
 
 def _html(
-    chat: HostedChat, variant: str, said: Sequence[Mapping[str, Any]], place: _Place
+    kit: KitState, chat: Chat, variant: str, said: Sequence[Mapping[str, Any]], place: _Place
 ) -> Markup:
     declared, given = said
     own, element = split(variant, given)
     label = own.get("label", LABEL)
     config: dict[str, Any] = {
+        **({"chat": chat.name} if chat.name != DEFAULT else {}),
         **_addresses(place),
+        **_api(kit, chat, place),
         "options": {
             "frameTitle": label,
-            **_options(chat, {**declared, **element}, place.locale, variant),
+            **_options(kit, chat, {**declared, **element}, place.locale, variant),
         },
     }
     accent = config["options"].get("theme", {}).get("color", {}).get("accent")
@@ -161,25 +168,49 @@ def _html(
     )
 
 
-def describe(kit: KitState, chat: HostedChat) -> dict[str, Any]:
+def describe(kit: KitState, chat: Chat) -> dict[str, Any]:
     """What a widget may know of a chat; nothing in it is secret, and none of it is OpenAI's id."""
     place = _place(kit, chat)
+    served = isinstance(chat, ServedChat)
     return {
         "chat": chat.name,
-        "mode": "hosted",
+        "mode": "served" if served else "hosted",
         **_addresses(place),
+        **_api(kit, chat, place),
         "script": kit.settings.script_url,
-        "options": _options(chat, chat.widget, place.locale),
+        # What the chat goes on with when OpenAI's script does not come.
+        **({"builtin": [place.files + hashed_name(name) for name in BUILTIN]} if served else {}),
+        "options": _options(kit, chat, chat.widget, place.locale),
     }
 
 
-def _place(kit: KitState, chat: HostedChat, number: int = 0) -> _Place:
+def _api(kit: KitState, chat: Chat, place: _Place) -> dict[str, Any]:
+    """Where the calls of a served chat go; those of a hosted one ChatKit's element knows."""
+    if not isinstance(chat, ServedChat):
+        return {}
+    api: dict[str, Any] = {"api": f"{place.page}api", "config": f"{place.page}config"}
+    if kit.settings.domain_key is not None:
+        api["domainKey"] = kit.settings.domain_key
+    elif place.is_local:
+        # OpenAI checks no key there, and the element wants to be given one.
+        api["domainKey"] = "domain_pk_localhost"
+    if chat.attachments_accepted is not None:
+        api["upload"] = (
+            {"type": "two_phase"}
+            if chat.upload == "two_phase"
+            else {"type": "direct", "uploadUrl": f"{place.page}attachments"}
+        )
+    return api
+
+
+def _place(kit: KitState, chat: Chat, number: int = 0) -> _Place:
     page = url_for(f"{kit.name}.page", chat=None if chat.name == DEFAULT else chat.name)
     return _Place(
         page=page,
         kit=url_for(f"{kit.name}.page") if chat.name != DEFAULT else page,
         files=url_for(f"{kit.name}.static", filename=""),
         at_home=request.root_path + request.path == page,
+        is_local=urlsplit(request.host_url).hostname in LOOPBACK,
         locale=_babel_locale(),
         number=number,
     )
@@ -194,7 +225,7 @@ def _addresses(place: _Place) -> dict[str, str]:
     }
 
 
-def _chat(kit: KitState, name: object) -> HostedChat:
+def _chat(kit: KitState, name: object) -> Chat:
     if not isinstance(name, str):
         raise OptionError(f"the first argument is a chat's name, not {type(name).__name__}")
     try:
@@ -206,19 +237,34 @@ def _chat(kit: KitState, name: object) -> HostedChat:
 
 
 def _options(
-    chat: HostedChat, given: Mapping[str, Any], locale: str | None, variant: str | None = None
+    kit: KitState,
+    chat: Chat,
+    given: Mapping[str, Any],
+    locale: str | None,
+    variant: str | None = None,
 ) -> dict[str, Any]:
-    options = element_options(given, hosted=True, variant=variant)
+    options = element_options(given, hosted=isinstance(chat, HostedChat), variant=variant)
     asked = options.get("composer", {}).get("attachments")
     if asked is None or asked["enabled"]:
-        accepted = chat.attachments
+        accepted = chat.attachments(kit.settings)
         if asked is not None and accepted is None:
+            switch = "file_upload" if isinstance(chat, HostedChat) else "attachments"
             raise OptionError(
                 f"attachments: the sessions of the chat {chat.name!r} accept no files; switch "
-                "both on at once with add_hosted(..., file_upload=True)"
+                f"both on at once where the chat is declared, with {switch}=True"
             )
         if accepted is not None:
             options.setdefault("composer", {})["attachments"] = {**accepted, **(asked or {})}
+    dictation = options.get("composer", {}).get("dictation")
+    if (
+        dictation
+        and dictation["enabled"]
+        and not (isinstance(chat, ServedChat) and chat.takes_dictation)
+    ):
+        raise OptionError(
+            f"dictation: nothing turns speech into text in the chat {chat.name!r}; declare it with "
+            "@chatkit.transcriber, or override transcribe in its server"
+        )
     if not chat.has_history:
         options["history"] = {"enabled": False}
     if locale is not None:

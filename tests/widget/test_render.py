@@ -65,7 +65,7 @@ def test_inline_is_a_named_section(app: Flask) -> None:
     html = render(app, '{{ chatkit_inline("sales", height="500px", id="talk", label="Ask us") }}')
     assert html == (
         HEAD + '<section class="chatkit chatkit-inline" id="talk" aria-label="Ask us"'
-        " data-chatkit='{"
+        ' data-chatkit=\'{"chat":"sales",'
         + URLS.replace("/chatkit/", "/chatkit/sales/")
         + ',"options":{"frameTitle":"Ask us","startScreen":{"greeting":"Welcome"}},'
         '"height":"500px"}\'><noscript><a href="/chatkit/sales/">Ask us</a></noscript></section>'

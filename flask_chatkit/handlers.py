@@ -1,0 +1,22 @@
+"""What a site declares beside a served chat: what runs on actions, feedback and dictation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Handlers:
+    """The functions of a site for one chat, each sync or async.
+
+    :param actions: by the action's type: ``handler(payload, chat)``, which answers like an
+        assistant.
+    :param feedback: ``feedback(kind, items, chat)``, ``kind`` being ``positive`` or ``negative``.
+    :param transcribe: ``transcribe(audio, chat)``, which returns the text that was said.
+    """
+
+    actions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    feedback: Callable[..., Any] | None = None
+    transcribe: Callable[..., Any] | None = None

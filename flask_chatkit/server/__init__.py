@@ -1,0 +1,45 @@
+"""A site's own assistant, served by Flask: the extra ``flask-chatkit[server]``.
+
+Nothing here is imported before it is asked for: the packages behind it take a second to load.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .chat import Chat, ClientToolResult, Message, Turn
+    from .context import ChatContext
+    from .owned import OwnedStore
+    from .store import SQLAlchemyStore
+    from .tables import metadata
+
+_HOMES = {
+    "Chat": "chat",
+    "ChatContext": "context",
+    "ClientToolResult": "chat",
+    "Message": "chat",
+    "OwnedStore": "owned",
+    "SQLAlchemyStore": "store",
+    "Turn": "chat",
+    "metadata": "tables",
+}
+
+__all__ = [
+    "Chat",
+    "ChatContext",
+    "ClientToolResult",
+    "Message",
+    "OwnedStore",
+    "SQLAlchemyStore",
+    "Turn",
+    "metadata",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, from where it is."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,267 @@
+"""From an asynchronous answer to the bytes that a WSGI server writes.
+
+The whole answer is one task: its context variables hold together, and cancelling it reaches the
+model's call and ``handle_stream_cancelled``. No WSGI server tells that a client has gone until
+something is written, so what says nothing for a while is made to write a heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from chatkit.server import NonStreamingResult, StreamingResult
+
+from .loop import Loop, note_spawned
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+logger = logging.getLogger("flask_chatkit")
+
+#: Seconds of silence after which a heartbeat is written, and a client that has gone is noticed.
+HEARTBEAT_SECONDS = 1.0
+#: A comment line. With a second newline ChatKit's client would take it for an empty message.
+HEARTBEAT = b": hb\n"
+#: Events that an answer may be ahead of its reader; then it waits.
+AHEAD = 64
+#: Bytes of an answer that are kept for a client which asks for the same once more.
+KEPT = 1_000_000
+
+_END = None
+#: What 1.6.5 of openai-chatkit leaves behind when an answer ends early, by its code's name.
+_LEAKING = frozenset({"_AsyncQueueIterator.__anext__"})
+
+
+def event(**fields: Any) -> bytes:
+    """One server-sent event, as ChatKit's client reads it."""
+    return b"data: " + json.dumps(fields, separators=(",", ":")).encode() + b"\n\n"
+
+
+def error_event(message: str | None = None, *, allow_retry: bool) -> bytes:
+    """An error in the chat: in our words, or in ChatKit's own."""
+    if message is None:
+        return event(type="error", code="stream.error", allow_retry=allow_retry)
+    return event(type="error", code="custom", message=message, allow_retry=allow_retry)
+
+
+class Answer:
+    """One answer: a task on the loop that talks, and readers that listen.
+
+    :param loop: where it runs.
+    :param app: whose application context is there for the code that answers.
+    :param process: begins to answer; what it returns is what ``ChatKitServer.process`` returns.
+    :param seconds: the longest it may take.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        app: Flask,
+        process: Callable[[], Awaitable[StreamingResult | NonStreamingResult]],
+        seconds: float,
+    ) -> None:
+        self._loop = loop
+        self._app = app
+        self._process = process
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._readers: list[Reader] = []
+        self._kept: list[bytes] | None = []
+        self._kept_bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._room: asyncio.Event | None = None
+        self._said = False
+        self._late = False
+        #: Whether the task has ended, and how: None for well.
+        self.ended = False
+        self.error: BaseException | None = None
+        #: Whether it was stopped because nobody listened any more.
+        self.abandoned = False
+
+    def begin(self) -> Reader:
+        """Start answering."""
+        reader = Reader(self)
+        self._readers.append(reader)
+        self._loop.start(self._run)
+        return reader
+
+    def listen(self) -> Reader | None:
+        """Listen from the beginning; None if it can't be told any more."""
+        with self._lock:
+            if self._kept is None or self.abandoned:
+                return None
+            reader = Reader(self)
+            for chunk in self._kept:
+                reader.queue.put(chunk)
+            if self.ended:
+                reader.queue.put(_END)
+            else:
+                self._readers.append(reader)
+            return reader
+
+    def leave(self, reader: Reader) -> None:
+        """A reader listens no more; when the last one has gone the answer is stopped."""
+        with self._lock:
+            if reader not in self._readers:
+                return
+            self._readers.remove(reader)
+            if self._readers or self.ended:
+                return
+            self.abandoned = True
+        self._loop.call(self._cancel)
+
+    @property
+    def kept(self) -> list[bytes] | None:
+        """What was said, unless it was too much to keep."""
+        with self._lock:
+            return None if self._kept is None else list(self._kept)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it has ended, on the loop."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+
+    def make_room(self) -> None:
+        """A reader has caught up."""
+        if self._room is not None:
+            self._loop.call(self._room.set)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        self._task = asyncio.current_task()
+        spawned = note_spawned()
+        timer = asyncio.get_running_loop().call_later(self._seconds, self._overrun)
+        try:
+            if not self.abandoned:
+                with self._app.app_context():
+                    await self._talk()
+        except asyncio.CancelledError as error:
+            self.error = error
+            if self._late:
+                logger.warning("An answer took more than %s seconds and was ended", self._seconds)
+                self._put(error_event("This answer took too long.", allow_retry=True))
+            elif not self.abandoned:
+                # The process ends, and somebody still listens.
+                self._put(error_event(allow_retry=True))
+        except Exception as error:
+            self.error = error
+            if self._said:
+                # Once something was said there is no other way to tell.
+                logger.exception("An answer broke off")
+                self._put(error_event(allow_retry=True))
+        finally:
+            timer.cancel()
+            self._end()
+            stopped = isinstance(self.error, asyncio.CancelledError)
+            for task in list(spawned):
+                if task is not self._task and (stopped or _is_leaked(task)):
+                    task.cancel()
+
+    async def _talk(self) -> None:
+        result = await self._process()
+        if isinstance(result, NonStreamingResult):
+            self._put(result.json)
+            return
+        async for chunk in result:
+            self._put(chunk)
+            while self._is_far_ahead():
+                self._room = asyncio.Event()
+                # Between the look and the wait a reader may have caught up.
+                if self._is_far_ahead():
+                    await self._room.wait()
+                self._room = None
+
+    def _overrun(self) -> None:
+        self._late = True
+        self._cancel()
+
+    def _put(self, chunk: bytes) -> None:
+        with self._lock:
+            self._said = True
+            if self._kept is not None:
+                self._kept.append(chunk)
+                self._kept_bytes += len(chunk)
+                if self._kept_bytes > KEPT:
+                    self._kept = None
+            for reader in self._readers:
+                reader.queue.put(chunk)
+
+    def _end(self) -> None:
+        with self._lock:
+            self.ended = True
+            for reader in self._readers:
+                reader.queue.put(_END)
+
+    def _is_far_ahead(self) -> bool:
+        with self._lock:
+            return any(reader.queue.qsize() > AHEAD for reader in self._readers)
+
+
+def _is_leaked(task: asyncio.Task[Any]) -> bool:
+    return getattr(task.get_coro(), "__qualname__", "") in _LEAKING
+
+
+class Reader(Iterator[bytes]):
+    """One client's view of an answer: an iterable of bytes that a WSGI server writes."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._pulled: list[bytes] = []
+        self._over = False
+
+    def pull(self, seconds: float) -> bool:
+        """Wait for the first words, before anything is promised to the client.
+
+        :returns: whether there are any yet, or the answer has ended with them.
+        """
+        try:
+            chunk = self.queue.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        if chunk is _END:
+            self._over = True
+        else:
+            self._pulled.append(chunk)
+        return True
+
+    @property
+    def is_mute(self) -> bool:
+        """Whether the answer has ended without a word."""
+        return self._over and not self._pulled
+
+    def __next__(self) -> bytes:
+        """What has been said since the last time, or a heartbeat after a while of silence."""
+        said, self._pulled = self._pulled, []
+        try:
+            if not said and not self._over:
+                self._take(said, timeout=HEARTBEAT_SECONDS)
+            while not self._over:
+                self._take(said)
+        except queue.Empty:
+            if not said:
+                return HEARTBEAT
+        self.answer.make_room()
+        if not said:
+            raise StopIteration
+        return b"".join(said)
+
+    def _take(self, said: list[bytes], timeout: float | None = None) -> None:
+        chunk = self.queue.get(block=timeout is not None, timeout=timeout)
+        if chunk is _END:
+            self._over = True
+        else:
+            said.append(chunk)
+
+    def close(self) -> None:
+        """Called by every WSGI server at the end, whoever ended it."""
+        self.answer.leave(self)

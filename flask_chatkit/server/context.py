@@ -1,0 +1,137 @@
+"""What the code of a served chat is told of the request that it answers.
+
+Nothing here needs the optional packages of ``flask-chatkit[server]``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, cast
+
+from ..visitor import Visitor
+
+
+class ChatContext(dict[str, Any]):
+    """The ``context`` of a :class:`chatkit.server.ChatKitServer`, and of its store.
+
+    It is plain data, good for as long as the answer takes: nothing of Flask's ``request`` is in
+    it. It is a dict as well (``context["visitor"]``), because servers that were written for
+    FastAPI declare theirs as ``dict[str, Any]``, which pydantic checks and copies.
+
+    :param visitor: who is chatting.
+    :param kit: the kit's own name.
+    :param chat: the chat's name.
+    :param thread: the id of the thread that the request names, if it names one.
+    :param locale: the visitor's first language, as the browser tells it (``de-CH``).
+    :param headers: the request headers that the site chose, by lower-case name.
+    :param url: the absolute URL of the chat's page, which ends in ``/``.
+    :param state: the chat's state variables for this visitor.
+    :param owner: whose threads and files it is about; the visitor's own by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        visitor: Visitor,
+        kit: str = "chatkit",
+        chat: str = "default",
+        thread: str | None = None,
+        locale: str | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        url: str = "http://localhost/chatkit/",
+        state: Mapping[str, Any] = MappingProxyType({}),
+        owner: str | None = None,
+    ) -> None:
+        super().__init__(
+            visitor=visitor,
+            kit=kit,
+            chat=chat,
+            thread=thread,
+            locale=locale,
+            headers=dict(headers),
+            url=url,
+            state=dict(state),
+            owner=owner or owner_name(kit, chat, visitor),
+        )
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who is chatting."""
+        return cast("Visitor", self["visitor"])
+
+    @property
+    def kit(self) -> str:
+        """The kit's own name."""
+        return cast("str", self["kit"])
+
+    @property
+    def chat(self) -> str:
+        """The chat's name."""
+        return cast("str", self["chat"])
+
+    @property
+    def thread(self) -> str | None:
+        """The id of the thread that the request names; None for a new one."""
+        return cast("str | None", self["thread"])
+
+    @property
+    def locale(self) -> str | None:
+        """The visitor's first language, as the browser tells it."""
+        return cast("str | None", self["locale"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request headers that the site chose, by lower-case name."""
+        return cast("dict[str, str]", self["headers"])
+
+    @property
+    def url(self) -> str:
+        """The absolute URL of the chat's page; it ends in ``/``."""
+        return cast("str", self["url"])
+
+    @property
+    def owner(self) -> str:
+        """Under what name the visitor owns threads and files here; see :func:`owner_name`."""
+        return cast("str", self["owner"])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The chat's state variables for this visitor."""
+        return cast("dict[str, Any]", self["state"])
+
+
+_KEYS = ("visitor", "kit", "chat", "thread", "locale", "headers", "url", "state", "owner")
+
+#: The context of the answer under way, for code that was handed another one.
+current_context: ContextVar[ChatContext] = ContextVar("flask_chatkit_context")
+
+
+def as_context(context: object) -> ChatContext:
+    """The context that was meant: a site's server may have one of its own, or a copy of ours.
+
+    :raises TypeError: there is none, so nobody may read anything.
+    """
+    if isinstance(context, ChatContext):
+        return context
+    found = current_context.get(None)
+    if found is not None:
+        return found
+    if isinstance(context, Mapping) and isinstance(context.get("visitor"), Visitor):
+        return ChatContext(**{key: context[key] for key in _KEYS if key in context})
+    raise TypeError("the context must be a ChatContext, which tells who the visitor is")
+
+
+def owner_name(kit: str, chat: str, visitor: Visitor) -> str:
+    """The name under which a visitor owns threads in one chat: SHA-256, 64 hex digits."""
+    return hashlib.sha256(f"{kit}\0{chat}\0{visitor.key}".encode()).hexdigest()
+
+
+def owner_of(context: object) -> str:
+    """The owner that a context stands for; see :func:`owner_name`.
+
+    :raises TypeError: the context tells no visitor: nobody may read anything with it.
+    """
+    return as_context(context).owner

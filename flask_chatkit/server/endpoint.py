@@ -1,0 +1,436 @@
+"""``POST …/api`` of a served chat: who may ask for what, and in which form the client is answered.
+
+How ChatKit's client behaves decides the forms. It sends a streaming call that is answered with 5xx
+again, five times, and shows nothing of a 4xx: so what the visitor should read there is an error
+*event*, with status 200. A call for JSON shows the answer's ``message``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import TimeoutError as LateError
+from typing import Any, NoReturn
+
+from chatkit.errors import CustomStreamError
+from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
+from chatkit.store import NotFoundError
+from flask import Flask, Response, current_app
+
+from ..chats import ServedChat
+from ..config import Settings
+from ..errors import ApiError, BadRequest, NotFound, RateLimited, TooLarge, UpstreamTimeout
+from ..widget.options import element_options
+from . import loop
+from .bridge import Answer, Reader, error_event
+from .context import ChatContext, current_context
+from .operations import OPERATIONS, Operation, parse, thread_of
+from .uploads import Uploads
+
+logger = logging.getLogger("flask_chatkit")
+
+#: Items and threads of one page; ChatKit's client asks for fewer.
+MAX_LIMIT = 100
+#: Characters of a thread's title.
+MAX_TITLE = 200
+#: Items that one call may give feedback on.
+MAX_FEEDBACK = 50
+#: Seconds to wait for the first word before the headers are sent without it.
+FIRST_SECONDS = 5.0
+#: Seconds that a call for JSON may take.
+JSON_SECONDS = 30.0
+#: Seconds in which the same message once more is the same message: a client that sends it again.
+SAME_SECONDS = 3.0
+#: Seconds in which it is so when the first was cut off, and the client may not know.
+CUT_SECONDS = 60.0
+#: Answers that are remembered for that.
+REMEMBERED = 512
+
+#: Reads that touch nothing but the store.
+_PLAIN = frozenset({"threads.list", "threads.get_by_id", "items.list"})
+
+CLOSED = "This conversation is closed. Please start a new one."
+LOCKED = "This conversation is locked at the moment."
+
+
+class Endpoint:
+    """One served chat on one application.
+
+    :param chat: its declaration.
+    :param server: who answers.
+    :param uploads: its files, if we keep them.
+    :param settings: the kit's settings.
+    """
+
+    def __init__(
+        self,
+        chat: ServedChat,
+        server: ChatKitServer[Any],
+        uploads: Uploads | None,
+        settings: Settings,
+    ) -> None:
+        self.chat = chat
+        self.server = server
+        self.uploads = uploads
+        self._settings = settings
+        self._max_length = chat.max_message_length or settings.max_message_length
+        self._seconds = chat.answer_seconds or settings.answer_seconds
+        self._recent: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
+        self._lock = threading.Lock()
+        composer = element_options(chat.widget, hosted=False).get("composer", {})
+        self._offered = {
+            "model": _ids(composer.get("models")),
+            "tool_choice": _ids(composer.get("tools")),
+        }
+        kind = type(server)
+        self._is_plain = (
+            kind.process is ChatKitServer.process
+            and kind._process_non_streaming is ChatKitServer._process_non_streaming  # noqa: SLF001  whether a site overrides it is seen nowhere else
+            and getattr(server.store, "isolates_owners", False)
+        )
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of the largest body that any operation here may have."""
+        return max(self._limit(operation) for operation in OPERATIONS.values())
+
+    def answer(self, body: bytes, context: ChatContext, charge: Callable[[], None]) -> Response:
+        """Answer a call.
+
+        :param body: the request's body.
+        :param context: what the site's code is told.
+        :param charge: counts a message, or raises :class:`~flask_chatkit.RateLimited`.
+        :raises ApiError: what the client is told with a status of its own.
+        """
+        asked = parse(body)
+        operation = OPERATIONS[asked.type]
+        limit = self._limit(operation)
+        if len(body) > limit:
+            raise TooLarge(f"The body of {asked.type} has more than {limit} bytes.")
+        context["thread"] = thread_of(asked)
+        try:
+            body = self._checked(asked, body)
+            if operation.counts:
+                _count(charge)
+        except _Refused as refusal:
+            return self._refuse(operation, refusal)
+        if operation.streams:
+            return self._stream(asked, operation, body, context)
+        return self._json(asked, operation, body, context)
+
+    # --- what may be asked -------------------------------------------------------------------
+
+    def _limit(self, operation: Operation) -> int:
+        if operation.limit == OPERATIONS["threads.create"].limit:
+            return operation.limit + 6 * self._max_length
+        return operation.limit
+
+    def _checked(self, asked: Any, body: bytes) -> bytes:
+        """Check what needs no look at the history; the body, with its limit put into bounds."""
+        params = asked.params
+        if asked.type in {"threads.create", "threads.add_user_message"}:
+            self._check_message(params.input)
+        elif asked.type == "threads.add_structured_input":
+            said = (value for answer in params.input.answers.values() for value in answer.values)
+            self._check_length(sum(map(len, said)))
+        elif asked.type == "threads.update":
+            if not 1 <= len(params.title.strip()) <= MAX_TITLE:
+                raise BadRequest(f"A title has 1 to {MAX_TITLE} characters.")
+        elif asked.type == "items.feedback" and len(params.item_ids) > MAX_FEEDBACK:
+            raise BadRequest(f"Feedback on more than {MAX_FEEDBACK} items is not accepted.")
+        elif asked.type.startswith("attachments.") and self.server.attachment_store is None:
+            raise BadRequest("This chat accepts no files.")
+        elif asked.type == "input.transcribe" and not self.chat.takes_dictation:
+            raise BadRequest("This chat takes no dictation.")
+        limit = getattr(params, "limit", None)
+        if limit is not None and not 1 <= limit <= MAX_LIMIT:
+            params.limit = max(1, min(limit, MAX_LIMIT))
+            clamped: str = asked.model_dump_json()
+            return clamped.encode()
+        return body
+
+    def _check_message(self, said: Any) -> None:
+        parts = [part.text for part in said.content]
+        if not said.attachments and not any(part.strip() for part in parts):
+            raise BadRequest("The message is empty.")
+        self._check_length(sum(map(len, parts)) + len(said.quoted_text or ""))
+        if said.attachments:
+            if self.server.attachment_store is None:
+                raise _Refused("This chat accepts no files.")
+            accepted = self.chat.attachments(self._settings) or {}
+            most = accepted.get("maxCount", len(said.attachments))
+            if len(said.attachments) > most:
+                raise _Refused(f"A message can have at most {most} files.")
+        chosen = said.inference_options
+        choices = {
+            "model": chosen.model,
+            "tool_choice": chosen.tool_choice and chosen.tool_choice.id,
+        }
+        for name, value in choices.items():
+            # What costs what is for the site to decide. A server of the site's own that declares
+            # no choices here decides by itself.
+            offered = self._offered[name]
+            if value is not None and value not in offered and (offered or self._is_ours):
+                raise BadRequest(f"The field 'inference_options.{name}' is none of those on offer.")
+
+    def _check_length(self, length: int) -> None:
+        if length > self._max_length:
+            raise _Refused(
+                f"This message is too long: it has {length:,} characters, and "
+                f"{self._max_length:,} are possible. Please shorten it."
+            )
+
+    @property
+    def _is_ours(self) -> bool:
+        return self.chat.source.kind in {"agent", "assistant"}
+
+    async def _check_history(self, asked: Any, operation: Operation, context: Any) -> None:
+        """Check what is asked for against the visitor's own history, before anything is done.
+
+        :raises NotFoundError: something in it is nobody's, or somebody else's.
+        """
+        store, params = self.server.store, asked.params
+        if operation.talks or asked.type == "items.feedback":
+            thread = await store.load_thread(params.thread_id, context)
+            if operation.talks and thread.status.type != "active":
+                said = CLOSED if thread.status.type == "closed" else LOCKED
+                raise _Refused(getattr(thread.status, "reason", None) or said)
+        items = [params.item_id] if getattr(params, "item_id", None) else []
+        for item_id in [*items, *getattr(params, "item_ids", ())]:
+            await store.load_item(params.thread_id, item_id, context)
+        files = getattr(getattr(params, "input", None), "attachments", None) or []
+        if asked.type == "attachments.delete":
+            files = [params.attachment_id]
+        for attachment_id in files:
+            attachment = await store.load_attachment(attachment_id, context)
+            if asked.type == "attachments.delete" or self.uploads is None:
+                continue
+            if not self.uploads.is_uploaded(attachment):
+                raise _Refused(
+                    f"The file {attachment.name} has not been uploaded. Please try again."
+                )
+
+    # --- how it is answered --------------------------------------------------------------------
+
+    async def _process(
+        self, asked: Any, operation: Operation, body: bytes, context: ChatContext
+    ) -> StreamingResult | NonStreamingResult:
+        current_context.set(context)
+        made = self.chat.context(context) if self.chat.context else context
+        await self._check_history(asked, operation, made)
+        return await self.server.process(body, made)
+
+    def _json(
+        self, asked: Any, operation: Operation, body: bytes, context: ChatContext
+    ) -> Response:
+        app = _app()
+
+        async def act() -> bytes:
+            with app.app_context():
+                result = await self._process(asked, operation, body, context)
+            return result.json if isinstance(result, NonStreamingResult) else b"{}"
+
+        try:
+            answer = self._read(asked, body, context) or loop.current().run(act, JSON_SECONDS)
+        except LateError:
+            raise UpstreamTimeout("The chat did not answer in time.") from None
+        except Exception as error:
+            if isinstance(
+                error, (ApiError, _Refused, NotFoundError, CustomStreamError, ValueError)
+            ):
+                _tell(error)
+            raise
+        return current_app.response_class(answer, mimetype="application/json")
+
+    def _read(self, asked: Any, body: bytes, context: ChatContext) -> bytes | None:
+        """Read the history right here, where our own store does not wait for the loop; None for no.
+
+        A call that only reads need not cross threads twice.
+        """
+        if not self._is_plain or asked.type not in _PLAIN or self.chat.context:
+            return None
+        reading = self.server.process(body, context)
+        try:
+            reading.send(None)
+        except StopIteration as done:
+            result: bytes = done.value.json
+            return result
+        # It waits for something after all.
+        reading.close()
+        return None
+
+    def _stream(
+        self, asked: Any, operation: Operation, body: bytes, context: ChatContext
+    ) -> Response:
+        def process() -> Awaitable[Any]:
+            return self._process(asked, operation, body, context)
+
+        if operation.repeats:
+            key = _fingerprint(asked, context)
+            with self._lock:
+                reader = self._again(key, context) or self._begin(process, key)
+        else:
+            reader = self._begin(process)
+        reader.pull(FIRST_SECONDS)
+        if reader.is_mute and reader.answer.error is not None:
+            return self._failed(operation, reader.answer.error)
+        return _event_stream(reader)
+
+    def _begin(self, process: Callable[[], Awaitable[Any]], key: bytes | None = None) -> Reader:
+        answer = Answer(loop.current(), _app(), process, self._seconds)
+        if key is not None:
+            self._recent[key] = (time.monotonic(), answer)
+            self._recent.move_to_end(key)
+            while len(self._recent) > REMEMBERED:
+                self._recent.popitem(last=False)
+        return answer.begin()
+
+    def _failed(self, operation: Operation, error: BaseException) -> Response:
+        """Answer for a call that failed before its first word."""
+        if isinstance(error, _Refused):
+            return self._refuse(operation, error)
+        if isinstance(error, (ApiError, NotFoundError, ValueError)):
+            _tell(error)
+        if isinstance(error, CustomStreamError):
+            event = error_event(error.message, allow_retry=error.allow_retry)
+        else:
+            logger.error("The chat %r could not answer", self.chat.name, exc_info=error)
+            event = error_event(allow_retry=True)
+        return _event_stream(iter([event]))
+
+    def _refuse(self, operation: Operation, refusal: _Refused) -> Response:
+        if operation.streams:
+            return _event_stream(iter([error_event(str(refusal), allow_retry=False)]))
+        raise refusal.status(str(refusal), **refusal.more)
+
+    # --- the same once more --------------------------------------------------------------------
+
+    def _again(self, key: bytes, context: ChatContext) -> Reader | None:
+        """The answer that this very call has got, or is getting; None if it is a new one."""
+        now = time.monotonic()
+        for old, (since, answer) in list(self._recent.items()):
+            if now - since <= CUT_SECONDS:
+                break
+            if answer.ended:
+                del self._recent[old]
+        if key not in self._recent:
+            return None
+        since, answer = self._recent[key]
+        if answer.abandoned:
+            return self._resume(key, answer, context) if now - since <= CUT_SECONDS else None
+        if answer.ended and (now - since > SAME_SECONDS or answer.error is not None):
+            return None
+        return answer.listen()
+
+    def _resume(self, key: bytes, cut: Answer, context: ChatContext) -> Reader | None:
+        """Answer a message again that is in the history, and whose answer was cut off."""
+        head, place = _beginning(cut.kept)
+        if place is None:
+            return None
+        retry = json.dumps({"type": "threads.retry_after_item", "params": place}).encode()
+
+        async def process() -> StreamingResult:
+            # What the first answer has still to store comes before.
+            await cut.wait(5.0)
+            asked = parse(retry)
+            operation = OPERATIONS[asked.type]
+            rest = await self._process(asked, operation, retry, context)
+
+            async def chunks() -> AsyncGenerator[bytes, None]:
+                for chunk in head:
+                    yield chunk
+                if isinstance(rest, StreamingResult):
+                    async for chunk in rest:
+                        yield chunk
+
+            return StreamingResult(chunks())
+
+        return self._begin(process, key)
+
+
+class _Refused(Exception):
+    """What a visitor should read: as an error event in a stream, as a message elsewhere."""
+
+    def __init__(self, message: str, status: type[ApiError] = BadRequest, **more: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.more = more
+
+
+def _count(charge: Callable[[], None]) -> None:
+    try:
+        charge()
+    except RateLimited as error:
+        wait = _spoken(error.retry_after or 1)
+        raise _Refused(
+            f"You have sent many messages. Please wait {wait} and try again.",
+            RateLimited,
+            retry_after=error.retry_after,
+        ) from None
+
+
+def _spoken(seconds: int) -> str:
+    """Some time, as people say it."""
+    for size, name in ((3600, "hour"), (60, "minute"), (1, "second")):
+        count = math.ceil(seconds / size)
+        if seconds >= size:
+            return f"{count} {name}" + ("s" if count > 1 else "")
+    return "a moment"
+
+
+def _tell(error: BaseException) -> NoReturn:
+    """The error of ours that says what went wrong before anything was done."""
+    if isinstance(error, ApiError):
+        raise error
+    if isinstance(error, _Refused):
+        raise error.status(str(error), **error.more)
+    if isinstance(error, NotFoundError):
+        raise NotFound from None
+    if isinstance(error, CustomStreamError):
+        raise BadRequest(error.message) from None
+    raise BadRequest("The chat is not in a state for this.", detail=str(error)[:200]) from error
+
+
+def _event_stream(events: Any) -> Response:
+    response = current_app.response_class(
+        events, content_type="text/event-stream; charset=utf-8", direct_passthrough=True
+    )
+    response.headers["Cache-Control"] = "no-cache, no-transform"
+    # nginx would keep the words until its buffer is full.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _fingerprint(asked: Any, context: ChatContext) -> bytes:
+    """What a call is known by when it comes once more: who asks, and every word of it."""
+    said = f"{context.visitor.key}\0{asked.type}\0{asked.params.model_dump_json()}"
+    return hashlib.sha256(said.encode()).digest()
+
+
+def _beginning(chunks: list[bytes] | None) -> tuple[list[bytes], dict[str, str] | None]:
+    """What an answer told of the visitor's own message, and where that is in the history."""
+    head: list[bytes] = []
+    for chunk in chunks or []:
+        event = json.loads(chunk.removeprefix(b"data: "))
+        item = event.get("item") or {}
+        if event["type"] == "thread.created":
+            head.append(chunk)
+        elif event["type"] == "thread.item.done" and item.get("type") == "user_message":
+            head.append(chunk)
+            return head, {"thread_id": item["thread_id"], "item_id": item["id"]}
+    return head, None
+
+
+def _ids(choices: Any) -> frozenset[str]:
+    return frozenset(choice["id"] for choice in choices or ())
+
+
+def _app() -> Flask:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  the application itself outlives the request
+    return app

@@ -1,0 +1,206 @@
+"""One event loop for the whole process, in a thread of its own, for as long as the process lives.
+
+Clients of models and databases belong to the loop that they were made on, so a loop for each
+request breaks them, and one that answers run on together is also twice as fast. It starts when it
+is first needed, and anew in each process that is forked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar, cast
+
+logger = logging.getLogger("flask_chatkit")
+
+T = TypeVar("T")
+
+#: Seconds that answers under way get to end by themselves when the process ends.
+GRACE = 3.0
+#: Seconds that they get, once cancelled, to store what they have said.
+LAST_WORDS = 2.0
+#: Seconds for which the code of one answer may keep all others waiting before the log tells.
+STALL = 1.0
+
+#: The tasks that were started in the course of one answer, by whatever code.
+_spawned: contextvars.ContextVar[set[asyncio.Task[Any]]] = contextvars.ContextVar(
+    "flask_chatkit_spawned"
+)
+
+
+class Job(Future[T]):
+    """What a coroutine that runs on the loop will return."""
+
+    task: asyncio.Task[T] | None = None
+
+    def stop(self) -> None:
+        """Cancel the task; called on the loop."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Loop:
+    """The event loop of this process."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_task_factory(cast("Any", _task))
+        self._answers: set[asyncio.Task[Any]] = set()
+        self._watched = False
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="flask_chatkit", daemon=True
+        )
+        self._thread.start()
+
+    def call(self, act: Callable[..., object], *args: Any) -> None:
+        """Have something done on the loop; nobody waits for it."""
+        try:
+            # In a context of its own: the caller's holds its request, which ends before this does.
+            self._loop.call_soon_threadsafe(act, *args, context=contextvars.Context())
+        except RuntimeError:
+            # The process is ending, and the loop has ended: what it ran was cancelled.
+            logger.debug("The event loop has ended; a late call was dropped")
+
+    def start(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Job[T]:
+        """Run a coroutine as a task of its own."""
+        job: Job[T] = Job()
+
+        async def guarded() -> T:
+            try:
+                return await make()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # These would end the loop, and with it every other answer.
+                raise RuntimeError(f"the code of a served chat raised {error!r}") from None
+
+        def begin() -> None:
+            job.task = self._loop.create_task(guarded())
+            self._answers.add(job.task)
+            job.task.add_done_callback(finish)
+            if not self._watched:
+                self._watched = True
+                self._watch(time.monotonic() - STALL / 2)
+
+        def finish(task: asyncio.Task[T]) -> None:
+            self._answers.discard(task)
+            if task.cancelled():
+                job.set_exception(asyncio.CancelledError())
+            elif (error := task.exception()) is not None:
+                job.set_exception(error)
+            else:
+                job.set_result(task.result())
+
+        self.call(begin)
+        return job
+
+    def run(self, make: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
+        """Run a coroutine, and wait for what it returns.
+
+        :param timeout: seconds, after which it is cancelled.
+        :raises concurrent.futures.TimeoutError: it took longer.
+        """
+        job = self.start(make)
+        try:
+            return job.result(timeout)
+        finally:
+            if not job.done():
+                self.call(job.stop)
+
+    @property
+    def busy(self) -> int:
+        """How many tasks run."""
+        return len(self._answers)
+
+    def _watch(self, before: float) -> None:
+        """Look, while answers are under way, whether one of them stalls the others."""
+        late = time.monotonic() - before - STALL / 2
+        if late > STALL:
+            logger.warning(
+                "The code of a served chat kept all others waiting for %.1f seconds: it blocks "
+                "the event loop. Await, or use asyncio.to_thread",
+                late,
+            )
+        if self._answers:
+            self._loop.call_later(STALL / 2, self._watch, time.monotonic())
+        else:
+            self._watched = False
+
+    def stop(self) -> None:
+        """Let answers under way end, cancel those that don't, and end the loop."""
+        if not self._thread.is_alive():
+            return
+        ended = threading.Event()
+
+        async def drain() -> None:
+            if self._answers:
+                await asyncio.wait(self._answers, timeout=GRACE)
+            for task in list(self._answers):
+                task.cancel()
+            if self._answers:
+                await asyncio.wait(self._answers, timeout=LAST_WORDS)
+
+        def begin() -> None:
+            self._loop.create_task(drain()).add_done_callback(end)
+
+        def end(_: object) -> None:
+            ended.set()
+            self._loop.stop()
+
+        self.call(begin)
+        ended.wait(GRACE + LAST_WORDS + 1)
+        self._thread.join(1)
+
+
+def _task(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **more: Any
+) -> asyncio.Task[T]:
+    """Make a task, and note whose it is."""
+    task = asyncio.Task(coroutine, loop=loop, **more)
+    spawned = _spawned.get(None)
+    if spawned is not None:
+        spawned.add(task)
+        task.add_done_callback(spawned.discard)
+    return task
+
+
+def note_spawned() -> set[asyncio.Task[Any]]:
+    """From now on note the tasks that the current one starts, and those that they start."""
+    spawned: set[asyncio.Task[Any]] = set()
+    _spawned.set(spawned)
+    return spawned
+
+
+_lock = threading.Lock()
+_current: Loop | None = None
+
+
+def current() -> Loop:
+    """The loop of this process; it is started if need be."""
+    global _current  # noqa: PLW0603  one for each process is the point
+    if _current is None:
+        with _lock:
+            if _current is None:
+                _current = Loop()
+    return _current
+
+
+def _forget() -> None:
+    """In a forked process: the thread is the parent's, and so is a lock that it may hold."""
+    global _current, _lock
+    _current, _lock = None, threading.Lock()
+
+
+def _stop() -> None:
+    if _current is not None:
+        _current.stop()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget)
+atexit.register(_stop)

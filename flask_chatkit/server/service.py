@@ -1,0 +1,241 @@
+"""What the served chats of one kit on one application share: their servers, store and files."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import threading
+import warnings
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import Any
+
+from flask import current_app
+
+from ..chats import ServedChat
+from ..config import Settings
+from ..errors import ChatKitError, ConfigurationError, Misconfigured
+from ..visitor import Visitor
+from . import loop
+
+with warnings.catch_warnings():
+    # openai-chatkit marks its own widget classes as deprecated, and warns when it defines them.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from chatkit.server import ChatKitServer
+    from chatkit.store import Store
+
+from .attachments import Attachments
+from .endpoint import Endpoint
+from .files import Files
+from .links import Links
+from .owned import OwnedStore
+from .store import SQLAlchemyStore
+from .uploads import Uploads
+
+logger = logging.getLogger("flask_chatkit")
+
+DATABASE = "chatkit.sqlite3"
+UPLOADS = "chatkit-uploads"
+#: Seconds that a site's factory of a server may take.
+FACTORY_SECONDS = 30.0
+
+#: What a factory may ask for, by the names that ChatKitServer's own constructor has.
+_GIVEN = frozenset({"store", "attachment_store"})
+
+
+class Service:
+    """The served chats of one kit on one application.
+
+    :param kit: the kit's own name.
+    :param settings: the kit's settings.
+    :param keys: the signing keys, the newest last.
+    :param store: the site's own choice of a store for the whole kit.
+    """
+
+    def __init__(
+        self, kit: str, settings: Settings, keys: Sequence[bytes], store: object = None
+    ) -> None:
+        self.kit = kit
+        self.settings = settings
+        self._links = Links(keys, kit)
+        self._given_store = store
+        self._endpoints: dict[int, Endpoint] = {}
+        self._lock = threading.RLock()
+
+    def endpoint(self, chat: ServedChat) -> Endpoint:
+        """The endpoint of a chat, with its server, which is made when it is first asked for.
+
+        :raises Misconfigured: the site's code gives no server.
+        """
+        endpoint = self._endpoints.get(id(chat))
+        if endpoint is None:
+            with self._lock:
+                endpoint = self._endpoints.get(id(chat))
+                if endpoint is None:
+                    endpoint = self._make(chat)
+                    self._endpoints[id(chat)] = endpoint
+        return endpoint
+
+    def hand_over(self, old: Visitor, new: Visitor) -> None:
+        """Give what an anonymous visitor has said to the login that they signed in with."""
+        for store in {id(store): store for store in self._stores()}.values():
+            give = getattr(store, "hand_over", None)
+            if give is not None:
+                loop.current().run(partial(give, self.kit, old, new), FACTORY_SECONDS)
+
+    @cached_property
+    def store(self) -> Store[Any]:
+        """The history, unless a site's server has a store of its own.
+
+        :raises Misconfigured: it can't be opened.
+        """
+        try:
+            if isinstance(self._given_store, Store):
+                return _safe(self._given_store)
+            default = f"sqlite:///{current_app.instance_path}/{DATABASE}"
+            source: Any = self._given_store or self.settings.database_uri or default
+            store = SQLAlchemyStore(source)
+        except ConfigurationError as error:
+            raise Misconfigured(detail=str(error)) from None
+        return store
+
+    def attachments(self, chat: ServedChat, store: Store[Any]) -> Attachments:
+        """The files of a chat, whose descriptions are kept in a store.
+
+        :raises Misconfigured: the folder can't be used.
+        """
+        accepted = chat.attachments(self.settings) or {}
+        attachments = Attachments(
+            self._files,
+            self._links,
+            lambda: store,
+            max_bytes=accepted.get("maxSize", self.settings.max_upload_bytes),
+            max_count=accepted.get("maxCount", 1),
+            accept=accepted.get("accept"),
+        )
+        if isinstance(store, SQLAlchemyStore):
+            store.present = attachments.present
+            store.on_attachments_deleted = attachments.forget
+        return attachments
+
+    @cached_property
+    def _files(self) -> Files:
+        folder = self.settings.upload_folder or f"{current_app.instance_path}/{UPLOADS}"
+        try:
+            return Files(folder, self.settings.max_upload_bytes)
+        except ConfigurationError as error:
+            raise Misconfigured(detail=str(error)) from None
+
+    def _stores(self) -> list[Any]:
+        stores = [endpoint.server.store for endpoint in list(self._endpoints.values())]
+        # A store of the kit's may hold threads of a chat that this process has not served yet.
+        return stores if "store" not in self.__dict__ and stores else [*stores, self.store]
+
+    def _make(self, chat: ServedChat) -> Endpoint:
+        source = chat.source
+        try:
+            value = _imported(source.value) if source.kind == "path" else source.value
+            kind = _kind_of(value) if source.kind == "path" else source.kind
+            server = self._server(chat, kind, value)
+        except ChatKitError as error:
+            raise Misconfigured(detail=f"the chat {chat.name!r}: {error}") from None
+        attachments = server.attachment_store
+        if chat.isolate and not isinstance(server.store, OwnedStore):
+            server.store = _safe(server.store)
+        if attachments is None and chat.attachments_accepted is not None:
+            attachments = server.attachment_store = self.attachments(chat, server.store)
+        uploads = Uploads(attachments) if isinstance(attachments, Attachments) else None
+        return Endpoint(chat, server, uploads, self.settings)
+
+    def _server(self, chat: ServedChat, kind: str, value: Any) -> ChatKitServer[Any]:
+        if isinstance(value, ChatKitServer):
+            return value
+        attachments = None
+        if chat.attachments_accepted is not None:
+            attachments = self.attachments(chat, self.store)
+        read = attachments.read if attachments else None
+        if kind == "assistant":
+            from .assistant import AssistantServer
+
+            return AssistantServer(
+                value,
+                self.store,
+                attachments,
+                handlers=chat.handlers,
+                read_attachment=read,
+                titles=bool(chat.titles),
+            )
+        if kind == "agent":
+            from .agent import AgentServer
+
+            return AgentServer(
+                value,
+                self.store,
+                attachments,
+                handlers=chat.handlers,
+                read_attachment=read,
+                titles=chat.titles,
+                run_options=chat.run_options,
+            )
+        given = {"store": self.store, "attachment_store": attachments}
+        wanted = {name: given[name] for name in _names(value) & _GIVEN}
+
+        async def make() -> Any:
+            # On the loop, because what it makes belongs there: clients of models, of databases.
+            with app.app_context():
+                made = value(**wanted)
+                return await made if inspect.isawaitable(made) else made
+
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        server = loop.current().run(make, FACTORY_SECONDS)
+        if not isinstance(server, ChatKitServer):
+            raise ConfigurationError(
+                f"a factory of a server must return a ChatKitServer, not {type(server).__name__}"
+            )
+        return server
+
+
+def _safe(store: Store[Any]) -> Store[Any]:
+    """A store in which everybody finds what is their own, and nothing else."""
+    return store if getattr(store, "isolates_owners", False) else OwnedStore(store)
+
+
+def _imported(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"CHATKIT_SERVER: {error}") from error
+    return found
+
+
+def _kind_of(value: object) -> str:
+    """What CHATKIT_SERVER names: a server or its factory, an agent, or a function that answers."""
+    from agents import Agent
+
+    if isinstance(value, ChatKitServer):
+        return "server"
+    if isinstance(value, Agent):
+        return "agent"
+    if not callable(value):
+        raise ConfigurationError(
+            "CHATKIT_SERVER must name a ChatKitServer or what makes one, an Agent, or a function "
+            f"(message, chat), not {type(value).__name__}"
+        )
+    return "server" if _required(value) <= _GIVEN else "assistant"
+
+
+def _names(value: Any) -> set[str]:
+    return set(inspect.signature(value).parameters)
+
+
+def _required(value: Any) -> set[str]:
+    return {
+        name
+        for name, parameter in inspect.signature(value).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+    }

@@ -1,0 +1,354 @@
+"""Bench ``history``: what reading a long history costs, and how it compares with the samples.
+
+Run it by hand, ``python tests/bench/history.py``; the README beside it tells how to read the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+from history_peers import PATHS, SECRET, Silent, item, ours, thread
+from mint import HERE, free_port, ratio, running
+from sqlalchemy import create_engine, insert, make_url, select, text
+from stream import UVICORN, environment, listening
+
+POSTGRESQL = os.environ.get(
+    "TEST_POSTGRESQL_URI", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+)
+#: Threads of a visitor, and items of one of them.
+FEW, MANY = 100, 100_000
+SHORT, LONG = 100, 1_000
+#: Threads and items of a page: what ChatKit's server takes if nobody asks, and all we give.
+THREADS, ITEMS = 20, 100
+VISITORS = 16
+WARM_UP = 1.0
+BULK = 5_000
+
+GUNICORN = [
+    *("gunicorn", "-k", "gthread", "--threads", str(VISITORS), "-w", "1"),
+    *("--no-control-socket", "--log-level", "warning"),
+]
+
+
+@dataclass
+class Person:
+    """A visitor: what the browser sends, and as whom the history knows it.
+
+    :param opened: the id of the thread that is opened.
+    :param after: the id of the thread in the middle of the list.
+    """
+
+    headers: list[str]
+    context: object
+    opened: str
+    after: str
+
+
+def person(uri, name, threads, items):
+    """Let somebody come to the site, and fill the history with what they might have said."""
+    from flask_chatkit.server import ChatContext
+    from flask_chatkit.server.tables import items as items_table
+    from flask_chatkit.server.tables import threads as threads_table
+    from flask_chatkit.visitor import Visitor
+
+    # The site tells whose a thread is; this file needs not know how.
+    browser = ours(uri).test_client()
+    minted = browser.post(SECRET, json={})
+    token = minted.get_json()["client_secret"]
+    said = {"content": [{"type": "input_text", "text": "Hello"}], "attachments": []}
+    said["inference_options"] = {}
+    body = {"type": "threads.create", "params": {"input": said}}
+    created = browser.post(PATHS["ours"], json=body).get_data()
+    first = json.loads(created.split(b"\n\n")[0].removeprefix(b"data: "))["thread"]["id"]
+    engine = create_engine(uri)
+    with engine.begin() as db:
+        row = db.execute(select(threads_table).where(threads_table.c.id == first)).one()
+        known = {key: getattr(row, key) for key in ("owner", "kit", "chat", "visitor")}
+        for begin in range(0, threads - 1, BULK):
+            made = [thread(name, n) for n in range(begin, min(begin + BULK, threads - 1))]
+            rows = [
+                known | {"id": one.id, "created_at": one.created_at, "data": one.model_dump_json()}
+                for one in made
+            ]
+            db.execute(insert(threads_table), rows)
+        opened = thread(name, threads // 2).id
+        place = select(threads_table.c.position).where(threads_table.c.id == opened)
+        position = db.execute(place).scalar_one()
+        rows = [
+            {
+                "thread": position,
+                "id": one.id,
+                "type": one.type,
+                "created_at": one.created_at,
+                "data": one.model_dump_json(),
+            }
+            for one in (item(opened, number) for number in range(items))
+        ]
+        db.execute(insert(items_table), rows)
+    if engine.dialect.name == "postgresql":
+        # What autovacuum does within a minute.
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+            db.execute(text("VACUUM ANALYZE"))
+    engine.dispose()
+    cookie = minted.headers["Set-Cookie"].partition(";")[0]
+    return Person(
+        [f"Cookie: {cookie}", f"Authorization: Bearer {token}"],
+        ChatContext(visitor=Visitor.new(), owner=known["owner"]),
+        opened,
+        opened,
+    )
+
+
+@contextlib.contextmanager
+def postgresql(name):
+    """Make a database of the bench's own, and drop it afterwards."""
+    url = make_url(POSTGRESQL)
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as db:
+            db.execute(text(f"CREATE DATABASE {name}"))
+        try:
+            yield url.set(database=name).render_as_string(hide_password=False)
+        finally:
+            with engine.connect() as db:
+                db.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    finally:
+        engine.dispose()
+
+
+# --- does it grow ------------------------------------------------------------------------------
+
+
+def calls(who):
+    """Write the calls that are timed, by name; opening a thread is two calls."""
+    listing = {"type": "threads.list", "params": {"limit": THREADS}}
+    further = {"type": "threads.list", "params": {"limit": THREADS, "after": who.after}}
+    opening = {"type": "threads.get_by_id", "params": {"thread_id": who.opened}}
+    reading = {
+        "type": "items.list",
+        "params": {"thread_id": who.opened, "limit": ITEMS, "order": "desc"},
+    }
+    return {
+        "threads.list": [listing],
+        "threads.list, from the middle": [further],
+        "opening a thread": [opening, reading],
+    }
+
+
+def drive(coroutine):
+    """Run what never waits, as the kit's endpoint does for calls that only read."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    raise SystemExit("the history waited for an event loop")
+
+
+def timed(server, who, name, repeats):
+    """Microseconds of one call, the median of some."""
+    bodies = [json.dumps(call).encode() for call in calls(who)[name]]
+    took = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        for body in bodies:
+            answer = drive(server.process(body, who.context))
+        took.append(time.perf_counter() - begun)
+    page = json.loads(answer.json)
+    if len(page["data"]) != (ITEMS if len(bodies) > 1 else THREADS):
+        raise SystemExit(f"{name}: {len(page['data'])} entries")
+    return 1e6 * statistics.median(took)
+
+
+def growth(label, small, large, few, others, many, args):
+    """Time the calls in a small and a large history, in turns, and print the ratios."""
+    from flask_chatkit.server import SQLAlchemyStore
+
+    servers = [Silent(SQLAlchemyStore(uri)) for uri in (small, large, large)]
+    people = [few, others, many]
+    print(f"\n{label}: µs per call, median of the rounds")
+    heads = (f"{FEW:,} in all", f"{FEW:,} of {MANY:,}", f"{MANY:,}")
+    print(f"{'':<32}" + "".join(f"{head:>18}" for head in heads))
+    rows = []
+    for name in calls(few):
+        seen = [[] for _ in people]
+        for turn in range(args.rounds + 1):
+            for place in (0, 1, 2) if turn % 2 else (2, 1, 0):
+                took = timed(servers[place], people[place], name, args.repeats)
+                # The first turn makes connections, plans and caches.
+                if turn:
+                    seen[place].append(took)
+        print(f"{name:<32}" + "".join(f"{statistics.median(one):>18.0f}" for one in seen))
+        rows += [(f"{name}, {heads[1]}", seen[1], seen[0]), (f"{name}, {heads[2]}", seen[2], seen[0])]
+    print(f"{'ratio to the small history, by round':<56}{'min':>8}{'median':>8}{'max':>8}  aim")
+    for name, own, base in rows:
+        middle, low, high = ratio(own, base)
+        verdict = "met" if middle <= 1.5 else "MISSED"
+        print(f"{name:<56}{low:>8.2f}{middle:>8.2f}{high:>8.2f}  <= 1.5  {verdict}")
+    for server in servers:
+        server.store.close()
+
+
+# --- against the samples -----------------------------------------------------------------------
+
+
+@dataclass
+class Peer:
+    """A server, who asks it, and what the rounds brought."""
+
+    name: str
+    app: str
+    env: dict[str, str]
+    headers: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    port: int = 0
+    pid: int = 0
+    rate: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    p50: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    rss: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def start(self, files):
+        """Start the server, and wait until it listens."""
+        self.port = free_port()
+        if self.app == "fastapi":
+            target = [*UVICORN, *self.options, "--port", str(self.port), "history_peers:fastapi"]
+        else:
+            target = [*GUNICORN, "--bind", f"127.0.0.1:{self.port}", "history_peers:ours()"]
+        process = files.enter_context(
+            running([sys.executable, "-m", *target], environment() | self.env)
+        )
+        self.pid = process.pid
+        listening(self.name, self.port, process)
+
+    def share(self, other):
+        """Be the same server, asked by somebody else."""
+        self.port, self.pid = other.port, other.pid
+
+    def round(self, seconds):
+        """Let the visitors at it."""
+        body = json.dumps({"type": "threads.list", "params": {"limit": THREADS}})
+        headers = [part for header in self.headers for part in ("--header", header)]
+        command = [
+            *(sys.executable, "history_load.py", "--port", self.port, "--path", PATHS[self.app]),
+            *("--pid", self.pid, "--visitors", VISITORS, "--warm-up", WARM_UP),
+            *("--seconds", seconds, "--body", body, "--threads", THREADS, *headers),
+        ]
+        done = subprocess.run(
+            [str(part) for part in command], cwd=HERE, check=True, stdout=subprocess.PIPE
+        )
+        seen = json.loads(done.stdout)
+        self.errors += seen["errors"]
+        took = seen["took"]
+        if not took:
+            raise SystemExit(f"{self.name}: no answers; {seen['errors'][:3]}")
+        self.rate.append(len(took) / seen["seconds"])
+        self.cpu.append(1000 * seen["cpu"] / len(took))
+        self.p50.append(1000 * statistics.median(took))
+        self.busy.append(seen["own_cpu"] / seen["seconds"])
+        self.rss.append(seen["memory"]["rss"])
+
+
+def compare(databases, args):
+    """Ask each site for its threads, in turns, and print."""
+    mine, samples = {}, {}
+    # What uvicorn takes by itself, which is what the samples' uvicorn[standard] brings.
+    kinds = {"uvicorn": ["--loop", "asyncio", "--http", "h11"]}
+    if find_spec("uvloop") and find_spec("httptools"):
+        kinds["uvicorn[standard]"] = ["--loop", "uvloop", "--http", "httptools"]
+    for count in (FEW, MANY):
+        for kind, options in kinds.items():
+            samples[kind, count] = Peer(
+                f"in memory, {kind}, {count:,}",
+                "fastapi",
+                {"BENCH_THREADS": str(count)},
+                options=options,
+            )
+    for label, (uri, few, many) in databases.items():
+        env = {"BENCH_DATABASE": uri}
+        mine[label, FEW] = Peer(f"ours, {label}, {FEW:,} of {MANY:,}", "ours", env, few.headers)
+        mine[label, MANY] = Peer(f"ours, {label}, {MANY:,}", "ours", env, many.headers)
+    peers = [*mine.values(), *samples.values()]
+    with contextlib.ExitStack() as files:
+        for peer in samples.values():
+            peer.start(files)
+        for label in databases:
+            mine[label, FEW].start(files)
+            mine[label, MANY].share(mine[label, FEW])
+        for turn in range(args.rounds):
+            for peer in peers[:: 1 if turn % 2 else -1]:
+                peer.round(args.seconds)
+            rates = ", ".join(f"{peer.rate[-1]:.0f}" for peer in peers)
+            busy = psutil.getloadavg()[0]
+            print(f"Round {turn + 1}: {rates} requests/s; load average {busy:.1f}", flush=True)
+    print(
+        f"\n{f'threads.list, {VISITORS} at a time':<40}{'requests/s':>12}{'min':>8}{'max':>8}"
+        f"{'CPU ms':>9}{'p50 ms':>9}{'RSS MB':>9}{'load CPU':>10}{'errors':>8}"
+    )
+    for peer in peers:
+        middle = statistics.median
+        print(
+            f"{peer.name:<40}{middle(peer.rate):>12.1f}{min(peer.rate):>8.1f}{max(peer.rate):>8.1f}"
+            f"{middle(peer.cpu):>9.2f}{middle(peer.p50):>9.1f}{middle(peer.rss):>9.1f}"
+            f"{middle(peer.busy):>10.0%}{len(peer.errors):>8}"
+        )
+        for error in sorted(set(peer.errors))[:3]:
+            print(f"  {error}")
+    print(f"\n{'requests/s, ratio by round':<64}{'min':>8}{'median':>8}{'max':>8}  aim")
+    for (_, count), own in mine.items():
+        for (kind, size), other in samples.items():
+            if size == count:
+                middle_, low, high = ratio(own.rate, other.rate)
+                name = f"{own.name} : in memory, {kind}, {size:,}"
+                verdict = "met" if middle_ >= 2 else "MISSED"
+                print(f"{name:<64}{low:>8.2f}{middle_:>8.2f}{high:>8.2f}  >= 2  {verdict}")
+
+
+def main():
+    """Fill the histories, measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="turns (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=100, help="calls a turn (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=3, help="counted seconds of a turn (%(default)s)"
+    )
+    parser.add_argument("--only", choices=("growth", "rate"), help="leave the other half out")
+    args = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        name = f"chatkit_bench_{os.getpid()}"
+        pairs = {
+            "SQLite": (f"sqlite:///{folder}/small.db", f"sqlite:///{folder}/large.db"),
+            "PostgreSQL": tuple(
+                stack.enter_context(postgresql(f"{name}_{size}")) for size in ("small", "large")
+            ),
+        }
+        databases = {}
+        for label, (small, large) in pairs.items():
+            begun = time.monotonic()
+            few = person(small, "few_", FEW, SHORT)
+            many = person(large, "many", MANY, LONG)
+            others = person(large, "few_", FEW, SHORT)
+            print(f"{label}: filled in {time.monotonic() - begun:.0f} s", flush=True)
+            databases[label] = (large, others, many)
+            if args.only != "rate":
+                growth(label, small, large, few, others, many, args)
+        if args.only != "growth":
+            compare(databases, args)
+
+
+if __name__ == "__main__":
+    main()

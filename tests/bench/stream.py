@@ -1,0 +1,247 @@
+"""Bench ``stream``: streamed answers of one ``ChatKitServer``, served by Flask and by FastAPI.
+
+Run it by hand, ``python tests/bench/stream.py``; the README beside it tells how to read the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+
+import psutil
+from mint import HERE, ROOT, free_port, ratio, running
+
+WARM_UP = 1.0
+THREADS = 256
+
+GUNICORN = [
+    *("gunicorn", "-k", "gthread", "--threads", str(THREADS), "-w", "1"),
+    *("--no-control-socket", "--log-level", "warning"),
+]
+UVICORN = ["uvicorn", "--factory", "--log-level", "warning", "--no-access-log"]
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """How many talk at once, and with how much time between two deltas.
+
+    :param first: the aim for ours, at least so much of the other's streams per second.
+    """
+
+    visitors: int
+    delay: float
+    aim: float
+
+    def __str__(self):
+        return f"{self.visitors} at a time, {self.delay * 1000:.0f} ms"
+
+
+CROWDS = (Crowd(8, 0, 0.95), Crowd(200, 0.02, 1.0))
+
+
+@dataclass
+class Peer:
+    """A server, and what its rounds brought, by crowd.
+
+    :param name: the row's name.
+    :param app: the function in ``stream_peers``.
+    :param options: more for uvicorn.
+    """
+
+    name: str
+    app: str
+    options: list[str] = field(default_factory=list)
+    port: int = 0
+    pid: int = 0
+    seen: dict[Crowd, list[dict]] = field(default_factory=dict)
+
+    def start(self, files, core):
+        """Start the server, and wait until it listens."""
+        self.port = free_port()
+        if self.app == "fastapi":
+            command = [*UVICORN, *self.options, "--port", str(self.port), f"stream_peers:{self.app}"]
+        else:
+            command = [*GUNICORN, "--bind", f"127.0.0.1:{self.port}", f"stream_peers:{self.app}()"]
+        process = files.enter_context(running([sys.executable, "-m", *command], environment()))
+        self.pid = process.pid
+        if core is not None:
+            psutil.Process(self.pid).cpu_affinity([core])
+        listening(self.name, self.port, process)
+
+    def round(self, crowd, seconds, core):
+        """Let the visitors at it."""
+        command = [
+            *(sys.executable, "stream_load.py", "--peer", self.app, "--port", self.port),
+            *("--pid", self.pid, "--visitors", crowd.visitors, "--delay", crowd.delay),
+            *("--warm-up", WARM_UP, "--seconds", seconds),
+        ]
+        command = [str(part) for part in command]
+        with subprocess.Popen(
+            command, cwd=HERE, env=environment(), stdout=subprocess.PIPE
+        ) as process:
+            if core is not None:
+                psutil.Process(process.pid).cpu_affinity([core])
+            out, _ = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"{self.name}: the visitors failed")
+        seen = json.loads(out)
+        if self.app == "ours" and seen["known"] != crowd.visitors:
+            seen["errors"].append(f"{seen['known']} of {crowd.visitors} visitors were known")
+        if len(seen["first"]) < 2:
+            raise SystemExit(f"{self.name}: no streams; {seen['errors'][:3]}")
+        self.seen.setdefault(crowd, []).append(seen)
+
+    def of(self, crowd, what):
+        """Take one number of each round."""
+        return [what(seen) for seen in self.seen[crowd]]
+
+
+def listening(name, port, process):
+    """Wait until a server listens."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"{name}: the server did not start")
+
+
+def environment():
+    """Make what the servers find in their environment: little, and the same wherever this runs."""
+    paths = [part for part in (os.environ.get("PYTHONPATH"), str(ROOT)) if part]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}
+
+
+def rate(seen):
+    """Streams per second."""
+    return seen["streams"] / seen["seconds"]
+
+
+def cpu(seen):
+    """Milliseconds of the processor for one stream."""
+    return 1000 * seen["cpu"] / seen["streams"]
+
+
+def first(seen):
+    """Milliseconds until the first delta, the median."""
+    return 1000 * statistics.median(seen["first"])
+
+
+def late(seen):
+    """Milliseconds until the first delta, the slowest but 5 %."""
+    return 1000 * statistics.quantiles(seen["first"], n=20)[18]
+
+
+def resident(seen):
+    """Megabytes of all the server's processes, with what they share counted in each."""
+    return seen["memory"]["rss"]
+
+
+def shared_once(seen):
+    """Megabytes of all the server's processes, with what they share counted once."""
+    return seen["memory"]["pss"]
+
+
+def table(peers, crowd):
+    """Print what was measured: medians of the rounds, and how far the rounds lay apart."""
+    print(
+        f"\n{f'{crowd}':<32}{'streams/s':>11}{'min':>8}{'max':>8}{'CPU ms':>9}{'first ms':>10}"
+        f"{'p95':>8}{'RSS MB':>9}{'PSS MB':>9}{'load CPU':>10}{'checked':>9}{'errors':>8}"
+    )
+    for peer in peers:
+        rates = peer.of(crowd, rate)
+        middles = [
+            statistics.median(peer.of(crowd, what))
+            for what in (cpu, first, late, resident, shared_once)
+        ]
+        busy = statistics.median(peer.of(crowd, lambda seen: seen["own_cpu"] / seen["seconds"]))
+        errors = [error for seen in peer.seen[crowd] for error in seen["errors"]]
+        print(
+            f"{peer.name:<32}{statistics.median(rates):>11.1f}{min(rates):>8.1f}{max(rates):>8.1f}"
+            f"{middles[0]:>9.2f}{middles[1]:>10.1f}{middles[2]:>8.1f}{middles[3]:>9.1f}"
+            f"{middles[4]:>9.1f}{busy:>10.0%}"
+            f"{sum(seen['answers'] for seen in peer.seen[crowd]):>9}{len(errors):>8}"
+        )
+        for error in sorted(set(errors))[:3]:
+            print(f"  {error}")
+
+
+def aims(peers):
+    """Print the ratios of the first peer to the others, and whether the aims are met."""
+    ours, *others = peers
+    print(f"\n{'ratio, by round':<66}{'min':>8}{'median':>8}{'max':>8}  {'aim':<8}")
+    for other in others:
+        for crowd in CROWDS:
+            rows = [
+                ("streams/s", rate, crowd.aim),
+                ("time to first delta", first, -1.2),
+                ("memory, shared pages counted in each process", resident, -1.2),
+                ("memory, shared pages counted once", shared_once, -1.2),
+                ("CPU per stream", cpu, None),
+            ]
+            print(f"ours : {other.name}, {crowd}")
+            for name, what, aim in rows:
+                middle, low, high = ratio(ours.of(crowd, what), other.of(crowd, what))
+                verdict = ""
+                # What runs beside, with more than the samples have, is there to be compared with.
+                if aim is not None:
+                    met = middle >= aim if aim > 0 else middle <= -aim
+                    verdict = f"{'>=' if aim > 0 else '<='} {abs(aim):<5}{'met' if met else 'MISSED'}"
+                print(f"  {name:<64}{low:>8.2f}{middle:>8.2f}{high:>8.2f}  {verdict}")
+
+
+def main():
+    """Start everything, measure in turns, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=6, help="counted seconds of a turn (%(default)s)"
+    )
+    parser.add_argument(
+        "--pin",
+        action="store_true",
+        help="bind the servers to one core and the visitors to another",
+    )
+    args = parser.parse_args()
+    peers = [
+        Peer("ours, gunicorn gthread", "ours"),
+        Peer("FastAPI, uvicorn", "fastapi", ["--loop", "asyncio", "--http", "h11"]),
+    ]
+    if find_spec("uvloop") and find_spec("httptools"):
+        peers.append(
+            Peer("FastAPI, uvicorn[standard]", "fastapi", ["--loop", "uvloop", "--http", "httptools"])
+        )
+    cores = psutil.Process().cpu_affinity()
+    server_core, load_core = (cores[0], cores[-1]) if args.pin else (None, None)
+    with contextlib.ExitStack() as files:
+        for peer in peers:
+            peer.start(files, server_core)
+        for turn in range(args.rounds):
+            for crowd in CROWDS:
+                # Whoever comes first in one round comes last in the next.
+                for peer in peers[:: 1 if turn % 2 else -1]:
+                    peer.round(crowd, args.seconds, load_core)
+                rates = ", ".join(f"{rate(peer.seen[crowd][-1]):.1f}" for peer in peers)
+                busy = psutil.getloadavg()[0]
+                print(
+                    f"Round {turn + 1}, {crowd}: {rates} streams/s; load average {busy:.1f}",
+                    flush=True,
+                )
+    for crowd in CROWDS:
+        table(peers, crowd)
+    aims(peers)
+
+
+if __name__ == "__main__":
+    main()
