@@ -403,7 +403,10 @@
     widget.element = turn;
     try {
       const { builtin } = await ask(config.config, "GET");
+      // Its libraries bring globals, which a site may have of its own, in another version.
+      const { marked, DOMPurify } = window;
       for (const file of builtin) await api.script(file);
+      Object.assign(window, { marked, DOMPurify });
       if (widget.element !== turn) return;
       root.dataset.builtin = "";
       body.append(create(widget, "flask-chatkit-chat"));

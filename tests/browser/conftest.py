@@ -23,6 +23,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 NPM = {
     "@openai/chatkit": "1.9.0",
     "@openai/chatkit-react": "1.6.1",
+    "axe-core": "4.14.1",
     "esbuild": "0.28.2",
     "react": "19.3.1",
     "react-dom": "19.3.1",

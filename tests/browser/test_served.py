@@ -1,0 +1,278 @@
+"""A served chat in Chromium: in OpenAI's element, and in the built-in one without it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import render_template_string, request
+
+from flask_chatkit import ChatKit
+from flask_chatkit.testing import OpenAIStandIn
+from tests.support import MakeApp
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FrameLocator, Locator, Page
+
+HEAD = (
+    "<!doctype html><html lang=en><title>Site</title><body>"
+    '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'
+)
+STRICT = (
+    "default-src 'none'; script-src 'self' {cdn}; style-src 'self'; connect-src 'self';"
+    " frame-src {cdn}; img-src 'self' data:; base-uri 'none'; form-action 'none'"
+)
+
+
+def parrot() -> ChatKit:
+    """A kit whose default chat repeats what it is told, and shows what a page can do for it."""
+    kit = ChatKit()
+
+    @kit.assistant(attachments=True)
+    def answer(message: Any, chat: Any) -> Any:
+        if message.tool_result is not None:
+            yield f"The page says {message.tool_result.output['colour']}."
+        elif message.text == "colour?":
+            chat.client_tool("colour")
+        elif message.attachments:
+            (file,) = message.attachments
+            yield f"{file.name} has {len(file.read())} bytes."
+        else:
+            yield f"You wrote “{message.text}” to {'us' if chat.visitor.is_anonymous else 'you'}"
+
+    return kit
+
+
+@pytest.fixture
+def calls() -> list[tuple[str, str, bool]]:
+    """What the site was asked: method, path, and whether a token came along."""
+    return []
+
+
+@pytest.fixture
+def site(
+    openai_standin: OpenAIStandIn, make_app: MakeApp, serve: Any, tmp_path: Path, calls: Any
+) -> Callable[..., str]:
+    """Serve a site with one page; the chat's script and frame are on another site."""
+
+    def start(body: str, kit: ChatKit | None = None, **config: Any) -> str:
+        script = openai_standin.script_url.replace("127.0.0.1", "localhost")
+        settings = {
+            "CHATKIT_WORKFLOW_ID": None,
+            "CHATKIT_SCRIPT_URL": script,
+            "CHATKIT_DATABASE_URI": f"sqlite:///{tmp_path}/history.sqlite3",
+            "CHATKIT_UPLOAD_FOLDER": str(tmp_path / "files"),
+        }
+        app = make_app(kit or parrot(), **settings, **config)
+        app.add_url_rule("/", "home", lambda: render_template_string(HEAD + body))
+        app.add_url_rule(
+            "/page.js",
+            "script",
+            lambda: app.response_class(
+                "FlaskChatKit.get().tool('colour', async () => ({colour: 'green'}))",
+                mimetype="text/javascript",
+            ),
+        )
+
+        @app.before_request
+        def note() -> None:
+            token = request.headers.get("Authorization", "")
+            calls.append((request.method, request.path, token.startswith("Bearer ck_")))
+
+        @app.after_request
+        def secure(response: Any) -> Any:
+            cdn = script.partition("/deployments")[0]
+            if request.path == "/":
+                response.headers["Content-Security-Policy"] = STRICT.format(cdn=cdn)
+            return response
+
+        return str(serve(app))
+
+    return start
+
+
+def standin(page: Page) -> FrameLocator:
+    return page.frame_locator("openai-chatkit iframe")
+
+
+def builtin(page: Page) -> Locator:
+    return page.locator("flask-chatkit-chat")
+
+
+def say(page: Page, text: str) -> None:
+    builtin(page).get_by_role("textbox").fill(text)
+    page.keyboard.press("Enter")
+
+
+def read(page: Page, text: str) -> None:
+    builtin(page).get_by_role("log").get_by_text(text).last.wait_for()
+
+
+def open_builtin(page: Page, base: str) -> None:
+    """Open the page where OpenAI's script is blocked, and the chat in it."""
+    page.route(re.compile("/deployments/"), lambda route: route.abort())
+    page.goto(base)
+    page.locator(".chatkit-launcher").click()
+    page.wait_for_selector("[data-state=ready]", state="attached")
+    builtin(page).get_by_role("textbox").wait_for()
+
+
+def test_element_talks_to_the_site(page: Page, site: Any, console: Any, calls: Any) -> None:
+    """OpenAI's element sends its calls to the site, each with the token of one mint."""
+    page.goto(site("{{ chatkit_floating(greeting='Ahoy') }}"))
+    page.locator(".chatkit-launcher").click()
+    frame = standin(page)
+    frame.get_by_text("Ahoy").wait_for()
+    for text in ("hello", "again"):
+        frame.locator("#input").fill(text)
+        frame.locator("#send").click()
+        frame.get_by_text(f"You wrote “{text}” to us").wait_for()
+    page.wait_for_selector("[data-state=ready]", state="attached")
+    assert [path for _, path, _ in calls].count("/chatkit/secret") == 1
+    asked = [has_token for _, path, has_token in calls if path == "/chatkit/api"]
+    assert len(asked) >= 3
+    assert all(asked)
+    assert not any("builtin" in path for _, path, _ in calls)
+    assert console.all == []
+    assert "ck_" not in page.content()
+
+
+def test_ended_token_is_made_anew_once(page: Page, site: Any, calls: Any) -> None:
+    """A token that is not good any more costs one more mint, and no message."""
+    page.goto(site("{{ chatkit_floating() }}"))
+    page.locator(".chatkit-launcher").click()
+    frame = standin(page)
+    page.wait_for_selector("[data-state=ready]", state="attached")
+    page.evaluate(
+        """async () => {
+          const key = Object.keys(sessionStorage).find((name) => name.startsWith("chatkit:"));
+          const { session } = JSON.parse(sessionStorage[key]);
+          const options = { method: "POST", headers: { "Content-Type": "application/json" } };
+          await fetch(`/chatkit/session/${session}/cancel`, { ...options, body: "{}" });
+        }"""
+    )
+    calls.clear()
+    frame.locator("#input").fill("hello")
+    frame.locator("#send").click()
+    frame.get_by_text("You wrote “hello” to us").wait_for()
+    paths = [path for _, path, _ in calls]
+    assert sum("refresh" in path or path.endswith("/secret") for path in paths) in {1, 2}
+    assert paths.count("/chatkit/api") >= 2
+
+
+def test_builtin_chat_goes_on_without_openai(
+    page: Page, site: Any, console: Any, calls: Any
+) -> None:
+    """Where OpenAI's script does not come the visitor chats in the built-in element."""
+    open_builtin(page, site("{{ chatkit_floating(greeting='Ahoy') }}"))
+    builtin(page).get_by_text("Ahoy").wait_for()
+    say(page, "hello")
+    read(page, "You wrote “hello” to us")
+    assert page.locator("[data-builtin]").count() == 1
+    assert all(has_token for _, path, has_token in calls if path == "/chatkit/api")
+    box = builtin(page).bounding_box()
+    panel = page.locator("dialog").bounding_box()
+    assert box["height"] > panel["height"] - 80
+    assert console.violations == []
+    assert page.evaluate("[typeof window.marked, typeof window.DOMPurify]") == ["undefined"] * 2
+
+
+@pytest.mark.parametrize("mode", ["hanging", "blocked frame"])
+def test_silent_element_is_replaced(page: Page, site: Any, mode: str) -> None:
+    """Where OpenAI's script hangs, or its frame is blocked, the built-in chat takes its place."""
+    page.clock.install()
+    if mode == "hanging":
+        page.route(re.compile("/deployments/"), lambda _route: None)
+    else:
+        page.route(re.compile(r"frame\.html"), lambda route: route.abort())
+    page.goto(site("{{ chatkit_floating() }}"))
+    page.locator(".chatkit-launcher").click()
+    page.wait_for_selector("[data-state=loading]", state="attached")
+    page.wait_for_timeout(500)
+    page.clock.run_for(9_000)
+    builtin(page).get_by_role("textbox").wait_for()
+    assert page.locator("openai-chatkit").count() == 0
+
+
+def test_no_domain_key_means_the_builtin_chat(page: Page, site: Any, calls: Any) -> None:
+    """On a host without a key of OpenAI's list nothing of OpenAI's is loaded at all."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    base = site("{{ chatkit_inline() }}", TRUSTED_HOSTS=None)
+    page.route(re.compile("/$"), _without_key)
+    page.goto(base)
+    builtin(page).get_by_role("textbox").wait_for()
+    assert not any("/deployments/" in url for url in asked)
+
+
+def _without_key(route: Any) -> None:
+    # The page as a host that is not this machine gets it.
+    answer = route.fetch()
+    route.fulfill(response=answer, body=answer.text().replace('"domainKey":', '"noKey":'))
+
+
+def test_page_that_fails_altogether_says_so(page: Page, site: Any) -> None:
+    """Where not even the built-in chat comes, the visitor reads it and can try again."""
+    page.route(re.compile(r"/deployments/|/builtin\."), lambda route: route.abort())
+    page.goto(site("{{ chatkit_inline() }}"))
+    page.wait_for_selector("[data-state=failed]")
+    page.unroute(re.compile(r"/deployments/|/builtin\."))
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector("[data-state=ready]")
+
+
+def test_history_without_calls_is_no_failure(page: Page, site: Any) -> None:
+    """A chat without history asks nothing before the first message, and is not taken for dead."""
+    kit = ChatKit()
+
+    @kit.assistant(history=False)
+    def answer(message: Any, _chat: Any) -> str:
+        return f"You wrote “{message.text}”"
+
+    page.clock.install()
+    page.goto(site("{{ chatkit_floating() }}", kit))
+    page.locator(".chatkit-launcher").click()
+    page.wait_for_selector("[data-state=ready]", state="attached")
+    page.clock.run_for(30_000)
+    assert page.locator("openai-chatkit").count() == 1
+
+
+def test_client_tool_of_the_page(page: Page, site: Any) -> None:
+    """A function that the page declares is called in its place, in both elements."""
+    body = "{{ chatkit_floating() }}<script src=/page.js defer></script>"
+    base = site(body)
+    page.goto(base)
+    page.locator(".chatkit-launcher").click()
+    frame = standin(page)
+    frame.locator("#input").fill("colour?")
+    frame.locator("#send").click()
+    frame.get_by_text("The page says green.").wait_for()
+    open_builtin(page, base)
+    say(page, "colour?")
+    read(page, "The page says green.")
+
+
+def test_file_is_sent_along(page: Page, site: Any) -> None:
+    """A file is uploaded with the token, sent with a message, and read by the site's code."""
+    open_builtin(page, site("{{ chatkit_floating() }}"))
+    file = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"twelve bytes"}
+    with page.expect_response(re.compile("/chatkit/attachments")):
+        builtin(page).locator("input[type=file]").set_input_files(file)
+    builtin(page).get_by_text("Uploading").wait_for(state="detached")
+    say(page, "see this")
+    read(page, "note.txt has 12 bytes.")
+
+
+def test_history_survives_a_reload(page: Page, site: Any) -> None:
+    """The earlier conversation is found in the history after the page was loaded again."""
+    base = site("{{ chatkit_floating() }}")
+    open_builtin(page, base)
+    say(page, "remember this")
+    read(page, "You wrote “remember this” to us")
+    open_builtin(page, base)
+    builtin(page).get_by_role("button", name="Chats").click()
+    builtin(page).get_by_text("remember this").first.click()
+    read(page, "You wrote “remember this” to us")
