@@ -117,9 +117,9 @@ class KitState:
         return {name: self._here(chat) for name, chat in chats.items()}
 
     @property
-    def has_served(self) -> bool:
-        """Whether any chat is served here."""
-        return any(isinstance(chat, ServedChat) for chat in self.chats.values())
+    def served(self) -> list[ServedChat]:
+        """The chats that are served here."""
+        return [chat for chat in self.chats.values() if isinstance(chat, ServedChat)]
 
     def chat(self, name: str) -> Chat:
         """The chat of that name.
@@ -190,10 +190,12 @@ class KitState:
         """
         if isinstance(chat, HostedChat):
             body = chat.session(visitor.key, self.state_variables(chat), self.settings)
-            return self.sessions.mint(chat.name, visitor, body)
-        seconds = chat.session_seconds or self.settings.session_seconds or TOKEN_SECONDS
-        minted = self.sessions.mint_token(chat.name, visitor, seconds)
-        self.quotas.welcome(visitor)
+            minted = self.sessions.mint(chat.name, visitor, body)
+        else:
+            seconds = chat.session_seconds or self.settings.session_seconds or TOKEN_SECONDS
+            minted = self.sessions.mint_token(chat.name, visitor, seconds)
+        if self.served:
+            self.quotas.welcome(visitor)
         return minted
 
     @cached_property

@@ -333,11 +333,12 @@ def _speaker(kit: KitState, chat: ServedChat) -> Visitor:
 
 def _adopt(kit: KitState, visitor: Visitor) -> None:
     """Hand what was said before signing in to the login, and forget the anonymous visitor."""
-    if visitor.is_anonymous or not kit.has_served:
+    served = kit.served
+    if visitor.is_anonymous or not served:
         return
     former = kit.cookie.read(request)
     if former is not None:
-        kit.service.hand_over(former, visitor)
+        kit.service.hand_over(served, former, visitor)
         g.chatkit_adopted = True
 
 

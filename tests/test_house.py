@@ -26,7 +26,7 @@ FLOORS = (
     {"chats", "guard", "hosted.client", "server.context"},
     {"limits", "server.links", "server.tables", "server.threads", "sessions"},
     {"server.attachments", "server.chat", "server.database"},
-    {"server.assistant", "server.store", "server.uploads"},
+    {"server.assistant", "server.repeats", "server.store", "server.uploads"},
     {"server.agent", "server.endpoint", "server.owned"},
     {"server", "server.service"},
     {"state"},

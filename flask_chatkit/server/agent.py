@@ -32,6 +32,7 @@ from chatkit.agents import AgentContext, ThreadItemConverter, stream_agent_respo
 from chatkit.errors import CustomStreamError, ErrorCode, StreamError
 from chatkit.store import AttachmentStore, Store, StoreItemType
 from chatkit.types import (
+    AssistantMessageItem,
     Attachment,
     HiddenContextItem,
     ThreadItem,
@@ -46,6 +47,7 @@ from chatkit.types import (
     UserMessageTagContent,
 )
 from openai.types.responses import (
+    EasyInputMessageParam,
     ResponseInputContentParam,
     ResponseInputFileParam,
     ResponseInputImageParam,
@@ -553,6 +555,30 @@ class Converter(ThreadItemConverter):
         known = {"id": tag.id, "name": tag.text, "group": tag.group, "data": tag.data or None}
         told = {key: value for key, value in known.items() if value is not None}
         return _text(f"@{tag.text} is: {json.dumps(told, ensure_ascii=False, default=str)}")
+
+    @override
+    async def user_message_to_input(
+        self, item: UserMessageItem, is_last_message: bool = True
+    ) -> TResponseInputItem | list[TResponseInputItem] | None:
+        """A message; one of files alone has no empty text, which some models refuse."""
+        told = await super().user_message_to_input(item, is_last_message)
+        for one in cast("list[Any]", told):
+            parts = [part for part in one["content"] if part.get("text") != ""]
+            one["content"] = parts or one["content"]
+        return told
+
+    @override
+    async def assistant_message_to_input(
+        self, item: AssistantMessageItem
+    ) -> TResponseInputItem | list[TResponseInputItem] | None:
+        """What the agent said, as text alone, which is what every model's adapter takes.
+
+        The one for chat completions refuses the parts that the package makes (1.6.5).
+        """
+        text = text_of(item)
+        return (
+            EasyInputMessageParam(type="message", role="assistant", content=text) if text else None
+        )
 
     @override
     async def hidden_context_to_input(

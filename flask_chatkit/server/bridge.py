@@ -12,6 +12,7 @@ import json
 import logging
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,9 @@ class Answer:
         self._room: asyncio.Event | None = None
         self._said = False
         self._late = False
-        #: Whether the task has ended, and how: None for well.
+        #: Whether the task has ended, when (as time.monotonic tells), and how: None for well.
         self.ended = False
+        self.ended_at = 0.0
         self.error: BaseException | None = None
         #: Whether it was stopped because nobody listened any more.
         self.abandoned = False
@@ -197,7 +199,7 @@ class Answer:
 
     def _end(self) -> None:
         with self._lock:
-            self.ended = True
+            self.ended, self.ended_at = True, time.monotonic()
             for reader in self._readers:
                 reader.queue.put(_END)
 

@@ -523,9 +523,9 @@ def _check_component(component: Any, where: str) -> None:
     except ValidationError as error:
         raise ValueError(f"{where}.{explain(error)} (in a {kind})") from None
     children = component.get("children")
-    several = children if isinstance(children, (list, tuple)) else [children]
-    for number, child in enumerate(several):
-        if child is not None:
+    if children is not None:
+        several = children if isinstance(children, (list, tuple)) else [children]
+        for number, child in enumerate(several):
             _check_component(child, f"{where}.children[{number}]")
 
 

@@ -7,15 +7,12 @@ again, five times, and shows nothing of a 4xx: so what the visitor should read t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import TimeoutError as LateError
+from contextvars import copy_context
 from typing import Any, NoReturn
 
 from chatkit.errors import CustomStreamError
@@ -28,9 +25,12 @@ from ..config import Settings
 from ..errors import ApiError, BadRequest, NotFound, RateLimited, TooLarge, UpstreamTimeout
 from ..widget.options import element_options
 from . import loop
-from .bridge import Answer, Reader, error_event
+from .assistant import SiteServer
+from .bridge import Answer, error_event
 from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
+from .repeats import LAST_WORDS, Key, Repeats, find_cut, fingerprint
+from .store import SQLAlchemyStore
 from .uploads import Uploads
 
 logger = logging.getLogger("flask_chatkit")
@@ -45,13 +45,6 @@ MAX_FEEDBACK = 50
 FIRST_SECONDS = 5.0
 #: Seconds that a call for JSON may take.
 JSON_SECONDS = 30.0
-#: Seconds in which the same message once more is the same message: a client that sends it again.
-SAME_SECONDS = 3.0
-#: Seconds in which it is so when the first was cut off, and the client may not know.
-CUT_SECONDS = 60.0
-#: Answers that are remembered for that.
-REMEMBERED = 512
-
 #: Reads that touch nothing but the store.
 _PLAIN = frozenset({"threads.list", "threads.get_by_id", "items.list"})
 
@@ -81,24 +74,31 @@ class Endpoint:
         self._settings = settings
         self._max_length = chat.max_message_length or settings.max_message_length
         self._seconds = chat.answer_seconds or settings.answer_seconds
-        self._recent: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._repeats = Repeats()
         composer = element_options(chat.widget, hosted=False).get("composer", {})
         self._offered = {
             "model": _ids(composer.get("models")),
             "tool_choice": _ids(composer.get("tools")),
         }
         kind = type(server)
+        handles = chat.handlers.transcribe is not None
+        self._takes_dictation = handles or (
+            not isinstance(server, SiteServer) and kind.transcribe is not ChatKitServer.transcribe
+        )
         self._is_plain = (
             kind.process is ChatKitServer.process
             and kind._process_non_streaming is ChatKitServer._process_non_streaming  # noqa: SLF001  whether a site overrides it is seen nowhere else
-            and getattr(server.store, "isolates_owners", False)
+            and isinstance(server.store, SQLAlchemyStore)
         )
 
     @property
     def max_body(self) -> int:
         """Bytes of the largest body that any operation here may have."""
-        return max(self._limit(operation) for operation in OPERATIONS.values())
+        return max(
+            self._limit(operation)
+            for name, operation in OPERATIONS.items()
+            if name != "input.transcribe" or self._takes_dictation
+        )
 
     def answer(self, body: bytes, context: ChatContext, charge: Callable[[], None]) -> Response:
         """Answer a call.
@@ -116,12 +116,14 @@ class Endpoint:
         context["thread"] = thread_of(asked)
         try:
             body = self._checked(asked, body)
-            if operation.counts:
+            key = fingerprint(asked, context) if operation.repeats else None
+            # What is being answered already costs nothing once more.
+            if operation.counts and not (key and self._repeats.is_running(key)):
                 _count(charge)
         except _Refused as refusal:
             return self._refuse(operation, refusal)
         if operation.streams:
-            return self._stream(asked, operation, body, context)
+            return self._stream(asked, operation, body, context, key)
         return self._json(asked, operation, body, context)
 
     # --- what may be asked -------------------------------------------------------------------
@@ -146,7 +148,7 @@ class Endpoint:
             raise BadRequest(f"Feedback on more than {MAX_FEEDBACK} items is not accepted.")
         elif asked.type.startswith("attachments.") and self.server.attachment_store is None:
             raise BadRequest("This chat accepts no files.")
-        elif asked.type == "input.transcribe" and not self.chat.takes_dictation:
+        elif asked.type == "input.transcribe" and not self._takes_dictation:
             raise BadRequest("This chat takes no dictation.")
         limit = getattr(params, "limit", None)
         if limit is not None and not 1 <= limit <= MAX_LIMIT:
@@ -196,7 +198,7 @@ class Endpoint:
         :raises NotFoundError: something in it is nobody's, or somebody else's.
         """
         store, params = self.server.store, asked.params
-        if operation.talks or asked.type == "items.feedback":
+        if operation.talks or asked.type in {"items.feedback", "items.list"}:
             thread = await store.load_thread(params.thread_id, context)
             if operation.talks and thread.status.type != "active":
                 said = CLOSED if thread.status.type == "closed" else LOCKED
@@ -226,6 +228,30 @@ class Endpoint:
         await self._check_history(asked, operation, made)
         return await self.server.process(body, made)
 
+    async def _process_once(
+        self,
+        asked: Any,
+        operation: Operation,
+        body: bytes,
+        context: ChatContext,
+        former: Answer | None,
+    ) -> StreamingResult | NonStreamingResult:
+        """Process a message, unless it is in the history already and only its answer is missing."""
+        if former is not None:
+            await former.wait(LAST_WORDS)
+        current_context.set(context)
+        made = self.chat.context(context) if self.chat.context else context
+        await self._check_history(asked, operation, made)
+        # A store that is not ours may look through everybody's threads for the visitor's newest.
+        is_quick = asked.type != "threads.create" or isinstance(self.server.store, SQLAlchemyStore)
+        cut = None
+        if is_quick or former is not None:
+            cut = await find_cut(self.server.store, asked, made)
+        if cut is None:
+            return await self.server.process(body, made)
+        again = await self.server.process(json.dumps(cut.retry), made)
+        return StreamingResult(cut.retold(created=asked.type == "threads.create", rest=again))
+
     def _json(
         self, asked: Any, operation: Operation, body: bytes, context: ChatContext
     ) -> Response:
@@ -236,8 +262,12 @@ class Endpoint:
                 result = await self._process(asked, operation, body, context)
             return result.json if isinstance(result, NonStreamingResult) else b"{}"
 
+        if asked.type == "threads.delete":
+            self._repeats.forget(context.owner)
         try:
-            answer = self._read(asked, body, context) or loop.current().run(act, JSON_SECONDS)
+            answer = self._read(asked, operation, body, context) or loop.current().run(
+                act, JSON_SECONDS
+            )
         except LateError:
             raise UpstreamTimeout("The chat did not answer in time.") from None
         except Exception as error:
@@ -248,48 +278,37 @@ class Endpoint:
             raise
         return current_app.response_class(answer, mimetype="application/json")
 
-    def _read(self, asked: Any, body: bytes, context: ChatContext) -> bytes | None:
+    def _read(
+        self, asked: Any, operation: Operation, body: bytes, context: ChatContext
+    ) -> bytes | None:
         """Read the history right here, where our own store does not wait for the loop; None for no.
 
         A call that only reads need not cross threads twice.
         """
         if not self._is_plain or asked.type not in _PLAIN or self.chat.context:
             return None
-        reading = self.server.process(body, context)
-        try:
-            reading.send(None)
-        except StopIteration as done:
-            result: bytes = done.value.json
-            return result
-        # It waits for something after all.
-        reading.close()
-        return None
+        # In a copy of this request's context, which must not learn of the chat's.
+        return copy_context().run(_driven, self._process(asked, operation, body, context))
 
     def _stream(
-        self, asked: Any, operation: Operation, body: bytes, context: ChatContext
+        self, asked: Any, operation: Operation, body: bytes, context: ChatContext, key: Key | None
     ) -> Response:
-        def process() -> Awaitable[Any]:
-            return self._process(asked, operation, body, context)
-
-        if operation.repeats:
-            key = _fingerprint(asked, context)
-            with self._lock:
-                reader = self._again(key, context) or self._begin(process, key)
+        if key is not None:
+            reader = self._repeats.reader(
+                key,
+                lambda former: self._answer(
+                    lambda: self._process_once(asked, operation, body, context, former)
+                ),
+            )
         else:
-            reader = self._begin(process)
+            reader = self._answer(lambda: self._process(asked, operation, body, context)).begin()
         reader.pull(FIRST_SECONDS)
         if reader.is_mute and reader.answer.error is not None:
             return self._failed(operation, reader.answer.error)
         return _event_stream(reader)
 
-    def _begin(self, process: Callable[[], Awaitable[Any]], key: bytes | None = None) -> Reader:
-        answer = Answer(loop.current(), _app(), process, self._seconds)
-        if key is not None:
-            self._recent[key] = (time.monotonic(), answer)
-            self._recent.move_to_end(key)
-            while len(self._recent) > REMEMBERED:
-                self._recent.popitem(last=False)
-        return answer.begin()
+    def _answer(self, process: Callable[[], Awaitable[Any]]) -> Answer:
+        return Answer(loop.current(), _app(), process, self._seconds)
 
     def _failed(self, operation: Operation, error: BaseException) -> Response:
         """Answer for a call that failed before its first word."""
@@ -308,50 +327,6 @@ class Endpoint:
         if operation.streams:
             return _event_stream(iter([error_event(str(refusal), allow_retry=False)]))
         raise refusal.status(str(refusal), **refusal.more)
-
-    # --- the same once more --------------------------------------------------------------------
-
-    def _again(self, key: bytes, context: ChatContext) -> Reader | None:
-        """The answer that this very call has got, or is getting; None if it is a new one."""
-        now = time.monotonic()
-        for old, (since, answer) in list(self._recent.items()):
-            if now - since <= CUT_SECONDS:
-                break
-            if answer.ended:
-                del self._recent[old]
-        if key not in self._recent:
-            return None
-        since, answer = self._recent[key]
-        if answer.abandoned:
-            return self._resume(key, answer, context) if now - since <= CUT_SECONDS else None
-        if answer.ended and (now - since > SAME_SECONDS or answer.error is not None):
-            return None
-        return answer.listen()
-
-    def _resume(self, key: bytes, cut: Answer, context: ChatContext) -> Reader | None:
-        """Answer a message again that is in the history, and whose answer was cut off."""
-        head, place = _beginning(cut.kept)
-        if place is None:
-            return None
-        retry = json.dumps({"type": "threads.retry_after_item", "params": place}).encode()
-
-        async def process() -> StreamingResult:
-            # What the first answer has still to store comes before.
-            await cut.wait(5.0)
-            asked = parse(retry)
-            operation = OPERATIONS[asked.type]
-            rest = await self._process(asked, operation, retry, context)
-
-            async def chunks() -> AsyncGenerator[bytes, None]:
-                for chunk in head:
-                    yield chunk
-                if isinstance(rest, StreamingResult):
-                    async for chunk in rest:
-                        yield chunk
-
-            return StreamingResult(chunks())
-
-        return self._begin(process, key)
 
 
 class _Refused(Exception):
@@ -407,24 +382,15 @@ def _event_stream(events: Any) -> Response:
     return response
 
 
-def _fingerprint(asked: Any, context: ChatContext) -> bytes:
-    """What a call is known by when it comes once more: who asks, and every word of it."""
-    said = f"{context.visitor.key}\0{asked.type}\0{asked.params.model_dump_json()}"
-    return hashlib.sha256(said.encode()).digest()
-
-
-def _beginning(chunks: list[bytes] | None) -> tuple[list[bytes], dict[str, str] | None]:
-    """What an answer told of the visitor's own message, and where that is in the history."""
-    head: list[bytes] = []
-    for chunk in chunks or []:
-        event = json.loads(chunk.removeprefix(b"data: "))
-        item = event.get("item") or {}
-        if event["type"] == "thread.created":
-            head.append(chunk)
-        elif event["type"] == "thread.item.done" and item.get("type") == "user_message":
-            head.append(chunk)
-            return head, {"thread_id": item["thread_id"], "item_id": item["id"]}
-    return head, None
+def _driven(reading: Coroutine[Any, Any, Any]) -> bytes | None:
+    """What a coroutine returns that waits for nothing; None if it does."""
+    try:
+        reading.send(None)
+    except StopIteration as done:
+        result: bytes = done.value.json
+        return result
+    reading.close()
+    return None
 
 
 def _ids(choices: Any) -> frozenset[str]:

@@ -14,7 +14,7 @@ from typing import Literal
 from itsdangerous import BadData, Signer, base64_decode, base64_encode
 
 from ..signing import SIGNATURE, signer
-from .context import ChatContext
+from .context import as_context
 
 Purpose = Literal["read", "write"]
 
@@ -48,13 +48,14 @@ class Links:
         self._max_age = max_age
         self._clock = clock
 
-    def sign(self, attachment_id: str, context: ChatContext, *, purpose: Purpose) -> str:
+    def sign(self, attachment_id: str, context: object, *, purpose: Purpose) -> str:
         """A token for the query string, for the visitor and chat of a context."""
+        meant = as_context(context)
         # Ends fall on a coarse grid, so that a picture keeps its URL, and its place in the cache.
         step = max(1, self._max_age // 4)
         ends = (int(self._clock()) + self._max_age) // step * step
-        payload = base64_encode(f"{ends}:{context.owner}").decode("ascii")
-        signed = _signed(payload, attachment_id, context.chat)
+        payload = base64_encode(f"{ends}:{meant.owner}").decode("ascii")
+        signed = _signed(payload, attachment_id, meant.chat)
         return f"{payload}.{self._signers[purpose].get_signature(signed).decode('ascii')}"
 
     def read(self, token: str, attachment_id: str, chat: str, *, purpose: Purpose) -> str | None:
@@ -77,10 +78,10 @@ class Links:
             return None
         return owner if good else None
 
-    def url(self, attachment_id: str, context: ChatContext, *, purpose: Purpose = "read") -> str:
+    def url(self, attachment_id: str, context: object, *, purpose: Purpose = "read") -> str:
         """The absolute URL of an attachment, with its token."""
         token = self.sign(attachment_id, context, purpose=purpose)
-        return f"{context.url}attachments/{attachment_id}?link={token}"
+        return f"{as_context(context).url}attachments/{attachment_id}?link={token}"
 
 
 def _signed(payload: str, attachment_id: str, chat: str) -> bytes:

@@ -48,12 +48,9 @@ OPERATIONS: dict[str, Operation] = {
     "threads.add_user_message": Operation(
         streams=True, counts=True, repeats=True, talks=True, limit=MESSAGE
     ),
-    "threads.add_client_tool_output": Operation(
-        streams=True, repeats=True, talks=True, limit=TOOL_OUTPUT
-    ),
-    "threads.add_structured_input": Operation(
-        streams=True, counts=True, repeats=True, talks=True, limit=MESSAGE
-    ),
+    # The package itself refuses what is not the answer to the thread's pending call.
+    "threads.add_client_tool_output": Operation(streams=True, talks=True, limit=TOOL_OUTPUT),
+    "threads.add_structured_input": Operation(streams=True, counts=True, talks=True, limit=MESSAGE),
     "threads.retry_after_item": Operation(streams=True, counts=True, talks=True),
     "threads.custom_action": Operation(streams=True, counts=True, talks=True, limit=MESSAGE),
     "threads.sync_custom_action": Operation(counts=True, talks=True, limit=MESSAGE),

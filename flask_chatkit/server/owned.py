@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from chatkit.store import NotFoundError, Store, StoreItemType
-from chatkit.types import Attachment, AttachmentBase, Page, Thread, ThreadItem, ThreadMetadata
+from chatkit.types import (
+    Attachment,
+    AttachmentBase,
+    Page,
+    Thread,
+    ThreadItem,
+    ThreadMetadata,
+    UserMessageItem,
+)
 
+from ..visitor import Visitor
 from .context import ChatContext, owner_of
 from .store import LONGEST_PAGE, clamp, new_id
 
@@ -180,6 +190,42 @@ class OwnedStore(Store[ChatContext]):
         """Forget an attachment."""
         await self.load_attachment(attachment_id, context)
         await self._store.delete_attachment(attachment_id, context)
+
+    async def hand_over(self, kit: str, old: Visitor, new: Visitor, chats: Sequence[str]) -> int:
+        """Make the threads of one visitor another one's, in some chats of a kit.
+
+        The site's store knows no owners, so all that it has is looked through.
+
+        :returns: how many threads.
+        """
+        count = 0
+        for chat in chats:
+            before, after = (ChatContext(visitor=who, kit=kit, chat=chat) for who in (old, new))
+            page = Page[ThreadMetadata](has_more=True)
+            found: list[ThreadMetadata] = []
+            while page.has_more:
+                page = await self.load_threads(LONGEST_PAGE, page.after, "asc", before)
+                found += page.data
+            for thread in found:
+                await self._hand_over_files(thread.id, before, after)
+                await self._store.save_thread(_with_owner(thread, after), after)
+                self._remember(thread.id, after.owner)
+            count += len(found)
+        return count
+
+    async def _hand_over_files(
+        self, thread_id: str, before: ChatContext, after: ChatContext
+    ) -> None:
+        page = Page[ThreadItem](has_more=True)
+        while page.has_more:
+            page = await self.load_thread_items(thread_id, page.after, LONGEST_PAGE, "asc", before)
+            for item in page.data:
+                for sent in item.attachments if isinstance(item, UserMessageItem) else ():
+                    try:
+                        attachment = await self.load_attachment(sent.id, before)
+                    except NotFoundError:
+                        continue
+                    await self._store.save_attachment(_with_owner(attachment, after), after)
 
     def _makes(self, name: str) -> bool:
         """Whether the site's store has a method of its own in place of the package's."""

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from flask import current_app
+from sqlalchemy import URL
 
 from ..chats import ServedChat
 from ..config import Settings
@@ -29,7 +30,7 @@ from .attachments import Attachments
 from .endpoint import Endpoint
 from .files import Files
 from .links import Links
-from .owned import OwnedStore
+from .owned import OwnedStore, owned
 from .store import SQLAlchemyStore
 from .uploads import Uploads
 
@@ -77,12 +78,21 @@ class Service:
                     self._endpoints[id(chat)] = endpoint
         return endpoint
 
-    def hand_over(self, old: Visitor, new: Visitor) -> None:
-        """Give what an anonymous visitor has said to the login that they signed in with."""
-        for store in {id(store): store for store in self._stores()}.values():
-            give = getattr(store, "hand_over", None)
-            if give is not None:
-                loop.current().run(partial(give, self.kit, old, new), FACTORY_SECONDS)
+    def hand_over(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> None:
+        """Give what an anonymous visitor has said to the login that they signed in with.
+
+        :param chats: all that the kit serves, each of which may have a store of its own.
+        """
+        stores = {id(store): store for store in (self.endpoint(c).server.store for c in chats)}
+        for store in stores.values():
+            if isinstance(store, OwnedStore):
+                here = [c.name for c in chats if self.endpoint(c).server.store is store]
+                give = partial(store.hand_over, self.kit, old, new, here)
+            elif hasattr(store, "hand_over"):
+                give = partial(store.hand_over, self.kit, old, new)
+            else:
+                continue
+            loop.current().run(give, FACTORY_SECONDS)
 
     @cached_property
     def store(self) -> Store[Any]:
@@ -92,8 +102,9 @@ class Service:
         """
         try:
             if isinstance(self._given_store, Store):
-                return _safe(self._given_store)
-            default = f"sqlite:///{current_app.instance_path}/{DATABASE}"
+                return owned(self._given_store)
+            # Not as a text: a path may hold what means something in a URI.
+            default = URL.create("sqlite", database=f"{current_app.instance_path}/{DATABASE}")
             source: Any = self._given_store or self.settings.database_uri or default
             store = SQLAlchemyStore(source)
         except ConfigurationError as error:
@@ -115,6 +126,7 @@ class Service:
             accept=accepted.get("accept"),
         )
         if isinstance(store, SQLAlchemyStore):
+            # What these do is the same for each chat of the kit.
             store.present = attachments.present
             store.on_attachments_deleted = attachments.forget
         return attachments
@@ -127,11 +139,6 @@ class Service:
         except ConfigurationError as error:
             raise Misconfigured(detail=str(error)) from None
 
-    def _stores(self) -> list[Any]:
-        stores = [endpoint.server.store for endpoint in list(self._endpoints.values())]
-        # A store of the kit's may hold threads of a chat that this process has not served yet.
-        return stores if "store" not in self.__dict__ and stores else [*stores, self.store]
-
     def _make(self, chat: ServedChat) -> Endpoint:
         source = chat.source
         try:
@@ -142,9 +149,12 @@ class Service:
             raise Misconfigured(detail=f"the chat {chat.name!r}: {error}") from None
         attachments = server.attachment_store
         if chat.isolate and not isinstance(server.store, OwnedStore):
-            server.store = _safe(server.store)
+            server.store = owned(server.store)
         if attachments is None and chat.attachments_accepted is not None:
             attachments = server.attachment_store = self.attachments(chat, server.store)
+        if isinstance(attachments, Attachments):
+            # A factory may take our files, and describe them in a store of its own.
+            attachments.store_of = lambda: server.store
         uploads = Uploads(attachments) if isinstance(attachments, Attachments) else None
         return Endpoint(chat, server, uploads, self.settings)
 
@@ -194,11 +204,6 @@ class Service:
                 f"a factory of a server must return a ChatKitServer, not {type(server).__name__}"
             )
         return server
-
-
-def _safe(store: Store[Any]) -> Store[Any]:
-    """A store in which everybody finds what is their own, and nothing else."""
-    return store if getattr(store, "isolates_owners", False) else OwnedStore(store)
 
 
 def _imported(path: str) -> Any:

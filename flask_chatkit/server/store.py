@@ -464,9 +464,8 @@ _HAND_OVER_ATTACHMENTS = update(attachments).where(attachments.c.owner == bindpa
 
 @lru_cache
 def _list_threads(dialect: str, order: str, after: bool) -> Select[str]:  # noqa: FBT001 - a key
-    return _list(threads, threads.c.owner, bindparam("owner_"), _mine() if after else None)(
-        dialect, order
-    )
+    owner = bindparam("owner_", type_=threads.c.owner.type)
+    return _list(threads, threads.c.owner, owner, _mine() if after else None, dialect, order)
 
 
 @lru_cache
@@ -477,7 +476,7 @@ def _list_items(dialect: str, order: str, after: bool) -> Select[str]:  # noqa: 
         .where(last.c.thread == _mine(), last.c.id == bindparam("item_"))
         .scalar_subquery()
     )
-    return _list(items, items.c.thread, _mine(), seen if after else None)(dialect, order)
+    return _list(items, items.c.thread, _mine(), seen if after else None, dialect, order)
 
 
 def _list(
@@ -485,38 +484,36 @@ def _list(
     group: Column[Any],
     value: ColumnElement[Any],
     seen: ScalarSelect[int] | None,
-) -> Callable[[str, str], Select[str]]:
-    """Build the statement of a page, which reads an index of group and position at its place."""
-
-    def build(dialect: str, order: str) -> Select[str]:
-        forward, position = order == "asc", table.c.position
-        keys: list[ColumnElement[Any]] = [position]
-        where: list[ColumnElement[bool]] = []
-        if dialect == "postgresql":
-            # Where a group has many rows of a table, PostgreSQL would rather read all rows by
-            # their position until it has met enough of the group. An order that begins with the
-            # group, of which it must not know that it is one, has only one index.
-            keys = [group, position]
-            where += [group >= value, group <= value]
-            if seen is not None:
-                here, there = tuple_(group, position), tuple_(value, seen)
-                where.append(here > there if forward else here < there)
-        else:
-            where.append(group == value)
-            if seen is not None:
-                where.append(position > seen if forward else position < seen)
-        statement = (
-            select(table.c.data)
-            .where(*where)
-            .order_by(*(key.asc() if forward else key.desc() for key in keys))
-            .limit(bindparam("size", type_=Integer))
-        )
-        for name in ("mysql", "mariadb"):
-            index = f"ix_{table.name}_{group.name}_position"
-            statement = statement.with_hint(table, f"FORCE INDEX ({index})", name)
-        return statement
-
-    return build
+    dialect: str,
+    order: str,
+) -> Select[str]:
+    """A page of a group's rows, from the index of group and position, at its place."""
+    forward, position = order == "asc", table.c.position
+    keys: list[ColumnElement[Any]] = [position]
+    where: list[ColumnElement[bool]] = []
+    if dialect == "postgresql":
+        # Where a group seems to have many of a table's rows, PostgreSQL reads all rows by their
+        # position until it has met enough of the group. An order that begins with the group, and
+        # a group that it can't know to be a single one, leave it only the right index.
+        keys = [group, position]
+        where += [group >= value, group <= value]
+        if seen is not None:
+            here, there = tuple_(group, position), tuple_(value, seen)
+            where.append(here > there if forward else here < there)
+    else:
+        where.append(group == value)
+        if seen is not None:
+            where.append(position > seen if forward else position < seen)
+    statement = (
+        select(table.c.data)
+        .where(*where)
+        .order_by(*(key.asc() if forward else key.desc() for key in keys))
+        .limit(bindparam("size", type_=Integer))
+    )
+    for name in ("mysql", "mariadb"):
+        index = f"ix_{table.name}_{group.name}_position"
+        statement = statement.with_hint(table, f"FORCE INDEX ({index})", name)
+    return statement
 
 
 #: What saving again changes.

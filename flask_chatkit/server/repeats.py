@@ -1,0 +1,185 @@
+"""The same message once more: a browser sends it again after a broken connection or a hidden tab.
+
+It has no number to be known by, so it is known by who says it and by every word of it. One that is
+being answered, or was a moment ago, gets that very answer. One whose answer was cut off is answered
+anew, and stands in the history once; that is seen in the history, so also by another process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+from chatkit.store import Store
+from chatkit.types import (
+    HiddenContextItem,
+    Page,
+    SDKHiddenContextItem,
+    Thread,
+    ThreadCreatedEvent,
+    ThreadItem,
+    ThreadItemDoneEvent,
+    ThreadMetadata,
+    UserMessageItem,
+)
+from pydantic import BaseModel
+
+from .bridge import Answer, Reader
+from .context import ChatContext
+
+#: Seconds in which the same message once more is the same message, when it was answered well.
+SAME_SECONDS = 3.0
+#: Seconds in which it is so when its answer was cut off, and the visitor may not know.
+CUT_SECONDS = 60.0
+#: Seconds that an answer which was cut off gets to store what it has said.
+LAST_WORDS = 5.0
+#: Answers that are remembered.
+REMEMBERED = 512
+#: Items after a message that was cut off: a partial answer or two, and the note that it was.
+_LOOK_BACK = 6
+
+_HIDDEN = (HiddenContextItem, SDKHiddenContextItem)
+
+
+class Cut(NamedTuple):
+    """A message that is in the history, and whose answer was cut off."""
+
+    thread: ThreadMetadata
+    item: UserMessageItem
+
+    @property
+    def retry(self) -> dict[str, Any]:
+        """The request that has it answered anew."""
+        place = {"thread_id": self.thread.id, "item_id": self.item.id}
+        return {"type": "threads.retry_after_item", "params": place}
+
+    async def retold(self, *, created: bool, rest: Any) -> AsyncGenerator[bytes, None]:
+        """What the client was told, or would have been, and the new answer."""
+        if created:
+            # Its metadata is the site's own.
+            told = self.thread.model_dump(exclude={"metadata"})
+            yield _event(ThreadCreatedEvent(thread=Thread(**told, items=Page())))
+        yield _event(ThreadItemDoneEvent(item=self.item))
+        async for chunk in rest:
+            yield chunk
+
+
+class Key(NamedTuple):
+    """What a call is known by: who asks, and every word of it."""
+
+    owner: str
+    words: bytes
+
+
+class Repeats:
+    """The answers of one chat that a call which comes once more may get."""
+
+    def __init__(self) -> None:
+        self._recent: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def is_running(self, key: Key) -> bool:
+        """Whether the very call is being answered."""
+        with self._lock:
+            _, answer = self._recent.get(key, (0, None))
+            return answer is not None and not answer.ended and not answer.abandoned
+
+    def forget(self, owner: str) -> None:
+        """Take whatever an owner says next for something new: a thread of theirs is deleted."""
+        with self._lock:
+            for key in [key for key in self._recent if key.owner == owner]:
+                del self._recent[key]
+
+    def reader(self, key: Key, make: Callable[[Answer | None], Answer]) -> Reader:
+        """A reader of the answer to a call.
+
+        :param key: the call's :func:`fingerprint`.
+        :param make: makes an answer; it is handed the one that was cut off, if there is one, which
+            has to end first.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._tidy(now)
+            _, former = self._recent.get(key, (now, None))
+            if former is not None and not former.abandoned:
+                is_over = former.ended and (
+                    now - former.ended_at > SAME_SECONDS or former.error is not None
+                )
+                reader = None if is_over else former.listen()
+                if reader is not None:
+                    return reader
+                former = None
+            answer = make(former)
+            self._recent[key] = (now, answer)
+            self._recent.move_to_end(key)
+            # Only now, when whoever comes next finds it.
+            return answer.begin()
+
+    def _tidy(self, now: float) -> None:
+        for key, (since, answer) in list(self._recent.items()):
+            if now - since <= CUT_SECONDS and len(self._recent) <= REMEMBERED:
+                break
+            if answer.ended or len(self._recent) > REMEMBERED:
+                del self._recent[key]
+
+
+def fingerprint(asked: Any, context: ChatContext) -> Key:
+    """What a call is known by."""
+    said = f"{asked.type}\0{asked.params.model_dump_json()}"
+    return Key(context.owner, hashlib.sha256(said.encode()).digest())
+
+
+async def find_cut(store: Store[Any], asked: Any, context: Any) -> Cut | None:
+    """The very message that is asked for, if it is the last of the history and was cut off.
+
+    A message that was answered well is none: people do say the same twice.
+    """
+    if asked.type == "threads.create":
+        threads = await store.load_threads(1, None, "desc", context)
+        if not threads.data or not _is_recent(threads.data[0].created_at):
+            return None
+        thread = threads.data[0]
+    elif asked.type == "threads.add_user_message":
+        thread = await store.load_thread(asked.params.thread_id, context)
+    else:
+        return None
+    page = await store.load_thread_items(thread.id, None, _LOOK_BACK, "desc", context)
+    after: list[ThreadItem] = []
+    for item in page.data:
+        if isinstance(item, UserMessageItem):
+            was_cut = not after or isinstance(after[0], _HIDDEN)
+            is_first = asked.type != "threads.create" or item is page.data[-1]
+            same = was_cut and is_first and not (page.has_more and asked.type == "threads.create")
+            if same and _is_recent(item.created_at) and _says(item, asked.params.input):
+                return Cut(thread, item)
+            return None
+        after.append(item)
+    return None
+
+
+def _is_recent(when: datetime) -> bool:
+    # A store of a site's own may keep the package's local times without a zone.
+    aware = when.astimezone() if when.tzinfo is None else when
+    return datetime.now(timezone.utc) - aware < timedelta(seconds=CUT_SECONDS)
+
+
+def _says(item: UserMessageItem, said: Any) -> bool:
+    return bool(
+        item.content == said.content
+        and [attachment.id for attachment in item.attachments] == said.attachments
+        and item.quoted_text == said.quoted_text
+        and item.inference_options == said.inference_options
+    )
+
+
+def _event(event: BaseModel) -> bytes:
+    # As ChatKitServer writes them.
+    said = event.model_dump_json(
+        by_alias=True, exclude_none=True, context={"exclude_metadata": True}
+    )
+    return b"data: " + said.encode() + b"\n\n"
