@@ -1,51 +1,219 @@
-"""What the stand-in says in place of a model: a few answers by keyword, and otherwise the truth."""
+"""The shop's built-in assistant: a function that yields what is to be said. No model, no key.
+
+``CHATKIT_SERVER="demo_app.assistant:answer"`` is all that puts it into the chats. It looks for a
+few words in the message and answers from ``shop.json``; to all else it says what it is.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from .catalogue import DELIVERY, HOURS, PRODUCTS, RETURN_DAYS
+from . import knowledge
+from .catalogue import ORDERS, PRODUCTS, RETURN_DAYS, Product, find_order, find_product
 
+if TYPE_CHECKING:
+    from flask_chatkit.server import Chat, Message
 
-def _listed(title: str, rows: Iterable[str]) -> str:
-    return "\n".join([title, *(f"• {row}" for row in rows)])
+#: Seconds between two words of what is told word by word, and for a look into the books.
+WORD = 0.03
+LOOK = 0.6
 
-
-#: Words, and the answer to a message that holds one of them.
-ANSWERS = {
-    "size sizes sizing fit fits large larger small smaller": (
-        "Our clothes run true to size. **Between two sizes?** Take the larger one for the Drizzle "
-        "Jacket, as a jumper goes underneath, and the smaller one for Fellside Socks."
-    ),
-    "deliver delivery delivered ship shipping post arrive order": _listed(
-        "This is how it gets to you:",
-        (f"**{where}**: {how_long}, {price}" for where, how_long, price in DELIVERY),
-    ),
-    "return returns refund refunds exchange back": (
-        f"You have **{RETURN_DAYS} days** to send anything back, worn once on a walk included. "
-        "The label is in the parcel, and refunds take three working days."
-    ),
-    "open opening close closed hours today saturday sunday monday": _listed(
-        "Our hours:", (f"**{days}**: {times}" for days, times in HOURS)
-    ),
-    "hello hi hey": "Hello! What are you getting ready for?",
-    "thanks thank cheers": "With pleasure. Enjoy the walk!",
+#: What a message is about: the first one that it holds a word of.
+TOPICS = {
+    "order": r"\b\d{4}\b|\border(ed)?\b|\bparcel\b|\btrack",
+    "packing": r"\bpack\b|\bpacking\b|\bweekend\b|\btrip\b",
+    "show": r"\bshow\b|\bwhere (is|are|can i (find|see)) the\b|\blook at\b",
+    "returns": r"\breturn|\brefund|\bexchange|\bback\b|\blabel\b",
+    "sizes": r"\bsiz|\bfits?\b|\bfitting\b|\blarger?\b|\bsmall(er)?\b",
+    "delivery": r"\bdeliver|\bship|\bpost|\barrive",
+    "hours": r"\bopen(ing)?\b|\bclos|\bhours?\b|\btoday\b|\b(satur|sun|mon)day\b",
+    "thanks": r"\bthank|\bcheers\b",
+    "hello": r"\bhello\b|\bhi\b|\bhey\b",
 }
 
+THANKS = "With pleasure. Enjoy the walk!"
 UNKNOWN = (
-    "I am a stand-in that runs on this machine, not a model, so I only know about sizes, delivery, "
-    "returns, opening hours and what we sell. Ask me about one of those?"
+    "I don't know that one. I am a few lines of Python, not a model: I know our **orders**, "
+    "**sizes**, **delivery**, **returns**, **opening hours** and what we sell. I can also tell you "
+    "what to pack for a wet weekend."
 )
+WHICH_ORDER = (
+    "Tell me its number and I look it up; it is on your receipt. "
+    f"(This shop is invented: try {', '.join(ORDERS)}.)"
+)
+PACKING = """\
+For two wet days I would take less than you think, and all of it dry:
+
+1. **On you:** the [Drizzle Jacket]({site}/products/drizzle-jacket), a thin jumper, and trousers \
+that dry on the way. Cotton stays at home.
+2. **In the [Larch Daypack]({site}/products/larch-daypack):** a dry set of everything in a bag \
+that closes, and two pairs of [Fellside Socks]({site}/products/fellside-socks) more than you think.
+3. **At hand:** map, whistle, something sweet, and tea in the \
+[Tarn Flask]({site}/products/tarn-flask). Hot tea mends most weekends.
+4. **For the evening:** the [Marsh Lantern]({site}/products/marsh-lantern) and the \
+[Burrow Blanket]({site}/products/burrow-blanket). You will be the one everybody sits with.
+
+Leave the umbrella. On a hill it is a sail."""
+
+
+def answer(message: Message, chat: Chat) -> Iterator[Any]:
+    """Answer a customer's message."""
+    if message.tool_result is not None:
+        yield from shown(message.tool_result, chat)
+    elif message.attachments:
+        yield from received(message)
+    else:
+        yield from ANSWERS[topic(message.text)](message.text, chat)
+
+
+def topic(text: str) -> str:
+    """What a message is about."""
+    for name, words in TOPICS.items():
+        # Only a product can be shown.
+        if re.search(words, text, re.IGNORECASE) and (name != "show" or find_product(text)):
+            return name
+    return "product" if find_product(text) else "unknown"
+
+
+# --- the answers: what is yielded is said, what the chat's helpers do is shown --------------------
+
+
+def order(text: str, chat: Chat) -> Iterator[Any]:
+    """Show an order as a card with a button."""
+    number = re.search(r"\b\d{4}\b", text)
+    if number is None:
+        yield WHICH_ORDER
+        return
+    chat.progress(f"Looking for order {number[0]}…", icon="search")
+    time.sleep(LOOK)
+    found = find_order(number[0])
+    if found is None:
+        yield f"There is no order {number[0]}. {WHICH_ORDER}"
+        return
+    # A shop that is not invented checks here that it is chat.visitor's.
+    yield f"Here it is: {found.status.lower()}."
+    chat.widget(knowledge.order_card(found, site(chat)), copy_text=knowledge.order_text(found))
+
+
+def packing(_text: str, chat: Chat) -> Iterator[Any]:
+    """Tell something longer, as a model would: first a thought, then word by word."""
+    chat.thinking("Two days and one night, and it rains. What gets wet, and what must not?")
+    time.sleep(LOOK)
+    chat.thinking("Warm while moving, dry while sitting, and nothing that has to be carried twice.")
+    time.sleep(LOOK)
+    yield from spoken(PACKING.format(site=site(chat)))
+
+
+def show(text: str, chat: Chat) -> Iterator[Any]:
+    """Have the page show a product; static/shop.js does it, and `shown` hears how it went."""
+    product = find_product(text)
+    if product is not None:
+        yield chat.client_tool("show_product", {"slug": product.slug})
+
+
+def shown(result: Any, chat: Chat) -> Iterator[Any]:
+    """Say what the page has done. Its answer comes from a browser, so it is looked at with care."""
+    product = PRODUCTS.get(str(result.arguments.get("slug")))
+    if product is None:
+        yield UNKNOWN
+    elif isinstance(result.output, dict) and result.output.get("shown") is True:
+        yield f"There it is, on this page. {knowledge.about(product)}"
+    else:
+        yield f"It has [a page of its own]({link(product, chat)}). {knowledge.about(product)}"
+
+
+def sizes(text: str, _chat: Chat) -> Iterator[Any]:
+    """Tell sizes as tables, row by row."""
+    yield from spoken(knowledge.sizes(find_product(text)))
+
+
+def about(text: str, chat: Chat) -> Iterator[Any]:
+    """Tell about a product."""
+    product = find_product(text)
+    if product is not None:
+        yield f"{knowledge.about(product)} [See it]({link(product, chat)})."
+
+
+def hello(_text: str, chat: Chat) -> Iterator[Any]:
+    """Greet whoever it is, by name if they are signed in."""
+    name = chat.visitor.user_id
+    yield f"Hello{f' {name}' if name else ''}! What are you getting ready for?"
+
+
+def received(message: Message) -> Iterator[Any]:
+    """Confirm files, of a damaged seam for example."""
+    for file in message.attachments:
+        # Only read what you need: here, how much of it has come.
+        yield f"I have got **{file.name}** ({len(file.read()) / 1024:.1f} kB). "
+    yield (
+        "Somebody from the workshop would look at it now, if this shop were not invented. "
+        "Everything with a seam is repaired for as long as you own it."
+    )
+
+
+def return_label(payload: Any, chat: Chat) -> Iterator[Any]:
+    """Answer the button of an order's card: the action ``return_label``."""
+    found = find_order(payload.get("order")) if isinstance(payload, dict) else None
+    if found is None or not found.is_packed:
+        raise chat.error("There is no such order to return.")
+    if chat.sender is not None:
+        chat.replace(knowledge.order_card(found, site(chat), label_sent=True))
+    yield (
+        f"The return label for order {found.number} is in your inbox, and good for "
+        f"{RETURN_DAYS} days. (Not really: this is a demo, and nothing was sent.)"
+    )
+
+
+ANSWERS: dict[str, Callable[[str, Chat], Iterator[Any]]] = {
+    "order": order,
+    "packing": packing,
+    "show": show,
+    "returns": lambda _text, _chat: iter([knowledge.returns()]),
+    "sizes": sizes,
+    "delivery": lambda _text, _chat: iter([knowledge.delivery()]),
+    "hours": lambda _text, _chat: iter([knowledge.hours()]),
+    "thanks": lambda _text, _chat: iter([THANKS]),
+    "hello": hello,
+    "product": about,
+    "unknown": lambda _text, _chat: iter([UNKNOWN]),
+}
+
+
+def spoken(text: str) -> Iterator[str]:
+    """A text in pieces, with a short pause after each, as it would come from a model."""
+    for piece in re.findall(r"\|.*\n*|\S+\s*", text):
+        yield piece
+        time.sleep(WORD)
+
+
+def site(chat: Chat) -> str:
+    """The shop's address, without a slash: the chat's page is /chatkit/ below it."""
+    return chat.context.url.rpartition("/chatkit/")[0]
+
+
+def link(product: Product, chat: Chat) -> str:
+    """The address of a product's page; absolute, as a chat may be in another origin's frame."""
+    return f"{site(chat)}/products/{product.slug}"
+
+
+# --- in plain words, for the stand-in of a hosted workflow, which has no cards and no tools -------
 
 
 def reply(text: str) -> str:
-    """Answer a customer's message."""
-    words = set(re.findall(r"\w+", text.lower()))
-    for keywords, answer in ANSWERS.items():
-        if words & set(keywords.split()):
-            return answer
-    for product in PRODUCTS.values():
-        if product.name.lower().split()[-1] in words:
-            return f"The **{product.name}** is £{product.price}. {product.description}"
-    return UNKNOWN
+    """Answer a customer's message with a text."""
+    product, number = find_product(text), re.search(r"\b\d{4}\b", text)
+    found = find_order(number[0]) if number else None
+    texts = {
+        "order": knowledge.order_text(found) if found else WHICH_ORDER,
+        "packing": PACKING.format(site=""),
+        "returns": knowledge.returns(),
+        "sizes": knowledge.sizes(product),
+        "delivery": knowledge.delivery(),
+        "hours": knowledge.hours(),
+        "thanks": THANKS,
+        "hello": "Hello! What are you getting ready for?",
+    }
+    return texts.get(topic(text)) or (knowledge.about(product) if product else UNKNOWN)

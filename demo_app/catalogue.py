@@ -1,8 +1,23 @@
-"""What the shop sells, and when it is open."""
+"""What the shop sells, has sent and is open for: read from ``shop.json``, once."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_DATA: dict[str, Any] = json.loads(Path(__file__).with_name("shop.json").read_text("utf-8"))
+
+
+class Fit(NamedTuple):
+    """A size table, and what to do between two sizes."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -17,90 +32,144 @@ class Product:
     picture: str  # what the picture shows
     sizes: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
+    fit: Fit | None
+
+    @property
+    def kind(self) -> str:
+        """What people call it: the last word of its name, in small letters."""
+        return self.name.split()[-1].lower()
+
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Product:
+        """Make one of its entry in the file."""
+        fit = data.get("fit")
+        return cls(
+            **{key: data[key] for key in ("slug", "name", "price", "summary", "description")},
+            picture=data["picture"],
+            sizes=tuple(data["sizes"]),
+            facts=tuple(data["facts"].items()),
+            fit=fit
+            and Fit(tuple(fit["columns"]), tuple(map(tuple, fit["rows"])), advice=fit["advice"]),
+        )
 
 
-PRODUCTS = {
-    product.slug: product
-    for product in (
-        Product(
-            "drizzle-jacket",
-            "Drizzle Jacket",
-            129,
-            "A rain jacket that breathes on the way up.",
-            "Three layers, taped seams and a hood that turns with your head. Cut long enough for a "
-            "bicycle saddle, and quiet enough for watching birds.",
-            "A mustard yellow rain jacket with a hood and two pockets",
-            ("XS", "S", "M", "L", "XL"),
-            (("Fabric", "Recycled nylon"), ("Weight", "390 g"), ("Care", "30 °C, no softener")),
-        ),
-        Product(
-            "larch-daypack",
-            "Larch Daypack",
-            86,
-            "Eighteen litres, one big opening, no fuss.",
-            "Holds a jumper, a lunch, a map and a book. The back panel keeps its shape, and the "
-            "chest strap has a whistle.",
-            "A green backpack with leather straps and a front pocket",
-            ("One size",),
-            (("Volume", "18 litres"), ("Weight", "620 g"), ("Fabric", "Waxed cotton")),
-        ),
-        Product(
-            "tarn-flask",
-            "Tarn Flask",
-            28,
-            "Tea that is still hot at the summit.",
-            "A steel flask with a cup for a lid. Twelve hours hot, a whole day cold, and it "
-            "survives being dropped on granite. We tried.",
-            "A steel blue vacuum flask with a cup as its lid",
-            ("0.5 l", "0.75 l"),
-            (("Keeps hot", "12 hours"), ("Weight", "310 g"), ("Care", "Rinse by hand")),
-        ),
-        Product(
-            "marsh-lantern",
-            "Marsh Lantern",
-            42,
-            "A warm light for forty hours.",
-            "Hangs in a tent, stands on a table and dims down to a candle. It charges from any "
-            "phone plug.",
-            "A camping lantern with a wire handle, glowing warmly",
-            ("One size",),
-            (("Light", "5 to 250 lumen"), ("Battery", "40 hours"), ("Weight", "280 g")),
-        ),
-        Product(
-            "fellside-socks",
-            "Fellside Socks",
-            16,
-            "Merino where it rubs, mesh where it sweats.",
-            "Knitted in Yorkshire with a flat toe seam. Guaranteed for five years: if they wear "
-            "out, you get new ones.",
-            "A pair of rust red hiking socks with cream stripes",
-            ("36 to 38", "39 to 41", "42 to 44", "45 to 47"),
-            (("Yarn", "68 % merino"), ("Weight", "74 g a pair"), ("Care", "40 °C")),
-        ),
-        Product(
-            "burrow-blanket",
-            "Burrow Blanket",
-            64,
-            "For the bench, the beach and the back seat.",
-            "Felted wool on one side, a waterproof backing on the other. Rolls up into its own "
-            "strap.",
-            "A rolled checked wool blanket held by two leather straps",
-            ("One size",),
-            (("Size", "140 by 180 cm"), ("Weight", "1.1 kg"), ("Fabric", "Recycled wool")),
+class Line(NamedTuple):
+    """One line of an order."""
+
+    product: Product
+    size: str
+    amount: int
+
+    @property
+    def price(self) -> int:
+        """Pounds."""
+        return self.product.price * self.amount
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody has bought."""
+
+    number: str
+    status: str
+    placed: date
+    expected: date
+    lines: tuple[Line, ...]
+
+    @property
+    def total(self) -> int:
+        """Pounds."""
+        return sum(line.price for line in self.lines)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it has left the shop."""
+        return self.status != "Being packed"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has arrived."""
+        return self.status == "Delivered"
+
+
+class Opening(NamedTuple):
+    """When the shop is open on some days of the week; Monday is 0."""
+
+    name: str
+    weekdays: tuple[int, ...]
+    since: time | None
+    until: time | None
+
+    @property
+    def times(self) -> str:
+        """As people write it."""
+        if self.since is None or self.until is None:
+            return "closed"
+        return f"{_clock(self.since)} to {_clock(self.until)}"
+
+
+def _clock(at: time) -> str:
+    return f"{at.hour}:{at.minute:02}"
+
+
+def _time(text: str | None) -> time | None:
+    return None if text is None else datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007  a time of day
+
+
+PRODUCTS = {data["slug"]: Product.read(data) for data in _DATA["products"]}
+HOURS = tuple(
+    Opening(day["name"], tuple(day["weekdays"]), _time(day.get("from")), _time(day.get("to")))
+    for day in _DATA["hours"]["days"]
+)
+DELIVERY: tuple[tuple[str, str, str], ...] = tuple(
+    (where, how_long, price) for where, how_long, price in _DATA["delivery"]
+)
+RETURN_DAYS: int = _DATA["return_days"]
+ORDERS = {data["number"]: data for data in _DATA["orders"]}
+
+
+def now() -> datetime:
+    """The time in the shop."""
+    try:
+        zone = ZoneInfo(_DATA["hours"]["timezone"])
+    except ZoneInfoNotFoundError:  # a system without time zones
+        return datetime.now(timezone.utc)
+    return datetime.now(zone)
+
+
+def find_order(number: object) -> Order | None:
+    """The order of that number; its dates are told in days from today, so that none gets old."""
+    data = ORDERS.get(number) if isinstance(number, str) else None
+    if data is None:
+        return None
+    today = now().date()
+    return Order(
+        number=data["number"],
+        status=data["status"],
+        placed=today + timedelta(data["placed"]),
+        expected=today + timedelta(data["expected"]),
+        lines=tuple(
+            Line(PRODUCTS[line["product"]], line["size"], line.get("amount", 1))
+            for line in data["items"]
         ),
     )
-}
 
-HOURS = (
-    ("Tuesday to Friday", "10:00 to 18:00"),
-    ("Saturday", "9:00 to 16:00"),
-    ("Sunday and Monday", "closed"),
-)
 
-DELIVERY = (
-    ("Collect in the shop", "the same day", "free"),
-    ("United Kingdom", "2 to 3 working days", "£4, free from £60"),
-    ("Europe", "5 to 7 working days", "£12"),
-)
+def find_product(text: str) -> Product | None:
+    """The product that a text names, by its whole name or by what people call it."""
+    said = text.lower()
+    for product in PRODUCTS.values():
+        if product.kind in said or product.kind.removesuffix("s") in said or product.slug in said:
+            return product
+    return None
 
-RETURN_DAYS = 60
+
+def opening(at: datetime) -> Opening:
+    """When the shop is open on that day."""
+    return next(day for day in HOURS if at.weekday() in day.weekdays)
+
+
+def is_open(at: datetime) -> bool:
+    """Whether somebody is in the shop."""
+    day = opening(at)
+    return day.since is not None and day.until is not None and day.since <= at.time() < day.until

@@ -445,6 +445,11 @@ class ServedChat:
             **({"accept": accepted["accept"]} if "accept" in accepted else {}),
         }
 
+    def offers(self, what: str) -> frozenset[str]:
+        """The ids of the ``models`` or ``tools`` among which a visitor may choose."""
+        composer = element_options(self.widget, hosted=False).get("composer", {})
+        return frozenset(choice["id"] for choice in composer.get(what) or ())
+
     @property
     def upload(self) -> str:
         """How files come: ``direct`` or ``two_phase``."""

@@ -178,9 +178,20 @@ class Answer:
             while self._is_far_ahead():
                 self._room = asyncio.Event()
                 # Between the look and the wait a reader may have caught up.
-                if self._is_far_ahead():
-                    await self._room.wait()
+                if self._is_far_ahead() and not await self._has_room(self._room):
+                    break
                 self._room = None
+
+    async def _has_room(self, room: asyncio.Event) -> bool:
+        """Wait for a reader; False if the answer was cancelled meanwhile."""
+        try:
+            await room.wait()
+        except asyncio.CancelledError:
+            # To be raised once more, within the answer: only there is it understood.
+            if self._task is not None:
+                self._task.cancel()
+            return False
+        return True
 
     def _overrun(self) -> None:
         self._late = True

@@ -535,9 +535,12 @@ def _fields_of(kind: str) -> type[BaseModel]:
 
     The package warns that its classes are deprecated whenever one is made, even from a dict.
     """
+    component = COMPONENTS[kind]
+    # Some name a type, that of icons, which the package defines only later.
+    component.model_rebuild()
     fields: dict[str, Any] = {
         name: (given.annotation, given)
-        for name, given in COMPONENTS[kind].model_fields.items()
+        for name, given in component.model_fields.items()
         if name != "children"
     }
     return create_model(kind, **fields)

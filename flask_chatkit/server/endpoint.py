@@ -23,7 +23,6 @@ from flask import Flask, Response, current_app
 from ..chats import ServedChat
 from ..config import Settings
 from ..errors import ApiError, BadRequest, NotFound, RateLimited, TooLarge, UpstreamTimeout
-from ..widget.options import element_options
 from . import loop
 from .assistant import SiteServer
 from .bridge import Answer, error_event
@@ -75,15 +74,12 @@ class Endpoint:
         self._max_length = chat.max_message_length or settings.max_message_length
         self._seconds = chat.answer_seconds or settings.answer_seconds
         self._repeats = Repeats()
-        composer = element_options(chat.widget, hosted=False).get("composer", {})
-        self._offered = {
-            "model": _ids(composer.get("models")),
-            "tool_choice": _ids(composer.get("tools")),
-        }
+        self._offered = {"model": chat.offers("models"), "tool_choice": chat.offers("tools")}
+        self._is_ours = isinstance(server, SiteServer)
         kind = type(server)
         handles = chat.handlers.transcribe is not None
         self._takes_dictation = handles or (
-            not isinstance(server, SiteServer) and kind.transcribe is not ChatKitServer.transcribe
+            not self._is_ours and kind.transcribe is not ChatKitServer.transcribe
         )
         self._is_plain = (
             kind.process is ChatKitServer.process
@@ -187,10 +183,6 @@ class Endpoint:
                 f"This message is too long: it has {length:,} characters, and "
                 f"{self._max_length:,} are possible. Please shorten it."
             )
-
-    @property
-    def _is_ours(self) -> bool:
-        return self.chat.source.kind in {"agent", "assistant"}
 
     async def _check_history(self, asked: Any, operation: Operation, context: Any) -> None:
         """Check what is asked for against the visitor's own history, before anything is done.
@@ -391,10 +383,6 @@ def _driven(reading: Coroutine[Any, Any, Any]) -> bytes | None:
         return result
     reading.close()
     return None
-
-
-def _ids(choices: Any) -> frozenset[str]:
-    return frozenset(choice["id"] for choice in choices or ())
 
 
 def _app() -> Flask:

@@ -187,6 +187,8 @@ class Service:
                 read_attachment=read,
                 titles=chat.titles,
                 run_options=chat.run_options,
+                models=chat.offers("models"),
+                tools=chat.offers("tools") or None,
             )
         given = {"store": self.store, "attachment_store": attachments}
         wanted = {name: given[name] for name in _names(value) & _GIVEN}

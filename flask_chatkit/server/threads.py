@@ -323,8 +323,8 @@ async def call(function: Callable[..., Any], *args: Any) -> Any:
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
     """Have something stopped when this block ends, or the task if that ends before.
 
-    A task that is cancelled while a store is asked leaves the generators that answer suspended,
-    for as long as somebody keeps the error: what they have running must not wait for that.
+    A task that is cancelled while a store is asked leaves the generators that answer suspended
+    until they are collected: what they have running must not wait for that.
     """
     task = asyncio.current_task()
 

@@ -53,8 +53,6 @@ class Uploads:
         :raises TooLarge: it has too many bytes.
         """
         request.max_content_length = self._attachments.max_bytes + FORM
-        # A larger one is put into a temporary file while it is read, and never into memory.
-        request.max_form_memory_size = FORM
         try:
             file = request.files.get("file")
         except RequestEntityTooLarge:

@@ -1131,6 +1131,7 @@
     .md li + li, .md li > :is(ul, ol, p) { margin-block-start: 0.25em; }
     .md li::marker { color: var(--muted); }
     .md hr, .card hr { border: 0; border-block-start: 1px solid var(--line); margin-block: 0.75em; inline-size: 100%; }
+    .card hr { margin-block: 0; }
     .md img { max-inline-size: 100%; block-size: auto; border-radius: 0.5rem; }
     code, kbd { font: 0.875em / 1.5 var(--mono); padding: 0.1em 0.35em; background: var(--bubble); border-radius: 0.3em; }
     .code { border: 1px solid var(--line); border-radius: min(var(--corner), 0.75rem); overflow: hidden; }
@@ -2386,9 +2387,12 @@
       const fresh = h("div", {}, (ITEMS[item.type] ?? (() => [draw(item, c)]))(item, c));
       this.#keep(body, fresh);
       const focused = this.#root.activeElement;
-      const name = body.contains(focused) && focused.name;
+      const had = body.contains(focused);
+      const name = had && focused.name;
       body.replaceChildren(...fresh.childNodes);
       if (name) body.querySelector(`[name="${CSS.escape(name)}"]`)?.focus();
+      // Where what was focused is no more, the keyboard must not fall out of the chat.
+      if (had && !this.#root.activeElement) this.#ui.log.focus({ preventScroll: true });
     }
 
     /** What was typed and opened in `old` is so in `fresh`. */

@@ -1,22 +1,27 @@
-"""The demo shop in a real Chromium, with the stand-ins that it runs by itself."""
+"""The demo shop in a real Chromium without the internet.
+
+First as it runs by itself, in the built-in chat because OpenAI's script does not come; then hosted,
+by the stand-ins.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from demo_app import create_app
-from demo_app.assistant import UNKNOWN, reply
+import demo_app
+from demo_app import assistant, create_app
 from demo_app.catalogue import PRODUCTS
 from flask_chatkit.testing import OpenAIStandIn
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FrameLocator, Page
+    from playwright.sync_api import Browser, FrameLocator, Locator, Page
 
 FLOATING = ".chatkit-floating"
 INLINE = ".chatkit-inline"
@@ -34,15 +39,339 @@ PAGES = {
 CHATS = [(path, widget) for path, widgets in PAGES.items() for widget in widgets]
 #: The shop's surface in the light and in the dark.
 LIGHT, DARK = "rgb(255, 255, 255)", "rgb(31, 38, 32)"
-VARIABLES = ("OPENAI_API_KEY", "CHATKIT_API_KEY", "CHATKIT_WORKFLOW_ID")
+PHONE = {"width": 390, "height": 844}
+PACK = "What should I pack for a wet weekend?"
+LAST_WORDS = "On a hill it is a sail."
 
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own key and workflow out of the tests."""
-    for name in VARIABLES:
+    """Keep the developer's own keys out of the tests."""
+    for name in (*demo_app.VARIABLES, "DEMO_MODE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(f"FLASK_{name}", raising=False)
+
+
+# --- as it runs by itself: served by the shop, in the built-in chat -------------------------------
+
+
+@pytest.fixture
+def served(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Serve the demo as it runs with nothing set; its address."""
+    monkeypatch.setattr(assistant, "LOOK", 0.05)
+    monkeypatch.setattr(assistant, "WORD", 0.005)
+    config = {
+        "SECRET_KEY": "of the tests",
+        "CHATKIT_DATABASE_URI": f"sqlite:///{tmp_path}/history.sqlite3",
+        "CHATKIT_UPLOAD_FOLDER": str(tmp_path / "uploads"),
+    }
+    return serve(create_app(config))
+
+
+def begin(page: Page, widget: str) -> Locator:
+    """Bring a widget's chat up as a visitor does; the built-in chat in it."""
+    root = page.locator(widget)
+    if widget == FLOATING:
+        root.locator(".chatkit-launcher").click()
+    else:
+        root.scroll_into_view_if_needed()
+    page.locator(f"{widget}[data-state=ready]").wait_for(state="attached")
+    return root.locator("flask-chatkit-chat")
+
+
+def say(chat: Locator, text: str, *, wait: bool = True) -> None:
+    """Type a message and send it, and wait until it is answered."""
+    chat.get_by_label("Message", exact=True).fill(text)
+    chat.get_by_role("button", name="Send message").click()
+    if wait:
+        answered(chat)
+
+
+def answered(chat: Locator) -> None:
+    """Wait until nothing is being answered."""
+    chat.locator(".chat:not(.answering)").wait_for()
+
+
+def words(chat: Locator, text: str) -> Locator:
+    """Some words of the conversation, and not of what a screen reader is told of it beside."""
+    return chat.get_by_role("log").get_by_text(text)
+
+
+def complaints(console: Any) -> list[str]:
+    """What a page complained about, but for OpenAI's script, which is not to be had here."""
+    return [each for each in console.all if "ERR_NAME_NOT_RESOLVED" not in each]
+
+
+@pytest.mark.parametrize(("path", "widget"), CHATS)
+def test_served_without_the_internet(
+    page: Page, served: str, console: Any, path: str, widget: str
+) -> None:
+    """On each page the built-in chat takes over, answers under the strict policy, and fits in."""
+    page.goto(served + path)
+    chat = begin(page, widget)
+    say(chat, "How long does delivery take?")
+    assert chat.get_by_role("cell", name="2 to 3 working days").is_visible()
+    assert complaints(console) == []
+    body = page.locator(f"{widget} .chatkit-body").bounding_box()
+    assert chat.bounding_box() == body
+
+
+def test_served_costs_nothing_before_the_click(page: Page, served: str, console: Any) -> None:
+    """Without a click nothing is asked of OpenAI, no chat is loaded, and no cookie is set."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(served)
+    page.wait_for_load_state("networkidle")
+    assert [url for url in asked if not url.startswith(served)] == []
+    assert [url for url in asked if re.search("secret|builtin|api", url)] == []
+    assert page.context.cookies() == []
+    assert console.all == []
+
+
+def test_order_card_and_its_button(page: Page, served: str, console: Any) -> None:
+    """An order is shown as a card with pictures, and its button is answered and used up."""
+    page.goto(served)
+    chat = begin(page, FLOATING)
+    chat.get_by_role("button", name="Where is my order 1042?").click()
+    answered(chat)
+    card = chat.locator(".card")
+    assert card.get_by_text("On its way").is_visible()
+    assert card.get_by_text("2 pairs of Fellside Socks").is_visible()
+    pictures = "(images) => images.every((image) => image.complete && image.naturalWidth > 0)"
+    assert card.locator("img").evaluate_all(pictures)
+    assert card.locator("img").count() == 2
+    # Nothing in it sticks out.
+    assert card.evaluate("(card) => card.scrollWidth <= card.clientWidth")
+    card.get_by_role("button", name="Send me the return label").click()
+    words(chat, "The return label for order 1042 is in your inbox").wait_for()
+    assert card.get_by_role("button", name="Return label sent").is_disabled()
+    assert chat.locator(".card").count() == 1
+    assert complaints(console) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "widget"), [("/", FLOATING), (PRODUCT, FLOATING), (PRODUCT, THEMED)]
+)
+def test_chat_shows_a_product_on_the_page(page: Page, served: str, path: str, widget: str) -> None:
+    """Asked to show a product, the page brings it into view, and the assistant says so."""
+    from playwright.sync_api import expect
+
+    page.goto(served + path)
+    chat = begin(page, widget)
+    wanted = "blanket" if path == "/" else "jacket"
+    say(chat, f"Show me the {wanted}")
+    assert words(chat, "There it is, on this page.").is_visible()
+    shown = page.locator(f"[data-product$={wanted}]")
+    expect(shown).to_have_class(re.compile("pointed-at"))
+    expect(shown).to_be_in_viewport(ratio=0.5)
+
+
+@pytest.mark.parametrize(
+    ("path", "widget", "size"),
+    [
+        ("/help", INLINE, None),
+        ("/chatkit/", INLINE, None),
+        (PRODUCT, THEMED, {"width": 390, "height": 440}),
+        ("/", FLOATING, PHONE),
+    ],
+)
+def test_product_that_the_page_can_not_show(
+    page: Page, served: str, path: str, widget: str, size: Any
+) -> None:
+    """Where the product is not to be seen, the assistant links to its page instead."""
+    if size:
+        page.set_viewport_size(size)
+    page.goto(served + path)
+    chat = begin(page, widget)
+    say(chat, "Show me the jacket")
+    link = chat.get_by_role("link", name="a page of its own")
+    assert link.get_attribute("href") == f"{served}{PRODUCT}"
+
+
+def test_longer_answer_can_be_stopped(
+    page: Page, served: str, monkeypatch: pytest.MonkeyPatch, console: Any
+) -> None:
+    """A longer answer comes after a thought, word by word; Stop ends it, and what came stays."""
+    monkeypatch.setattr(assistant, "WORD", 0.04)
+    page.goto(served)
+    chat = begin(page, FLOATING)
+    say(chat, PACK, wait=False)
+    words(chat, "Cotton stays at home.").wait_for()
+    assert not words(chat, LAST_WORDS).is_visible()
+    chat.get_by_role("button", name="Stop the answer").click()
+    answered(chat)
+    assert words(chat, "Thought for").is_visible()
+    said = chat.get_by_role("log").inner_text()
+    assert LAST_WORDS not in said
+    page.reload()
+    chat = begin(page, FLOATING)
+    chat.get_by_role("button", name="Chats").click()
+    chat.locator(".past").get_by_role("button", name="What should I pack").first.click()
+    words(chat, "Cotton stays at home.").wait_for()
+    assert not words(chat, LAST_WORDS).is_visible()
+    # The conversation goes on.
+    monkeypatch.setattr(assistant, "WORD", 0)
+    say(chat, PACK)
+    assert words(chat, LAST_WORDS).is_visible()
+    assert complaints(console) == []
+
+
+def test_history_is_there_after_a_reload(page: Page, served: str) -> None:
+    """An earlier conversation is found in the list of chats, its card and button included."""
+    page.goto(served + "/help")
+    say(begin(page, INLINE), "Where is order 1017?")
+    page.reload()
+    chat = begin(page, INLINE)
+    chat.get_by_role("button", name="Chats").click()
+    chat.locator(".past").get_by_role("button", name="Where is order 1017?").first.click()
+    chat.locator(".card").get_by_text("Delivered").wait_for()
+    chat.get_by_role("button", name="Send me the return label").click()
+    words(chat, "The return label for order 1017").wait_for()
+
+
+def test_visitors_do_not_see_each_other(page: Page, served: str, browser: Browser) -> None:
+    """Another visitor's list of chats is empty."""
+    page.goto(served)
+    say(begin(page, FLOATING), "hello")
+    other = browser.new_context()
+    try:
+        chat_page = other.new_page()
+        chat_page.goto(served)
+        chat = begin(chat_page, FLOATING)
+        chat.get_by_role("button", name="Chats").click()
+        chat.get_by_text("No chats yet.").wait_for()
+    finally:
+        other.close()
+
+
+def test_picture_of_a_seam(page: Page, served: str, console: Any) -> None:
+    """A picture is sent in the help chat, shown there, and confirmed with its name and size."""
+    page.goto(served + "/help")
+    chat = begin(page, INLINE)
+    picture = page.locator(".masthead").screenshot()
+    file = {"name": "seam.png", "mimeType": "image/png", "buffer": picture}
+    with page.expect_file_chooser() as chooser:
+        chat.get_by_role("button", name="Attach files").click()
+    chooser.value.set_files([file])
+    chat.get_by_role("img", name="seam.png").wait_for()
+    say(chat, "The seam has come apart here")
+    assert words(chat, f"seam.png ({len(picture) / 1024:.1f} kB)").is_visible()
+    shown = chat.locator(".user_message").get_by_role("img", name="seam.png")
+    assert shown.evaluate("(image) => image.complete && image.naturalWidth > 0")
+    assert complaints(console) == []
+
+
+def test_served_chat_wears_the_shops_colours(page: Page, served: str) -> None:
+    """The themed chat is painted in the shop's colours, and again when the switch is used."""
+    from playwright.sync_api import expect
+
+    page.emulate_media(color_scheme="light")
+    page.goto(served + PRODUCT)
+    chat = begin(page, THEMED)
+    say(chat, "Which size should I take?")
+    inside = chat.locator(".chat")
+    expect(inside).to_have_css("background-color", LIGHT)
+    page.get_by_role("button", name="Dark").click()
+    expect(inside).to_have_css("background-color", DARK)
+    assert chat.get_by_role("cell", name="94 to 100 cm").is_visible()
+
+
+def test_everything_with_the_keyboard(page: Page, served: str) -> None:
+    """The chat is opened, asked, its card's button used and the chat closed, all by keyboard."""
+    from playwright.sync_api import expect
+
+    page.goto(served)
+    launcher = page.locator(f"{FLOATING} .chatkit-launcher")
+    launcher.focus()
+    page.keyboard.press("Enter")
+    page.locator(f"{FLOATING}[data-state=ready]").wait_for(state="attached")
+    chat = page.locator(f"{FLOATING} flask-chatkit-chat")
+    _tab_to(page, "Message")
+    page.keyboard.type("Where is order 1042?")
+    page.keyboard.press("Enter")
+    chat.locator(".card").wait_for()
+    answered(chat)
+    _tab_to(page, "Send me the return label", "Shift+Tab")
+    page.keyboard.press("Enter")
+    words(chat, "The return label for order 1042").wait_for()
+    _tab_to(page, "Message")
+    page.keyboard.press("Escape")
+    expect(launcher).to_be_focused()
+    assert not chat.is_visible()
+
+
+FOCUSED = """() => {
+    let at = document.activeElement;
+    while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+    return at?.ariaLabel ?? at?.textContent ?? "";
+}"""
+
+
+def _tab_to(page: Page, name: str, key: str = "Tab") -> None:
+    for _ in range(30):
+        if page.evaluate(FOCUSED) == name:
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{key} does not lead to {name}")
+
+
+def test_phone_has_the_whole_screen(page: Page, served: str) -> None:
+    """On a phone the chat fills the screen, a card fits in, and closing brings the page back."""
+    page.set_viewport_size(PHONE)
+    page.goto(served)
+    chat = begin(page, FLOATING)
+    say(chat, "Where is order 1042?")
+    panel = page.locator(f"{FLOATING} .chatkit-panel").bounding_box()
+    assert panel == {"x": 0, "y": 0, **PHONE}
+    card = chat.locator(".card").bounding_box()
+    assert card is not None
+    assert card["x"] >= 0
+    assert card["x"] + card["width"] <= PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    page.get_by_role("button", name="Close chat").click()
+    assert page.get_by_role("heading", level=1).is_visible()
+
+
+def test_right_to_left(page: Page, served: str) -> None:
+    """On a page that is read from the right, the launcher, the chat and the card are mirrored."""
+    page.goto(served + "/?dir=rtl")
+    chat = begin(page, FLOATING)
+    say(chat, "Where is order 1042?")
+    panel = page.locator(f"{FLOATING} .chatkit-panel").bounding_box()
+    assert panel is not None
+    assert panel["x"] < 100
+    card = chat.locator(".card")
+    title, badge = (card.get_by_text(text).bounding_box() for text in ("Order 1042", "On its way"))
+    assert title is not None
+    assert badge is not None
+    assert badge["x"] < title["x"]
+
+
+def test_signed_in_visitor_is_greeted(page: Page, served: str) -> None:
+    """Who signs in is greeted by name, and finds what was said before signing in."""
+    page.goto(served)
+    say(begin(page, FLOATING), "When are you open?")
+    page.goto(served + "/login")
+    page.get_by_label("Name").fill("Ada Fell")
+    page.locator("main").get_by_role("button", name="Sign in").click()
+    page.get_by_text("Hello, Ada Fell.").wait_for()
+    chat = begin(page, FLOATING)
+    say(chat, "hi")
+    assert words(chat, "Hello Ada Fell!").is_visible()
+    chat.get_by_role("button", name="Chats").click()
+    chat.locator(".past").get_by_role("button", name="When are you open?").first.wait_for()
+
+
+def test_page_says_who_answers(page: Page, served: str) -> None:
+    """Each page says in a strip who answers, and how a model would."""
+    page.goto(served)
+    assert page.locator(".notice").inner_text() == (
+        "This demo is answered by a few lines of Python: no model, no key, no account. "
+        "For a model, set OPENAI_API_KEY or OPENAI_BASE_URL."
+    )
+
+
+# --- hosted, by the stand-ins ---------------------------------------------------------------------
 
 
 @dataclass
@@ -62,8 +391,8 @@ class Shop:
 
 @pytest.fixture
 def shop(serve) -> Iterator[Shop]:
-    """Serve the demo as it runs without a key: with stand-ins."""
-    app = create_app()
+    """Serve the demo hosted, by stand-ins."""
+    app = create_app({"DEMO_MODE": "standins", "SECRET_KEY": "of the tests"})
     standin: OpenAIStandIn = app.extensions["openai_standin"]
     yield Shop(serve(app), standin)
     standin.stop()
@@ -281,77 +610,3 @@ def test_without_scripts_a_link_leads_to_the_chat(
             assert page.locator("noscript p").is_visible()
     finally:
         context.close()
-
-
-def test_page_says_whom_it_talks_to(page: Page, shop: Shop) -> None:
-    """Each page says in a strip that it talks to stand-ins, and how to talk to OpenAI."""
-    page.goto(shop.url)
-    said = page.locator(".notice").inner_text()
-    assert said == (
-        "This demo talks to stand-ins on this machine: no key, no account, no internet. "
-        "Set OPENAI_API_KEY and CHATKIT_WORKFLOW_ID to use OpenAI."
-    )
-
-
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"OPENAI_API_KEY": "sk-invented"}, "A key is set; set CHATKIT_WORKFLOW_ID too"),
-        ({"FLASK_CHATKIT_API_KEY": "sk-invented"}, "A key is set; set CHATKIT_WORKFLOW_ID too"),
-        ({"CHATKIT_WORKFLOW_ID": "wf_invented"}, "A workflow is set; set OPENAI_API_KEY too"),
-        ({}, "Set OPENAI_API_KEY and CHATKIT_WORKFLOW_ID to use OpenAI."),
-    ],
-)
-def test_half_a_configuration_runs_stand_ins(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    variables: dict[str, str],
-    words: str,
-) -> None:
-    """Without both key and workflow it runs on stand-ins, and says in a line what is missing."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    app = create_app()
-    app.extensions["openai_standin"].stop()
-    told = capsys.readouterr().err
-    assert words in told
-    assert told.count("\n") == 1
-    assert "invented" not in told
-    assert "invented" not in app.config["CHATKIT_API_KEY"]
-
-
-@pytest.mark.parametrize("key", ["OPENAI_API_KEY", "CHATKIT_API_KEY", "FLASK_CHATKIT_API_KEY"])
-@pytest.mark.parametrize("workflow", ["CHATKIT_WORKFLOW_ID", "FLASK_CHATKIT_WORKFLOW_ID"])
-def test_key_and_workflow_are_the_real_thing(
-    monkeypatch: pytest.MonkeyPatch, key: str, workflow: str
-) -> None:
-    """With both it talks to OpenAI: no stand-in, and a policy that names OpenAI and nobody else."""
-    monkeypatch.setenv(key, "sk-invented")
-    monkeypatch.setenv(workflow, "wf_invented")
-    app = create_app()
-    assert "openai_standin" not in app.extensions
-    answer = app.test_client().get("/")
-    assert "This demo talks to OpenAI." in answer.text
-    assert answer.headers["Content-Security-Policy"] == (
-        "default-src 'self'; script-src 'self' https://cdn.platform.openai.com; "
-        "frame-src https://cdn.platform.openai.com; connect-src 'self'; style-src 'self'; "
-        "img-src 'self' data:; base-uri 'self'; form-action 'self'; frame-ancestors 'self'; "
-        "object-src 'none'"
-    )
-    assert app.test_client().get("/standin/deployments/chatkit/chatkit.js").status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("message", "answer"),
-    [
-        ("What SIZE am I?", "true to size"),
-        ("When does my order arrive?", "2 to 3 working days"),
-        ("Refund, please", "60 days"),
-        ("are you open on sunday", "Sunday and Monday**: closed"),
-        ("Tell me about the socks", "£16"),
-        ("What is love?", UNKNOWN),
-    ],
-)
-def test_standin_knows_the_shop(message: str, answer: str) -> None:
-    """The stand-in's assistant answers from the shop's data, and says when it can't."""
-    assert answer in reply(message)

@@ -52,14 +52,20 @@ class Answer:
         self, server: Any, kind: str, context: ChatContext = ALICE, /, **params: Any
     ) -> None:
         self.events: list[Any] = []
+        self.error: BaseException | None = None
         self._news = asyncio.Event()
         body = json.dumps({"type": kind, "params": params}).encode()
         self.task = asyncio.create_task(self._read(server, body, context))
 
     async def _read(self, server: Any, body: bytes, context: ChatContext) -> None:
-        async for chunk in await server.process(body, context):
-            self.events.append(parse(chunk))
-            self._news.set()
+        try:
+            async for chunk in await server.process(body, context):
+                self.events.append(parse(chunk))
+                self._news.set()
+        except BaseException as error:
+            # The endpoint keeps it as well, and with it every generator that it went through.
+            self.error = error
+            raise
 
     async def until(self, holds: Callable[[list[Any]], object]) -> None:
         """Wait until something holds of the events so far."""

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -75,7 +75,9 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 
-Make = Callable[..., AgentServer]
+#: A key of a form that nobody knows.
+OTHER_KEY = "Zm94ZXM"
+
 Context = RunContextWrapper[AgentContext[Any]]
 
 
@@ -356,6 +358,13 @@ def test_what_is_no_agent_is_told(site: Site, caplog: pytest.LogCaptureFixture) 
 # --- stopping -----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing end only because something else is tired of waiting for it."""
+    monkeypatch.setattr(agent_module, "LAST_WORDS", 60)
+
+
+@pytest.mark.usefixtures("no_patience")
 def test_stop_ends_the_models_call(site: Site, api: ModelApi, dialect: str) -> None:
     """A stopped answer closes the call to the model at once, and keeps what was said."""
     server = site.server(site.agent(dialect), titles=True)
@@ -385,6 +394,7 @@ def test_stop_ends_the_models_call(site: Site, api: ModelApi, dialect: str) -> N
     site.run(test(), thorough=True)
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_stop_before_the_first_word(site: Site, api: ModelApi) -> None:
     """An answer that is stopped before it has begun leaves no empty message."""
     api.replies = [Say([], hang=True)]
@@ -401,6 +411,7 @@ def test_stop_before_the_first_word(site: Site, api: ModelApi) -> None:
     site.run(test(), thorough=True)
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_stop_ends_a_tool(site: Site, api: ModelApi) -> None:
     """A stop while a tool works ends the tool."""
     ended = asyncio.Event()
@@ -427,6 +438,7 @@ def test_stop_ends_a_tool(site: Site, api: ModelApi) -> None:
     site.run(test(), thorough=True)
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_stop_while_the_store_works(site: Site, api: ModelApi) -> None:
     """A stop that comes while a message is being stored ends the model's next call, too."""
     adding = asyncio.Event()
@@ -468,7 +480,7 @@ def test_stop_while_the_store_works(site: Site, api: ModelApi) -> None:
     ("failure", "told"),
     [
         (
-            Fail(401, f"Incorrect API key provided: {KEY}.", "invalid_api_key"),
+            Fail(401, f"Incorrect API key provided: {KEY} {OTHER_KEY}.", "invalid_api_key"),
             "AuthenticationError, status 401, code invalid_api_key, request id req_standin",
         ),
         (Fail(429, f"Quota of {KEY} is used up", "insufficient_quota"), "RateLimitError"),
@@ -494,6 +506,7 @@ def test_errors_of_the_model_are_logged(
     assert (error.code, error.message, error.allow_retry) == ("stream.error", None, True)
     assert f"The model could not answer: {told}" in caplog.text
     assert KEY not in caplog.text
+    assert OTHER_KEY not in caplog.text
 
 
 def test_unreachable_models_are_an_error(
@@ -634,6 +647,7 @@ def test_titles_are_not_waited_for(
     async def test() -> None:
         title = await _title(site.server(site.agent(), titles=True))
         assert title == "Where are my keys to the…"
+        assert not [task for task in others() if "_write_title" in repr(task)]
         await settled(api.has_gone.is_set)
 
     site.run(test())

@@ -29,11 +29,11 @@ from flask import Flask, current_app
 
 from flask_chatkit.errors import BadRequest
 from flask_chatkit.handlers import Handlers
-from flask_chatkit.server import SQLAlchemyStore
+from flask_chatkit.server import SQLAlchemyStore, bridge, loop
 from flask_chatkit.server.assistant import AssistantServer
 from flask_chatkit.server.chat import Chat, ClientToolResult, Message, as_widget
 from flask_chatkit.server.context import ChatContext
-from flask_chatkit.server.threads import AHEAD
+from flask_chatkit.server.threads import AHEAD, stopping
 from tests.server.driving import (
     ALICE,
     BOB,
@@ -937,6 +937,18 @@ def test_stop_ends_the_function(make: Make, kind: Any) -> None:
     run(test())
 
 
+def _endless_widgets(closed: threading.Event) -> Any:
+    def answer(message: Message, chat: Chat) -> Iterator[Any]:
+        try:
+            yield "said"
+            while True:
+                yield CARD
+        finally:
+            closed.set()
+
+    return answer
+
+
 class _Slow(SQLAlchemyStore):
     """A store that is slow to say that an item was added, or to add it."""
 
@@ -944,6 +956,7 @@ class _Slow(SQLAlchemyStore):
 
     async def add_thread_item(self, thread_id: str, item: Any, context: Any) -> None:
         is_slow = isinstance(item, AssistantMessageItem) and not self.stopped
+        self.added.append(item.type)
         if self.when == "after":
             await super().add_thread_item(thread_id, item, context)
         if is_slow:
@@ -964,18 +977,10 @@ def test_stop_while_the_store_works(make: Make, when: str) -> None:
     """A stop that comes while a message is being stored leaves it there, once."""
     closed = threading.Event()
 
-    def answer(message: Message, chat: Chat) -> Iterator[Any]:
-        try:
-            yield "said"
-            while True:
-                yield CARD
-        finally:
-            closed.set()
-
     async def test() -> None:
         store = _Slow()
         store.when = when
-        server = make(answer, store)
+        server = make(_endless_widgets(closed), store)
         reading = Answer(server, "threads.create", input=said())
         await asyncio.wait_for(store.adding.wait(), 5)
         store.stopped = True
@@ -988,9 +993,107 @@ def test_stop_while_the_store_works(make: Make, when: str) -> None:
             "sdk_hidden_context",
         ]
         assert items[1].content[0].text == "said"
+        assert store.added.count("assistant_message") == (1 if when == "after" else 2)
         store.close()
 
     run(test())
+
+
+def test_stop_reaches_the_function_through_the_bridge(make: Make) -> None:
+    """The bridge cancels all that an answer started, and the function ends as well."""
+    closed = threading.Event()
+    store = _Slow()
+    server = make(_endless_widgets(closed), store)
+    body = json.dumps({"type": "threads.create", "params": {"input": said()}}).encode()
+    answer = bridge.Answer(loop.current(), Flask("site"), lambda: server.process(body, ALICE), 30)
+    reader = answer.begin()
+    while not store.adding.is_set():
+        time.sleep(0.005)
+    store.stopped = True
+    reader.close()
+    while not answer.ended:
+        time.sleep(0.005)
+    assert isinstance(answer.error, asyncio.CancelledError)
+    assert closed.wait(5)
+    store.close()
+
+
+def test_what_an_answer_runs_ends_with_its_task() -> None:
+    """What is to be stopped is, when its task ends, though a generator is still suspended."""
+    stopped: list[str] = []
+
+    async def events() -> AsyncIterator[str]:
+        with stopping(lambda: stopped.append("stopped")):
+            yield "word "
+
+    async def test() -> None:
+        held = events()
+        await asyncio.create_task(held.__anext__())
+        await asyncio.sleep(0)
+        assert stopped == ["stopped"]
+        await held.aclose()
+
+    run(test())
+
+
+class _Stream:
+    """What a model's own SDK returns: it can be iterated over, and closed."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            yield "word "
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_stop_closes_what_was_returned(make: Make) -> None:
+    """A stream that a function returned is closed when the answer is stopped."""
+    stream = _Stream()
+
+    async def test() -> None:
+        reading = Answer(make(always(stream)), "threads.create", input=said())
+        await reading.until(deltas)
+        await reading.stop()
+        await settled(stream.closed.is_set)
+
+    run(test())
+
+
+def test_cleaning_up_comes_before_the_teardown(make: Make) -> None:
+    """An asynchronous function cleans up while the application's context is still there."""
+    app = Flask("site")
+    order: list[str] = []
+
+    @app.teardown_appcontext
+    def tear(error: BaseException | None) -> None:
+        order.append("torn down")
+
+    async def answer(message: Message, chat: Chat) -> AsyncIterator[str]:
+        yield "word "
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.2)
+            order.append("cleaned up")
+
+    server = make(answer)
+
+    async def test() -> None:
+        async def serve() -> None:
+            with app.app_context():
+                await call(server, "threads.create", input=said())
+
+        task = asyncio.create_task(serve())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(test())
+    assert order == ["cleaned up", "torn down"]
 
 
 def test_failing_after_the_stop_is_only_logged(

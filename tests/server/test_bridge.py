@@ -116,6 +116,26 @@ def test_leaving_cancels_the_task() -> None:
     assert reader.answer.abandoned
 
 
+def test_leaving_while_the_answer_waits_is_told_to_it() -> None:
+    """Code that is held up by a slow client learns of its leaving where it can store its words."""
+    told: list[str] = []
+
+    async def talk() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"x"
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            told.append("stored")
+            raise
+
+    reader = answering(talk).begin()
+    until(lambda: reader.queue.qsize() > bridge.AHEAD)
+    time.sleep(0.1)
+    reader.close()
+    until(lambda: told == ["stored"])
+
+
 def test_second_listener_keeps_it_alive() -> None:
     """While one client listens, another one's leaving stops nothing; both hear everything."""
 
