@@ -114,6 +114,7 @@ class Quotas:
         self._down = False
         self._recheck_at = 0.0
         self._lock = threading.Lock()
+        self._memory = threading.Lock()
 
     def charge(
         self, visitor: Visitor, address: str, *, act: str, chat: str, visitor_items: Items | None
@@ -191,7 +192,7 @@ class Quotas:
         """Ask the Limiter, or the one in memory while the storage is down."""
         if not self._down or time.monotonic() >= self._recheck_at:
             try:
-                result = ask(self.limiter)
+                result = self._ask(self.limiter, ask)
             except Exception as error:  # noqa: BLE001  each storage has exceptions of its own
                 self._recheck_at = time.monotonic() + RECHECK_SECONDS
                 if not self._down:
@@ -207,7 +208,14 @@ class Quotas:
                     self._down = False
                     logger.warning("The rate limit storage is back")
                 return result
-        return ask(self._fallback)
+        return self._ask(self._fallback, ask)
+
+    def _ask(self, limiter: Limiter, ask: Callable[[Limiter], T]) -> T:
+        if not isinstance(limiter.storage, MemoryStorage):
+            return ask(limiter)
+        # Two threads at once may start its timer twice, which raises in one of them.
+        with self._memory:
+            return ask(limiter)
 
     @property
     def limiter(self) -> Limiter:

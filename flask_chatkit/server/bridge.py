@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_chatkit")
 
 #: Seconds of silence after which a heartbeat is written, and a client that has gone is noticed.
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.5
 #: A comment line. With a second newline ChatKit's client would take it for an empty message.
 HEARTBEAT = b": hb\n"
 #: Events that an answer may be ahead of its reader; then it waits.
@@ -116,13 +116,13 @@ class Answer:
             if self._readers or self.ended:
                 return
             self.abandoned = True
+            self._kept = None
         self._loop.call(self._cancel)
 
-    @property
-    def kept(self) -> list[bytes] | None:
-        """What was said, unless it was too much to keep."""
+    def forget(self) -> None:
+        """Keep no longer what was said."""
         with self._lock:
-            return None if self._kept is None else list(self._kept)
+            self._kept = None
 
     async def wait(self, seconds: float) -> None:
         """Wait until it has ended, on the loop."""
@@ -136,7 +136,7 @@ class Answer:
 
     def _cancel(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            self._loop.cancel(self._task)
 
     async def _run(self) -> None:
         self._task = asyncio.current_task()
@@ -146,8 +146,9 @@ class Answer:
             if not self.abandoned:
                 with self._app.app_context():
                     await self._talk()
-        except asyncio.CancelledError as error:
-            self.error = error
+        except asyncio.CancelledError:
+            # A new one: that which came holds on to all that the code had at hand.
+            self.error = asyncio.CancelledError()
             if self._late:
                 logger.warning("An answer took more than %s seconds and was ended", self._seconds)
                 self._put(error_event("This answer took too long.", allow_retry=True))
@@ -159,10 +160,13 @@ class Answer:
             if self._said:
                 # Once something was said there is no other way to tell.
                 logger.exception("An answer broke off")
+                self.error = error.with_traceback(None)
                 self._put(error_event(allow_retry=True))
         finally:
             timer.cancel()
             self._end()
+            # It may be remembered for a while, and what made it need not be.
+            del self._process
             stopped = isinstance(self.error, asyncio.CancelledError)
             for task in list(spawned):
                 if task is not self._task and (stopped or _is_leaked(task)):

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures.thread  # noqa: F401 - see the end of this module
 import contextvars
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -53,11 +56,21 @@ class Loop:
         self._loop = asyncio.new_event_loop()
         self._loop.set_task_factory(cast("Any", _task))
         self._answers: set[asyncio.Task[Any]] = set()
+        self._stopped: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._watched = False
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="flask_chatkit", daemon=True
-        )
+        self._is_ending = False
+        self._thread = threading.Thread(target=self._run, name="flask_chatkit", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._loop.run_forever()
+            except RuntimeError:
+                # Under gevent all loops share a thread, and another one is running just now.
+                time.sleep(0.05)
+            else:
+                return
 
     def call(self, act: Callable[..., object], *args: Any) -> None:
         """Have something done on the loop; nobody waits for it."""
@@ -126,10 +139,23 @@ class Loop:
                 "the event loop. Await, or use asyncio.to_thread",
                 late,
             )
+        if not self._is_ending and (left := _seconds_left()) is not None:
+            self._is_ending = True
+            self._loop.call_later(max(0.0, left - LAST_WORDS), self._cancel_all)
         if self._answers:
             self._loop.call_later(STALL / 2, self._watch, time.monotonic())
         else:
             self._watched = False
+
+    def cancel(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task, on the loop; once, for a second time would cut its last words off."""
+        if task not in self._stopped:
+            self._stopped.add(task)
+            task.cancel()
+
+    def _cancel_all(self) -> None:
+        for task in list(self._answers):
+            self.cancel(task)
 
     def stop(self) -> None:
         """Let answers under way end, cancel those that don't, and end the loop."""
@@ -140,8 +166,7 @@ class Loop:
         async def drain() -> None:
             if self._answers:
                 await asyncio.wait(self._answers, timeout=GRACE)
-            for task in list(self._answers):
-                task.cancel()
+            self._cancel_all()
             if self._answers:
                 await asyncio.wait(self._answers, timeout=LAST_WORDS)
 
@@ -176,6 +201,18 @@ def note_spawned() -> set[asyncio.Task[Any]]:
     return spawned
 
 
+def _seconds_left() -> float | None:
+    """Seconds that gunicorn gives this worker to end, if it was told to; None while it goes on.
+
+    Gunicorn kills a worker at the end of them, before any of its code runs that ends a process.
+    """
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if getattr(worker, "alive", True):
+        return None
+    seconds = getattr(getattr(worker, "cfg", None), "graceful_timeout", GRACE)
+    return float(seconds)
+
+
 _lock = threading.Lock()
 _current: Loop | None = None
 
@@ -203,4 +240,7 @@ def _stop() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forget)
-atexit.register(_stop)
+# Before the pools of threads end, which atexit comes after: what was said is stored by one of
+# them, and gunicorn's is waited for as long as an answer takes. Hooks run in reverse order, and
+# the pools' is set when concurrent.futures.thread is imported.
+getattr(threading, "_register_atexit", atexit.register)(_stop)

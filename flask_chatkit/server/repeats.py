@@ -81,6 +81,7 @@ class Repeats:
 
     def __init__(self) -> None:
         self._recent: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()
+        self._tidied = 0.0
         self._lock = threading.Lock()
 
     def is_running(self, key: Key) -> bool:
@@ -121,11 +122,16 @@ class Repeats:
             return answer.begin()
 
     def _tidy(self, now: float) -> None:
+        if now - self._tidied < 1.0 and len(self._recent) <= REMEMBERED:
+            return
+        self._tidied = now
         for key, (since, answer) in list(self._recent.items()):
-            if now - since <= CUT_SECONDS and len(self._recent) <= REMEMBERED:
-                break
-            if answer.ended or len(self._recent) > REMEMBERED:
+            is_old = now - since > CUT_SECONDS and answer.ended
+            if is_old or len(self._recent) > REMEMBERED:
                 del self._recent[key]
+            elif answer.ended and now - answer.ended_at > SAME_SECONDS:
+                # That it was is enough from now on.
+                answer.forget()
 
 
 def fingerprint(asked: Any, context: ChatContext) -> Key:

@@ -22,7 +22,6 @@ from chatkit.types import (
     AssistantMessageContent,
     AssistantMessageContentPartTextDelta,
     AssistantMessageItem,
-    ThreadItem,
     ThreadItemAddedEvent,
     ThreadItemDoneEvent,
     ThreadItemUpdatedEvent,
@@ -109,9 +108,9 @@ def _model() -> Any:
             raise NotImplementedError
 
         async def stream_response(
-            self, system_instructions: Any, input: Any, *args: Any, **more: Any
+            self, instructions: Any, asked: Any, *args: Any, **more: Any
         ) -> AsyncGenerator[Any, None]:
-            question = input if isinstance(input, str) else input[-1]["content"]
+            question = asked if isinstance(asked, str) else asked[-1]["content"]
             item = said.ResponseOutputMessage(
                 id=f"msg_{os.urandom(8).hex()}",
                 content=[],
@@ -167,6 +166,9 @@ def stats() -> Any:
         mine = asyncio.current_task()
         return sorted(repr(task.get_coro()) for task in asyncio.all_tasks() if task is not mine)
 
+    def number(name: str) -> int:
+        return int((re.findall(rf"(?m)^{name}:\s+(\d+)", told) or [0])[0])
+
     running = loop.current()
     gc.collect()
     status = Path("/proc/self/status")
@@ -175,9 +177,8 @@ def stats() -> Any:
         pid=os.getpid(),
         answers=running.busy,
         tasks=running.run(tasks, 5),
-        threads=sorted(thread.name for thread in threading.enumerate()),
-        real_threads=int((re.findall(r"^Threads:\s+(\d+)", told, re.M) or [0])[0]),
-        kilobytes=int((re.findall(r"^VmRSS:\s+(\d+)", told, re.M) or [0])[0]),
+        threads=number("Threads") or threading.active_count(),
+        kilobytes=number("VmRSS"),
     )
 
 
@@ -188,9 +189,7 @@ def make_app() -> Flask:
     app.config.update(
         SECRET_KEY="of the tests",
         MODEL=os.environ["SITE_MODEL"],
-        CHATKIT_RATELIMIT="100000/minute",
-        CHATKIT_RATELIMIT_IP="100000/minute",
-        CHATKIT_MESSAGE_RATELIMIT="100000/minute",
+        RATELIMIT_ENABLED=False,
     )
     kit = ChatKit()
     kit.add_server("default", Slow)
