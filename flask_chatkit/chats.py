@@ -7,6 +7,7 @@ first visitor.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -43,6 +44,8 @@ MAX_STATE_VARIABLES = 64
 MAX_STATE_KEY = 64
 
 
+#: What of ``Runner.run_streamed``'s arguments a site may give.
+RUN_OPTIONS = frozenset({"error_handlers", "hooks", "max_turns", "run_config"})
 #: How a served chat takes files: in one call, or registered first and uploaded then.
 UPLOADS = ("direct", "two_phase")
 
@@ -196,6 +199,13 @@ def _headers(chat: str, name: str, value: object) -> tuple[str, ...]:
     return lower
 
 
+def _run_options(chat: str, name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not set(value) <= RUN_OPTIONS:
+        # A session or a conversation's id would be one for all visitors.
+        _wrong(chat, name, f"a mapping with {', '.join(sorted(RUN_OPTIONS))}")
+    return dict(value)
+
+
 def _callable(chat: str, name: str, value: object) -> Callable[..., Any]:
     return value if callable(value) else _wrong(chat, name, "a function")
 
@@ -230,9 +240,13 @@ _SERVED_CHECKS: dict[str, Check] = {
     "headers": _headers,
     "context": _callable,
     "isolate": _flag,
-    "run_options": lambda _chat, _name, value: value,
+    "run_options": _run_options,
     "widget": _widget(hosted=False),
 }
+
+
+#: Options of one way to declare a served chat only.
+_OF_ONE_KIND = frozenset({"context", "isolate", "run_options", "titles"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,6 +381,15 @@ class Source(NamedTuple):
     value: Any
 
 
+def _per_minute(chat: HostedChat, settings: Settings) -> tuple[RateLimitItem, ...] | None:
+    """What a hosted session allowed a minute, as a limit of the chat that takes its place."""
+    requests = chat.requests_per_minute or settings.session_requests_per_minute
+    if requests is None:
+        return None
+    longer = (item for item in settings.message_ratelimit if item.get_expiry() > 60)
+    return (*limits("", f"{requests}/minute"), *longer)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServedChat:
     """A chat that the site serves itself.
@@ -402,6 +425,13 @@ class ServedChat:
         :raises ConfigurationError: something is not of the accepted form; the message names it.
         """
         check_name(name)
+        for key in set(declared) - set(_SERVED_CHECKS):
+            close = difflib.get_close_matches(key, _SERVED_CHECKS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            valid = ", ".join(sorted(set(_SERVED_CHECKS) - _OF_ONE_KIND))
+            raise ConfigurationError(
+                f"{key} is no option of the served chat {name!r}{hint} Valid are: {valid}"
+            )
         checked = {
             key: _SERVED_CHECKS[key](name, key, value)
             for key, value in declared.items()
@@ -430,6 +460,7 @@ class ServedChat:
             history=chat.has_history,
             titles=chat.automatic_thread_titling is not False,
             ratelimit=chat.ratelimit,
+            message_ratelimit=_per_minute(chat, settings),
             widget=chat.widget,
         )
 
@@ -468,9 +499,12 @@ class ServedChat:
         """Whether the site's code turns speech into text."""
         if self.handlers.transcribe is not None:
             return True
+        if self.source.kind in {"agent", "assistant"}:
+            return False
         own = getattr(self.source.value, "transcribe", None)
-        # The package's own only says that it is to be overridden.
-        return own is not None and getattr(own, "__module__", "") != "chatkit.server"
+        # The package's own only says that it is to be overridden. What a path or a function will
+        # give is not known before it does: the endpoint looks again.
+        return own is None or getattr(own, "__module__", "") != "chatkit.server"
 
 
 Chat = HostedChat | ServedChat

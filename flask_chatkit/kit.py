@@ -29,6 +29,12 @@ L = TypeVar("L", bound=UserLoader)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_OWN_METHODS = (
+    "the chat {!r} has a ChatKitServer, whose own methods are called: override action, "
+    "sync_action, add_feedback or transcribe there"
+)
+
+
 class ChatKit(Blueprint):
     """OpenAI ChatKit on a Flask site: a blueprint with its endpoints, macros and assets.
 
@@ -233,6 +239,12 @@ class ChatKit(Blueprint):
         """
 
         def declare(function: F) -> F:
+            try:
+                inspect.signature(function).bind("message", "chat")
+            except TypeError:
+                raise ConfigurationError(
+                    f"the assistant of the chat {name!r} takes two arguments: (message, chat)"
+                ) from None
             self._serve(name, "assistant", function, titles=titles, **options)
             return function
 
@@ -296,15 +308,14 @@ class ChatKit(Blueprint):
     def _handlers(self, chat: str) -> Handlers:
         declared = self._declared.chats.get(chat)
         if isinstance(declared, ServedChat) and declared.source.kind == "server":
-            raise ConfigurationError(
-                f"the chat {chat!r} has a ChatKitServer, whose own methods are called: override "
-                "action, sync_action, add_feedback or transcribe there"
-            )
+            raise ConfigurationError(_OWN_METHODS.format(chat))
         return self._declared.handlers[chat]
 
     def _serve(self, name: str, kind: str, value: object, **options: Any) -> None:
         check_extra(f"the chat {name!r}")
         handlers = self._declared.handlers[name]
+        if kind == "server" and handlers != Handlers():
+            raise ConfigurationError(_OWN_METHODS.format(name))
         self._add(ServedChat.declare(name, Source(kind, value), handlers, **options))
 
     def _add(self, chat: Chat) -> None:

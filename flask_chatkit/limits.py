@@ -41,14 +41,15 @@ RECHECK_SECONDS = 5.0
 PATIENCE = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}
 
 
-#: The act that counts against ``CHATKIT_MESSAGE_RATELIMIT``.
+#: The acts that ``CHATKIT_MESSAGE_RATELIMIT`` is for, each with a count of its own.
 MESSAGE = "message"
-#: Seconds for which who came without a cookie is one of many of the address.
-NEWCOMER_SECONDS = 86400
+TOOL = "tool"
+#: Visitors' worth of messages that all anonymous visitors of an address have together.
+VISITORS = 5
 
 
-def _newcomer(visitor: Visitor) -> str:
-    return f"newcomer-{visitor.digest}"
+def _times(item: RateLimitItem, factor: int) -> RateLimitItem:
+    return type(item)(item.amount * factor, item.multiples)
 
 
 def own_limiter(settings: Settings, uri: str) -> Limiter:
@@ -129,32 +130,31 @@ class Quotas:
         A message always comes with a cookie: who was given theirs within a day is held to what all
         such visitors of the address have used up, for the same reason.
 
-        :param act: what is counted, each with quotas of its own: ``mint``, ``cancel``, ``message``.
+        :param act: what is counted, each with quotas of its own: ``mint``, ``cancel``, ``message``,
+            ``tool``.
         :param visitor_items: the chat's own limits per visitor; None for the kit's.
         :raises RateLimited: a quota is used up; ``retry_after`` tells for how many seconds.
         """
         if not self.enabled:
             return
         settings = self._settings
-        is_message = act == MESSAGE
+        is_message = act in {MESSAGE, TOOL}
         scope = (act, "visitor") if visitor_items is None else (act, "visitor", chat)
         items = settings.message_ratelimit if is_message else settings.ratelimit
         items = items if visitor_items is None else tuple(visitor_items)
         own, crowd = (*scope, visitor.digest), (*scope, "address", address)
-        known = visitor.known and not (is_message and self.is_marked(_newcomer(visitor)))
+        known = visitor.known and not (is_message and visitor.is_new)
         self._hit(items, own if known else crowd)
         if not is_message:
             self._hit(settings.ratelimit_ip, (act, "address", address))
+        elif visitor.is_anonymous:
+            # Whoever gathers cookies, and lets them grow old, is still at one address.
+            self._hit([_times(item, VISITORS) for item in items], (*scope, "all", address))
         self._hit(settings.ratelimit_global, (act, "kit"))
         if visitor.is_anonymous:
             other = self._key(crowd if known else own)
             for item in items:
                 self._hit_once(item, other)
-
-    def welcome(self, visitor: Visitor) -> None:
-        """Remember that an anonymous visitor was made up just now."""
-        if self.enabled and not visitor.known:
-            self.mark(_newcomer(visitor), NEWCOMER_SECONDS)
 
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds, for all processes that share the storage."""

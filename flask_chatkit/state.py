@@ -6,7 +6,7 @@ import inspect
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -42,6 +42,11 @@ logger = logging.getLogger("flask_chatkit")
 EXTENSION = "chatkit"
 #: Characters of a login's id; OpenAI gets it with each session.
 LONGEST_ID = 512
+
+#: Seconds after which a visitor's threads that could not be handed over are tried again.
+HAND_OVER_AGAIN = 60
+#: Seconds for which it is remembered that they were.
+HANDED_OVER = 3600
 
 UserId = str | int | UUID
 UserLoader = Callable[[], UserId | None] | Callable[[], Awaitable[UserId | None]]
@@ -183,6 +188,25 @@ class KitState:
                     self._service = Service(self.own_name, self.settings, keys, self.declared.store)
         return self._service
 
+    def hand_over(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> bool:
+        """Give what an anonymous visitor has said to the login that they signed in with.
+
+        :returns: whether all of it is the login's now. What could not be had is asked for again,
+            though not at once: a chat that is broken must not break the others.
+        """
+        # A browser that keeps the cookie nevertheless must not have it all done at each call.
+        done, waiting = (f"{word}-{old.digest}" for word in ("handed-over", "hand-over-failed"))
+        if self.quotas.is_marked(done):
+            return True
+        if self.quotas.is_marked(waiting):
+            return False
+        is_whole = self.service.hand_over(chats, old, new)
+        if is_whole:
+            self.quotas.mark(done, HANDED_OVER)
+        else:
+            self.quotas.mark(waiting, HAND_OVER_AGAIN)
+        return is_whole
+
     def mint(self, chat: Chat, visitor: Visitor) -> Minted:
         """Mint a secret for a visitor, hosted or served.
 
@@ -194,8 +218,6 @@ class KitState:
         else:
             seconds = chat.session_seconds or self.settings.session_seconds or TOKEN_SECONDS
             minted = self.sessions.mint_token(chat.name, visitor, seconds)
-        if self.served:
-            self.quotas.welcome(visitor)
         return minted
 
     @cached_property

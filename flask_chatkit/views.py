@@ -18,7 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from . import guard
 from .chats import DEFAULT, Chat, ServedChat
 from .errors import API_ERRORS, ApiError, BadRequest, Misconfigured, NotFound, Unauthenticated
-from .limits import MESSAGE, address_of
+from .limits import MESSAGE, TOOL, address_of
 from .server.context import ChatContext, owner_name
 from .sessions import EXPIRED, SessionRecord
 from .state import KitState, current_kit
@@ -70,7 +70,7 @@ def cancel(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     guard.check_body(request)
     visitor, record = _own(kit, declared, session_id)
     if kit.sessions.status(record) == "active":
-        _charge(kit, declared, visitor, act="cancel")
+        _charge(kit, declared, visitor, "cancel")
         kit.sessions.cancel(record)
     return jsonify(status="cancelled")
 
@@ -84,7 +84,8 @@ def api(chat: str = DEFAULT) -> ResponseReturnValue:
     endpoint = kit.service.endpoint(declared)
     body = guard.read_body(request, endpoint.max_body)
     context = _context(kit, declared, visitor)
-    answer = endpoint.answer(body, context, partial(_charge, kit, declared, visitor, act=MESSAGE))
+    charge = partial(_charge, kit, declared, visitor)
+    answer = endpoint.answer(body, context, charge, partial(kit.state_variables, declared))
     return _whole(answer)
 
 
@@ -94,7 +95,7 @@ def attachments(chat: str = DEFAULT) -> ResponseReturnValue:
     declared = _served(kit, chat)
     visitor = _speaker(kit, declared)
     files = _files(kit, declared)
-    _charge(kit, declared, visitor, act=MESSAGE)
+    _charge(kit, declared, visitor, MESSAGE)
     return _whole(files.receive(request, _context(kit, declared, visitor)))
 
 
@@ -281,11 +282,11 @@ def _own(kit: KitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRe
 
 
 def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
-    _charge(kit, chat, visitor, act="mint")
+    _charge(kit, chat, visitor, "mint")
     # The cookie's key is asked for before OpenAI is: without one, nothing is minted.
     cookie = kit.cookie
-    minted = kit.mint(chat, visitor)
     _adopt(kit, visitor)
+    minted = kit.mint(chat, visitor)
     response = jsonify(
         client_secret=minted.client_secret,
         expires_at=minted.expires_at,
@@ -297,9 +298,9 @@ def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
     return response
 
 
-def _charge(kit: KitState, chat: Chat, visitor: Visitor, *, act: str) -> None:
+def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str) -> None:
     own = chat.ratelimit
-    if act == MESSAGE:
+    if act in {MESSAGE, TOOL}:
         own = chat.message_ratelimit if isinstance(chat, ServedChat) else None
     kit.quotas.charge(visitor, address_of(request), act=act, chat=chat.name, visitor_items=own)
 
@@ -338,8 +339,7 @@ def _adopt(kit: KitState, visitor: Visitor) -> None:
         return
     former = kit.cookie.read(request)
     if former is not None:
-        kit.service.hand_over(served, former, visitor)
-        g.chatkit_adopted = True
+        g.chatkit_adopted = kit.hand_over(served, former, visitor)
 
 
 def _context(
@@ -363,7 +363,6 @@ def _context(
         url=url_for(
             f"{kit.name}.page", chat=None if chat.name == DEFAULT else chat.name, _external=True
         ),
-        state=kit.state_variables(chat) or {},
         owner=owner,
     )
 

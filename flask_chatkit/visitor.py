@@ -6,17 +6,23 @@ it is handed.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from itsdangerous import BadData, TimestampSigner
 from werkzeug.wrappers import Request, Response
 
 from .config import Settings
 from .signing import SIGNATURE, signer
+
+#: Seconds for which an anonymous visitor is new.
+NEW_SECONDS = 86400
 
 #: 128 bits, the time of signing, and the signature, in their exact form.
 _COOKIE = re.compile(rf"[A-Za-z0-9_-]{{22}}\.[A-Za-z0-9_-]{{1,12}}\.{SIGNATURE}")
@@ -42,8 +48,25 @@ class Visitor:
 
     @classmethod
     def new(cls) -> Visitor:
-        """Somebody never seen before."""
-        return cls(f"anon:{secrets.token_urlsafe(16)}", known=False)
+        """Somebody never seen before.
+
+        The id tells when that was, so that it is known without any storage: a time of 32 bits,
+        and 96 of chance.
+        """
+        born = int(time.time()).to_bytes(4, "big")
+        name = base64.urlsafe_b64encode(born + secrets.token_bytes(12)).rstrip(b"=")
+        return cls(f"anon:{name.decode('ascii')}", known=False)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is an anonymous visitor who was first seen within a day."""
+        if not self.is_anonymous:
+            return False
+        try:
+            raw = base64.urlsafe_b64decode(self.key.removeprefix("anon:") + "==")
+        except ValueError:
+            return False
+        return 0 <= time.time() - int.from_bytes(raw[:4], "big") < NEW_SECONDS
 
     @property
     def is_anonymous(self) -> bool:
@@ -89,16 +112,19 @@ class VisitorCookie:
 
     def clear(self, request: Request, response: Response) -> None:
         """Forget the anonymous visitor, who is somebody else from now on."""
-        settings = self._settings
-        response.delete_cookie(
-            self.name, path=self._cookie_path(request), domain=settings.cookie_domain
-        )
-
-    def _cookie_path(self, request: Request) -> str:
-        return self._settings.cookie_path or request.root_path.rstrip("/") + self._path
+        response.delete_cookie(self.name, **self._attributes(request))
 
     def write(self, request: Request, response: Response, visitor: Visitor) -> None:
         """Remember an anonymous visitor from now on."""
+        response.set_cookie(
+            self.name,
+            self._signer.sign(visitor.key.removeprefix("anon:")).decode("ascii"),
+            max_age=self._settings.cookie_max_age,
+            **self._attributes(request),
+        )
+
+    def _attributes(self, request: Request) -> dict[str, Any]:
+        """The cookie's attributes, without which a browser keeps it apart from the one it has."""
         settings = self._settings
         # A SameSite=None or partitioned cookie is refused by every browser unless it is secure.
         secure = (
@@ -108,14 +134,11 @@ class VisitorCookie:
             or settings.cookie_samesite == "None"
             or settings.cookie_partitioned
         )
-        response.set_cookie(
-            self.name,
-            self._signer.sign(visitor.key.removeprefix("anon:")).decode("ascii"),
-            max_age=settings.cookie_max_age,
-            path=self._cookie_path(request),
-            domain=settings.cookie_domain,
-            secure=secure,
-            httponly=True,
-            samesite=settings.cookie_samesite,
-            partitioned=settings.cookie_partitioned,
-        )
+        return {
+            "path": settings.cookie_path or request.root_path.rstrip("/") + self._path,
+            "domain": settings.cookie_domain,
+            "secure": secure,
+            "httponly": True,
+            "samesite": settings.cookie_samesite,
+            "partitioned": settings.cookie_partitioned,
+        }

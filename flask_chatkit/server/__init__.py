@@ -5,6 +5,7 @@ Nothing here is imported before it is asked for: the packages behind it take a s
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -42,4 +43,14 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for, from where it is."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    try:
+        with warnings.catch_warnings():
+            # openai-chatkit marks its own widget classes as deprecated, and says so itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            module = import_module(f".{_HOMES[name]}", __name__)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{name} needs the packages of served chats ({error.name} is not installed): "
+            "pip install 'flask-chatkit[server]'"
+        ) from error
+    return getattr(module, name)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from .context import ChatContext
 from .files import Files, Readable, size_text
 from .filetypes import INLINE, Accept, clean_name, declared_type, disposition, sniff
 from .links import Links
+from .paging import new_id
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -110,7 +110,7 @@ class Attachments(AttachmentStore[ChatContext]):
 
     def generate_attachment_id(self, mime_type: str, context: ChatContext) -> str:  # noqa: ARG002 - the package's signature
         """A new id, of 128 random bits: the package's own has 32."""
-        return _new_id()
+        return new_id("attachment")
 
     async def create_attachment(
         self,
@@ -169,7 +169,7 @@ class Attachments(AttachmentStore[ChatContext]):
         :raises BadRequest: nothing came, more than was announced, or it is not the first time.
         """
         if expected is None:
-            key = _new_id()
+            key = new_id("attachment")
             return Kept(key, *self._files.write(key, stream, self.max_bytes))
         announced = (expected.metadata or {}).get("size", self.max_bytes)
         try:
@@ -346,10 +346,6 @@ def headers_for(served: Served) -> dict[str, str]:
         "Cross-Origin-Resource-Policy": "cross-origin" if served.inline else "same-origin",
         "Cache-Control": f"private, max-age={_CACHE_SECONDS}",
     }
-
-
-def _new_id() -> str:
-    return f"atc_{secrets.token_hex(16)}"
 
 
 def _is_ours(attachment: Attachment) -> bool:

@@ -29,10 +29,21 @@ logger = logging.getLogger("flask_chatkit")
 HEARTBEAT_SECONDS = 0.5
 #: A comment line. With a second newline ChatKit's client would take it for an empty message.
 HEARTBEAT = b": hb\n"
-#: Events that an answer may be ahead of its reader; then it waits.
-AHEAD = 64
+#: Pieces that an answer may be ahead of its reader; then it waits. A piece is an event, or up to
+#: HELD of them.
+AHEAD = 16
+HELD = 16
+#: Clients that listen to one answer.
+LISTENERS = 4
+#: Seconds that an answer which takes too long gets to store what it has said.
+LAST_WORDS = 3.0
 #: Bytes of an answer that are kept for a client which asks for the same once more.
-KEPT = 1_000_000
+KEPT = 256_000
+#: Events at the beginning of an answer that are handed on at once, and seconds that later ones may
+#: be held back for each answer that is under way: with one nobody can tell, with two hundred it is
+#: a twentieth of a second, and saves most of the changes from thread to thread.
+AT_ONCE = 12
+PACE = 0.00025
 
 _END = None
 #: What 1.6.5 of openai-chatkit leaves behind when an answer ends early, by its code's name.
@@ -58,6 +69,8 @@ class Answer:
     :param app: whose application context is there for the code that answers.
     :param process: begins to answer; what it returns is what ``ChatKitServer.process`` returns.
     :param seconds: the longest it may take.
+    :param explain: makes an event of what went wrong before the first word, if the client has been
+        promised a stream by then.
     """
 
     def __init__(
@@ -66,6 +79,7 @@ class Answer:
         app: Flask,
         process: Callable[[], Awaitable[StreamingResult | NonStreamingResult]],
         seconds: float,
+        explain: Callable[[BaseException], bytes] = lambda _: error_event(allow_retry=True),
     ) -> None:
         self._loop = loop
         self._app = app
@@ -77,8 +91,12 @@ class Answer:
         self._kept_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None
-        self._said = False
+        self._said = 0
+        self._held: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._late = False
+        self._explain = explain
+        self._promised = False
         #: Whether the task has ended, when (as time.monotonic tells), and how: None for well.
         self.ended = False
         self.ended_at = 0.0
@@ -93,11 +111,20 @@ class Answer:
         self._loop.start(self._run)
         return reader
 
+    def promise(self) -> bool:
+        """The client is promised a stream from now on; False if it has ended by now."""
+        with self._lock:
+            self._promised = not self.ended
+            return self._promised
+
     def listen(self) -> Reader | None:
         """Listen from the beginning; None if it can't be told any more."""
         with self._lock:
             if self._kept is None or self.abandoned:
                 return None
+            if len(self._readers) >= LISTENERS:
+                # Each holds a thread of the server's; who has sent the same again has given it up.
+                self._readers.pop(0).queue.put(_END)
             reader = Reader(self)
             for chunk in self._kept:
                 reader.queue.put(chunk)
@@ -114,6 +141,7 @@ class Answer:
                 return
             self._readers.remove(reader)
             if self._readers or self.ended:
+                self.make_room()
                 return
             self.abandoned = True
             self._kept = None
@@ -155,7 +183,7 @@ class Answer:
             elif not self.abandoned:
                 # The process ends, and somebody still listens.
                 self._put(error_event(allow_retry=True))
-        except Exception as error:
+        except BaseException as error:
             self.error = error
             if self._said:
                 # Once something was said there is no other way to tell.
@@ -200,27 +228,62 @@ class Answer:
     def _overrun(self) -> None:
         self._late = True
         self._cancel()
+        asyncio.get_running_loop().call_later(LAST_WORDS, self._give_up)
+
+    def _give_up(self) -> None:
+        """End what does not let itself be cancelled, for the clients at least."""
+        if not self.ended:
+            logger.error("An answer does not end: its code keeps CancelledError to itself")
+            self.error = asyncio.CancelledError()
+            self._put(error_event("This answer took too long.", allow_retry=True))
+            self._end()
 
     def _put(self, chunk: bytes) -> None:
+        if self.ended:
+            return
+        self._said += 1
+        self._held.append(chunk)
+        if self._said <= AT_ONCE or len(self._held) >= HELD:
+            self._hand_on()
+        elif self._timer is None:
+            running = asyncio.get_running_loop()
+            self._timer = running.call_later(PACE * self._loop.busy, self._hand_on)
+
+    def _hand_on(self) -> None:
+        """Give the readers what was held back."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._held:
+            return
+        said = b"".join(self._held)
+        self._held.clear()
         with self._lock:
-            self._said = True
             if self._kept is not None:
-                self._kept.append(chunk)
-                self._kept_bytes += len(chunk)
+                self._kept.append(said)
+                self._kept_bytes += len(said)
                 if self._kept_bytes > KEPT:
                     self._kept = None
             for reader in self._readers:
-                reader.queue.put(chunk)
+                reader.queue.put(said)
 
     def _end(self) -> None:
+        self._hand_on()
         with self._lock:
+            if self.ended:
+                return
+            if self.error is not None and not self._said and self._promised:
+                for reader in self._readers:
+                    reader.queue.put(self._explain(self.error))
             self.ended, self.ended_at = True, time.monotonic()
             for reader in self._readers:
                 reader.queue.put(_END)
 
     def _is_far_ahead(self) -> bool:
         with self._lock:
-            return any(reader.queue.qsize() > AHEAD for reader in self._readers)
+            # The fastest sets the pace: a second one has come because the first hangs.
+            behind = [reader.queue.qsize() for reader in self._readers]
+            return bool(behind) and min(behind) > AHEAD
 
 
 def _is_leaked(task: asyncio.Task[Any]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -41,6 +43,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 from ..visitor import Visitor
 from .context import ChatContext, as_context
 from .threads import Channel, call, is_asynchronous
+
+logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -522,11 +526,21 @@ def _check_component(component: Any, where: str) -> None:
         _fields_of(kind).model_validate(fields)
     except ValidationError as error:
         raise ValueError(f"{where}.{explain(error)} (in a {kind})") from None
+    for name in set(component) - set(COMPONENTS[kind].model_fields):
+        _tell_unknown(kind, str(name), where)
     children = component.get("children")
     if children is not None:
         several = children if isinstance(children, (list, tuple)) else [children]
         for number, child in enumerate(several):
             _check_component(child, f"{where}.children[{number}]")
+
+
+@lru_cache
+def _tell_unknown(kind: str, name: str, where: str) -> None:
+    """Tell the log, once: a newer ChatKit may know the field, but it is probably misspelled."""
+    close = difflib.get_close_matches(name, COMPONENTS[kind].model_fields, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    logger.warning("%s: a %s has no field %r%s", where, kind, name, hint)
 
 
 @lru_cache

@@ -10,27 +10,43 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import TimeoutError as LateError
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import CancelledError
 from contextvars import copy_context
-from typing import Any, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from chatkit.errors import CustomStreamError
 from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
-from flask import Flask, Response, current_app
+from chatkit.types import WidgetItem
+from flask import Response, current_app
+from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..chats import ServedChat
 from ..config import Settings
-from ..errors import ApiError, BadRequest, NotFound, RateLimited, TooLarge, UpstreamTimeout
+from ..errors import (
+    ApiError,
+    BadRequest,
+    ConfigurationError,
+    Misconfigured,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from . import loop
 from .assistant import SiteServer
 from .bridge import Answer, error_event
 from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
-from .repeats import LAST_WORDS, Key, Repeats, find_cut, fingerprint
-from .store import SQLAlchemyStore
-from .uploads import Uploads
+from .repeats import LAST_WORDS, Repeats, find_cut, fingerprint
+from .within import run_within, this_app
+
+if TYPE_CHECKING:
+    from .uploads import Uploads
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -38,12 +54,26 @@ logger = logging.getLogger("flask_chatkit")
 MAX_LIMIT = 100
 #: Characters of a thread's title.
 MAX_TITLE = 200
+#: Characters of a file's name.
+MAX_NAME = 1024
 #: Items that one call may give feedback on.
 MAX_FEEDBACK = 50
+#: Answers that one visitor has under way; each holds a thread of the server's.
+AT_A_TIME = 4
 #: Seconds to wait for the first word before the headers are sent without it.
 FIRST_SECONDS = 5.0
 #: Seconds that a call for JSON may take.
 JSON_SECONDS = 30.0
+#: What the package itself refuses with a ValueError, before any code of the site's runs.
+_STATEFUL = frozenset(
+    {
+        "threads.add_client_tool_output",
+        "threads.add_structured_input",
+        "threads.retry_after_item",
+    }
+)
+_NONE = object()
+
 #: Reads that touch nothing but the store.
 _PLAIN = frozenset({"threads.list", "threads.get_by_id", "items.list"})
 
@@ -74,6 +104,8 @@ class Endpoint:
         self._max_length = chat.max_message_length or settings.max_message_length
         self._seconds = chat.answer_seconds or settings.answer_seconds
         self._repeats = Repeats()
+        self._under_way: dict[str, list[Answer]] = {}
+        self._lock = threading.Lock()
         self._offered = {"model": chat.offers("models"), "tool_choice": chat.offers("tools")}
         self._is_ours = isinstance(server, SiteServer)
         kind = type(server)
@@ -81,10 +113,14 @@ class Endpoint:
         self._takes_dictation = handles or (
             not self._is_ours and kind.transcribe is not ChatKitServer.transcribe
         )
-        self._is_plain = (
-            kind.process is ChatKitServer.process
-            and kind._process_non_streaming is ChatKitServer._process_non_streaming  # noqa: SLF001  whether a site overrides it is seen nowhere else
-            and isinstance(server.store, SQLAlchemyStore)
+        # ChatKitServer reads the request that we have read, and takes longer over it than over a
+        # whole answer. Whether a site has a way of its own is seen nowhere else.
+        self._is_plain = kind.process is ChatKitServer.process and all(
+            getattr(kind, name, None) is getattr(ChatKitServer, name, _NONE)
+            for name in ("_process_streaming", "_process_non_streaming")
+        )
+        self._reads_at_once = self._is_plain and vars(type(server.store)).get(
+            "reads_at_once", False
         )
 
     @property
@@ -96,12 +132,20 @@ class Endpoint:
             if name != "input.transcribe" or self._takes_dictation
         )
 
-    def answer(self, body: bytes, context: ChatContext, charge: Callable[[], None]) -> Response:
+    def answer(
+        self,
+        body: bytes,
+        context: ChatContext,
+        charge: Callable[[str], None],
+        state: Callable[[], Mapping[str, Any] | None] = lambda: None,
+    ) -> Response:
         """Answer a call.
 
         :param body: the request's body.
         :param context: what the site's code is told.
-        :param charge: counts a message, or raises :class:`~flask_chatkit.RateLimited`.
+        :param charge: counts a message or a tool's answer, or raises
+            :class:`~flask_chatkit.RateLimited`.
+        :param state: makes the state variables, which plain reading does without.
         :raises ApiError: what the client is told with a status of its own.
         """
         asked = parse(body)
@@ -110,24 +154,24 @@ class Endpoint:
         if len(body) > limit:
             raise TooLarge(f"The body of {asked.type} has more than {limit} bytes.")
         context["thread"] = thread_of(asked)
+        if asked.type not in _PLAIN:
+            context["state"] = dict(state() or {})
         try:
             body = self._checked(asked, body)
-            key = fingerprint(asked, context) if operation.repeats else None
-            # What is being answered already costs nothing once more.
-            if operation.counts and not (key and self._repeats.is_running(key)):
-                _count(charge)
+            if operation.streams:
+                return self._stream(
+                    asked, operation, body, context, partial(_count, charge, operation)
+                )
+            if operation.counts:
+                _count(charge, operation)
         except _Refused as refusal:
             return self._refuse(operation, refusal)
-        if operation.streams:
-            return self._stream(asked, operation, body, context, key)
         return self._json(asked, operation, body, context)
 
     # --- what may be asked -------------------------------------------------------------------
 
     def _limit(self, operation: Operation) -> int:
-        if operation.limit == OPERATIONS["threads.create"].limit:
-            return operation.limit + 6 * self._max_length
-        return operation.limit
+        return operation.limit + (6 * self._max_length if operation.says else 0)
 
     def _checked(self, asked: Any, body: bytes) -> bytes:
         """Check what needs no look at the history; the body, with its limit put into bounds."""
@@ -142,9 +186,11 @@ class Endpoint:
                 raise BadRequest(f"A title has 1 to {MAX_TITLE} characters.")
         elif asked.type == "items.feedback" and len(params.item_ids) > MAX_FEEDBACK:
             raise BadRequest(f"Feedback on more than {MAX_FEEDBACK} items is not accepted.")
-        elif asked.type.startswith("attachments.") and self.server.attachment_store is None:
+        elif asked.type == "attachments.create" and len(params.name) > MAX_NAME:
+            raise BadRequest(f"A file's name has at most {MAX_NAME} characters.")
+        if asked.type.startswith("attachments.") and self.server.attachment_store is None:
             raise BadRequest("This chat accepts no files.")
-        elif asked.type == "input.transcribe" and not self._takes_dictation:
+        if asked.type == "input.transcribe" and not self._takes_dictation:
             raise BadRequest("This chat takes no dictation.")
         limit = getattr(params, "limit", None)
         if limit is not None and not 1 <= limit <= MAX_LIMIT:
@@ -197,7 +243,9 @@ class Endpoint:
                 raise _Refused(getattr(thread.status, "reason", None) or said)
         items = [params.item_id] if getattr(params, "item_id", None) else []
         for item_id in [*items, *getattr(params, "item_ids", ())]:
-            await store.load_item(params.thread_id, item_id, context)
+            item = await store.load_item(params.thread_id, item_id, context)
+            if asked.type == "threads.sync_custom_action" and not isinstance(item, WidgetItem):
+                raise BadRequest("The item is no widget.")
         files = getattr(getattr(params, "input", None), "attachments", None) or []
         if asked.type == "attachments.delete":
             files = [params.attachment_id]
@@ -218,7 +266,17 @@ class Endpoint:
         current_context.set(context)
         made = self.chat.context(context) if self.chat.context else context
         await self._check_history(asked, operation, made)
-        return await self.server.process(body, made)
+        return await self._begin(asked, body, made)
+
+    async def _begin(
+        self, asked: Any, body: bytes, context: Any
+    ) -> StreamingResult | NonStreamingResult:
+        server = self.server
+        if not self._is_plain:
+            return await server.process(body, context)
+        if OPERATIONS[asked.type].streams:
+            return StreamingResult(server._process_streaming(asked, context))  # noqa: SLF001
+        return NonStreamingResult(await server._process_non_streaming(asked, context))  # noqa: SLF001
 
     async def _process_once(
         self,
@@ -235,38 +293,38 @@ class Endpoint:
         made = self.chat.context(context) if self.chat.context else context
         await self._check_history(asked, operation, made)
         # A store that is not ours may look through everybody's threads for the visitor's newest.
-        is_quick = asked.type != "threads.create" or isinstance(self.server.store, SQLAlchemyStore)
+        is_quick = asked.type != "threads.create" or self._reads_at_once
         cut = None
         if is_quick or former is not None:
             cut = await find_cut(self.server.store, asked, made)
         if cut is None:
-            return await self.server.process(body, made)
-        again = await self.server.process(json.dumps(cut.retry), made)
+            return await self._begin(asked, body, made)
+        retry = json.dumps(cut.retry).encode()
+        again = await self._begin(parse(retry), retry, made)
         return StreamingResult(cut.retold(created=asked.type == "threads.create", rest=again))
 
     def _json(
         self, asked: Any, operation: Operation, body: bytes, context: ChatContext
     ) -> Response:
-        app = _app()
-
         async def act() -> bytes:
-            with app.app_context():
-                result = await self._process(asked, operation, body, context)
+            result = await self._process(asked, operation, body, context)
             return result.json if isinstance(result, NonStreamingResult) else b"{}"
 
         if asked.type == "threads.delete":
             self._repeats.forget(context.owner)
         try:
-            answer = self._read(asked, operation, body, context) or loop.current().run(
-                act, JSON_SECONDS
-            )
-        except LateError:
+            answer = self._read(asked, operation, body, context)
+            if answer is None:
+                answer = run_within(context, act, JSON_SECONDS)
+        except loop.Late:
             raise UpstreamTimeout("The chat did not answer in time.") from None
+        except CancelledError:
+            raise UpstreamUnavailable("The chat was interrupted.") from None
+        except CustomStreamError as error:
+            raise BadRequest(error.message) from None
         except Exception as error:
-            if isinstance(
-                error, (ApiError, _Refused, NotFoundError, CustomStreamError, ValueError)
-            ):
-                _tell(error)
+            self._tell(asked, error)
+            _retell(error)
             raise
         return current_app.response_class(answer, mimetype="application/json")
 
@@ -277,43 +335,85 @@ class Endpoint:
 
         A call that only reads need not cross threads twice.
         """
-        if not self._is_plain or asked.type not in _PLAIN or self.chat.context:
+        if not self._reads_at_once or asked.type not in _PLAIN or self.chat.context:
             return None
         # In a copy of this request's context, which must not learn of the chat's.
         return copy_context().run(_driven, self._process(asked, operation, body, context))
 
     def _stream(
-        self, asked: Any, operation: Operation, body: bytes, context: ChatContext, key: Key | None
+        self,
+        asked: Any,
+        operation: Operation,
+        body: bytes,
+        context: ChatContext,
+        charge: Callable[[], None],
     ) -> Response:
-        if key is not None:
+        if operation.repeats:
             reader = self._repeats.reader(
-                key,
+                fingerprint(asked, context),
                 lambda former: self._answer(
-                    lambda: self._process_once(asked, operation, body, context, former)
+                    context, lambda: self._process_once(asked, operation, body, context, former)
                 ),
+                charge,
             )
+            if reader is None:
+                raise _Refused("Your message is being answered already.")
         else:
-            reader = self._answer(lambda: self._process(asked, operation, body, context)).begin()
-        reader.pull(FIRST_SECONDS)
+            charge()
+            reader = self._answer(
+                context, lambda: self._process(asked, operation, body, context)
+            ).begin()
+        if not reader.pull(FIRST_SECONDS) and not reader.answer.promise():
+            # It has ended in this very moment.
+            reader.pull(0)
         if reader.is_mute and reader.answer.error is not None:
-            return self._failed(operation, reader.answer.error)
+            return self._failed(asked, operation, reader.answer.error)
         return _event_stream(reader)
 
-    def _answer(self, process: Callable[[], Awaitable[Any]]) -> Answer:
-        return Answer(loop.current(), _app(), process, self._seconds)
+    def _answer(self, context: ChatContext, process: Callable[[], Awaitable[Any]]) -> Answer:
+        with self._lock:
+            mine = [one for one in self._under_way.get(context.owner, ()) if not one.ended]
+            if len(mine) >= AT_A_TIME:
+                raise _Refused("Please wait until your other messages are answered.")
+            if len(self._under_way) > 1000:
+                ended = [who for who, some in self._under_way.items() if all(a.ended for a in some)]
+                for who in ended:
+                    del self._under_way[who]
+            answer = Answer(loop.current(), this_app(), process, self._seconds, self._explain)
+            self._under_way[context.owner] = [*mine, answer]
+        return answer
 
-    def _failed(self, operation: Operation, error: BaseException) -> Response:
+    def _failed(self, asked: Any, operation: Operation, error: BaseException) -> Response:
         """Answer for a call that failed before its first word."""
         if isinstance(error, _Refused):
             return self._refuse(operation, error)
-        if isinstance(error, (ApiError, NotFoundError, ValueError)):
-            _tell(error)
+        self._tell(asked, error)
+        return _event_stream(iter([self._explain(error)]))
+
+    def _explain(self, error: BaseException) -> bytes:
+        """What the visitor reads of a failure, and what the log does."""
+        if isinstance(error, _Refused):
+            return error_event(str(error), allow_retry=False)
         if isinstance(error, CustomStreamError):
-            event = error_event(error.message, allow_retry=error.allow_retry)
-        else:
-            logger.error("The chat %r could not answer", self.chat.name, exc_info=error)
-            event = error_event(allow_retry=True)
-        return _event_stream(iter([event]))
+            return error_event(error.message, allow_retry=error.allow_retry)
+        if isinstance(error, NotFoundError):
+            return error_event(NotFound.summary, allow_retry=False)
+        logger.error("The chat %r could not answer", self.chat.name, exc_info=error)
+        return error_event(allow_retry=True)
+
+    def _tell(self, asked: Any, error: BaseException) -> None:
+        """Raise the error of ours that says what is wrong with the call, if one does."""
+        if isinstance(error, (ApiError, HTTPException)):
+            raise error
+        if isinstance(error, _Refused):
+            raise error.status(str(error), **error.more)
+        if isinstance(error, NotFoundError):
+            raise NotFound from None
+        if isinstance(error, ConfigurationError):
+            raise Misconfigured(detail=f"the chat {self.chat.name!r}: {error}") from None
+        if type(error) is ValueError and asked.type in _STATEFUL:
+            message = "The chat is not in a state for this."
+            raise BadRequest(message, detail=str(error)[:200]) from error
 
     def _refuse(self, operation: Operation, refusal: _Refused) -> Response:
         if operation.streams:
@@ -330,9 +430,9 @@ class _Refused(Exception):
         self.more = more
 
 
-def _count(charge: Callable[[], None]) -> None:
+def _count(charge: Callable[[str], None], operation: Operation) -> None:
     try:
-        charge()
+        charge(operation.counts)
     except RateLimited as error:
         wait = _spoken(error.retry_after or 1)
         raise _Refused(
@@ -351,17 +451,12 @@ def _spoken(seconds: int) -> str:
     return "a moment"
 
 
-def _tell(error: BaseException) -> NoReturn:
-    """The error of ours that says what went wrong before anything was done."""
-    if isinstance(error, ApiError):
-        raise error
-    if isinstance(error, _Refused):
-        raise error.status(str(error), **error.more)
-    if isinstance(error, NotFoundError):
-        raise NotFound from None
-    if isinstance(error, CustomStreamError):
-        raise BadRequest(error.message) from None
-    raise BadRequest("The chat is not in a state for this.", detail=str(error)[:200]) from error
+def _retell(error: Exception) -> None:
+    """Raise what a server that was written for FastAPI refuses with, as Flask knows it."""
+    status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
+    if isinstance(status, int) and 400 <= status < 500 and isinstance(detail, str):
+        refusal = default_exceptions.get(status, BadRequest)
+        raise refusal(description=detail) from None
 
 
 def _event_stream(events: Any) -> Response:
@@ -383,8 +478,3 @@ def _driven(reading: Coroutine[Any, Any, Any]) -> bytes | None:
         return result
     reading.close()
     return None
-
-
-def _app() -> Flask:
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  the application itself outlives the request
-    return app

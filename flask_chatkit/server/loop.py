@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures.thread  # noqa: F401 - see the end of this module
+import concurrent.futures.thread
 import contextvars
 import logging
 import os
@@ -17,7 +17,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -38,7 +37,11 @@ _spawned: contextvars.ContextVar[set[asyncio.Task[Any]]] = contextvars.ContextVa
 )
 
 
-class Job(Future[T]):
+class Late(Exception):
+    """Who waited for the loop has waited long enough."""
+
+
+class Job(concurrent.futures.Future[T]):
     """What a coroutine that runs on the loop will return."""
 
     task: asyncio.Task[T] | None = None
@@ -69,6 +72,9 @@ class Loop:
             except RuntimeError:
                 # Under gevent all loops share a thread, and another one is running just now.
                 time.sleep(0.05)
+            except BaseException:
+                # sys.exit in a task or callback of some library's: it must not end all chats.
+                logger.critical("The event loop was ended by the code of a chat", exc_info=True)
             else:
                 return
 
@@ -103,7 +109,8 @@ class Loop:
         def finish(task: asyncio.Task[T]) -> None:
             self._answers.discard(task)
             if task.cancelled():
-                job.set_exception(asyncio.CancelledError())
+                # Not asyncio's own, which no handler of a view's errors would see.
+                job.set_exception(concurrent.futures.CancelledError())
             elif (error := task.exception()) is not None:
                 job.set_exception(error)
             else:
@@ -116,14 +123,17 @@ class Loop:
         """Run a coroutine, and wait for what it returns.
 
         :param timeout: seconds, after which it is cancelled.
-        :raises concurrent.futures.TimeoutError: it took longer.
+        :raises Late: it took longer.
+        :raises concurrent.futures.CancelledError: the process ends.
         """
         job = self.start(make)
         try:
             return job.result(timeout)
-        finally:
-            if not job.done():
-                self.call(job.stop)
+        except concurrent.futures.TimeoutError:
+            if job.done():
+                raise  # one of its own
+            self.call(job.stop)
+            raise Late from None
 
     @property
     def busy(self) -> int:

@@ -17,10 +17,12 @@ KIB = 1024
 #: Bytes of a recording: some minutes of speech, in base64.
 DICTATION = 12 * KIB * KIB
 #: Bytes of what a page's own tool may answer.
-TOOL_OUTPUT = 512 * KIB
-#: Bytes of a message beside its text, each character of which may take six in JSON.
-MESSAGE = 64 * KIB
+TOOL_OUTPUT = 128 * KIB
 SMALL = 64 * KIB
+
+#: What a body larger than SMALL is made of: so many marks between its parts, and no more.
+_STRUCTURE = (b"[", b"{", b",")
+MOST_PARTS = 8192
 
 _REQUEST: TypeAdapter[Any] = TypeAdapter(ChatKitReq)
 
@@ -30,39 +32,45 @@ class Operation:
     """One operation.
 
     :param streams: whether it is answered with server-sent events.
-    :param counts: whether it counts as a message of the visitor's.
+    :param counts: as what it counts against the visitor's limits: a ``message``; or a ``tool``,
+        which has as many of its own, since a conversation that waits for one would be stuck.
     :param repeats: whether ChatKit's client may send it twice without meaning it.
     :param talks: whether it adds to the thread, which must be active then.
-    :param limit: bytes of its body.
+    :param says: whether it carries a visitor's words, as many as a message may have.
+    :param limit: bytes of its body, beside those words, each of which may take six in JSON.
     """
 
     streams: bool = False
-    counts: bool = False
+    counts: str = ""
     repeats: bool = False
     talks: bool = False
+    says: bool = False
     limit: int = SMALL
 
 
 OPERATIONS: dict[str, Operation] = {
-    "threads.create": Operation(streams=True, counts=True, repeats=True, limit=MESSAGE),
+    "threads.create": Operation(streams=True, counts="message", repeats=True, says=True),
     "threads.add_user_message": Operation(
-        streams=True, counts=True, repeats=True, talks=True, limit=MESSAGE
+        streams=True, counts="message", repeats=True, talks=True, says=True
     ),
-    # The package itself refuses what is not the answer to the thread's pending call.
-    "threads.add_client_tool_output": Operation(streams=True, talks=True, limit=TOOL_OUTPUT),
-    "threads.add_structured_input": Operation(streams=True, counts=True, talks=True, limit=MESSAGE),
-    "threads.retry_after_item": Operation(streams=True, counts=True, talks=True),
-    "threads.custom_action": Operation(streams=True, counts=True, talks=True, limit=MESSAGE),
-    "threads.sync_custom_action": Operation(counts=True, talks=True, limit=MESSAGE),
+    "threads.add_client_tool_output": Operation(
+        streams=True, counts="tool", repeats=True, talks=True, limit=TOOL_OUTPUT
+    ),
+    "threads.add_structured_input": Operation(
+        streams=True, counts="message", talks=True, says=True
+    ),
+    "threads.retry_after_item": Operation(streams=True, counts="message", talks=True),
+    "threads.custom_action": Operation(streams=True, counts="message", talks=True, says=True),
+    "threads.sync_custom_action": Operation(counts="message", talks=True, says=True),
     "threads.get_by_id": Operation(),
     "threads.list": Operation(),
     "threads.update": Operation(),
     "threads.delete": Operation(),
     "items.list": Operation(),
     "items.feedback": Operation(),
-    "attachments.create": Operation(counts=True),
+    "attachments.create": Operation(counts="message"),
     "attachments.delete": Operation(),
-    "input.transcribe": Operation(counts=True, limit=DICTATION),
+    "input.transcribe": Operation(counts="message", limit=DICTATION),
 }
 
 
@@ -72,15 +80,24 @@ def parse(body: bytes) -> Any:
     :returns: one of the ``…Req`` classes of ``chatkit.types``.
     :raises BadRequest: it is none; the message names the field.
     """
+    if len(body) > SMALL and sum(map(body.count, _STRUCTURE)) > MOST_PARTS:
+        # Each part becomes an object, and each wrong one an error of its own: what takes no time
+        # to send takes seconds to refuse, in which nobody else is served. A recording is one text.
+        raise BadRequest("The body has too many parts.")
     try:
         return _REQUEST.validate_json(body)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-    if problem["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        problem = _first(error)
+    at_top = len(problem["loc"]) == 0
+    if at_top and problem["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         raise BadRequest(f"The field 'type' must be one of {', '.join(sorted(OPERATIONS))}.")
     # The first part of the place is the operation's name, which pydantic puts there.
     place = ".".join(str(part) for part in problem["loc"][1:]) or "body"
     raise BadRequest(f"The field {place[:200]!r} is not of the accepted form: {problem['msg']}.")
+
+
+def _first(error: ValidationError) -> Any:
+    return error.errors(include_url=False, include_input=False, include_context=False)[0]
 
 
 def thread_of(asked: Any) -> str | None:

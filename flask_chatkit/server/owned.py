@@ -5,9 +5,11 @@ OpenAI's sample stores ignore the context, and show everybody's threads to every
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from chatkit.store import NotFoundError, Store, StoreItemType
@@ -21,9 +23,8 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from ..visitor import Visitor
-from .context import ChatContext, owner_of
-from .store import LONGEST_PAGE, clamp, new_id
+from .context import ChatContext, current_context, owner_of
+from .paging import LONGEST_PAGE, clamp, new_id
 
 #: Where the owner is kept, in a thread's and an attachment's metadata.
 OWNER = "flask_chatkit_owner"
@@ -191,41 +192,42 @@ class OwnedStore(Store[ChatContext]):
         await self.load_attachment(attachment_id, context)
         await self._store.delete_attachment(attachment_id, context)
 
-    async def hand_over(self, kit: str, old: Visitor, new: Visitor, chats: Sequence[str]) -> int:
-        """Make the threads of one visitor another one's, in some chats of a kit.
+    async def hand_over(
+        self, before: ChatContext, after: ChatContext, made: Callable[[ChatContext], Any]
+    ) -> int:
+        """Make the threads and files of one visitor another one's, in one chat.
 
         The site's store knows no owners, so all that it has is looked through.
 
+        :param made: makes the site's own context of ours.
         :returns: how many threads.
         """
-        count = 0
-        for chat in chats:
-            before, after = (ChatContext(visitor=who, kit=kit, chat=chat) for who in (old, new))
-            page = Page[ThreadMetadata](has_more=True)
-            found: list[ThreadMetadata] = []
-            while page.has_more:
-                page = await self.load_threads(LONGEST_PAGE, page.after, "asc", before)
-                found += page.data
-            for thread in found:
-                await self._hand_over_files(thread.id, before, after)
-                await self._store.save_thread(_with_owner(thread, after), after)
-                self._remember(thread.id, after.owner)
-            count += len(found)
-        return count
-
-    async def _hand_over_files(
-        self, thread_id: str, before: ChatContext, after: ChatContext
-    ) -> None:
-        page = Page[ThreadItem](has_more=True)
+        current_context.set(before)
+        old, new = made(before), made(after)
+        page = Page[ThreadMetadata](has_more=True)
+        found: list[ThreadMetadata] = []
         while page.has_more:
-            page = await self.load_thread_items(thread_id, page.after, LONGEST_PAGE, "asc", before)
+            page = await self.load_threads(LONGEST_PAGE, page.after, "asc", old)
+            found += page.data
+            await asyncio.sleep(0)  # a store in memory waits for nothing, and others do for it
+        for thread in found:
+            for attachment in await self._files_of(thread.id, old):
+                await self._store.save_attachment(_with_owner(attachment, after), new)
+            await self._store.save_thread(_with_owner(thread, after), new)
+            self._remember(thread.id, after.owner)
+        return len(found)
+
+    async def _files_of(self, thread_id: str, context: Any) -> list[Attachment]:
+        """The files that were sent in a thread, as they are kept."""
+        page = Page[ThreadItem](has_more=True)
+        found: list[Attachment] = []
+        while page.has_more:
+            page = await self.load_thread_items(thread_id, page.after, LONGEST_PAGE, "asc", context)
             for item in page.data:
                 for sent in item.attachments if isinstance(item, UserMessageItem) else ():
-                    try:
-                        attachment = await self.load_attachment(sent.id, before)
-                    except NotFoundError:
-                        continue
-                    await self._store.save_attachment(_with_owner(attachment, after), after)
+                    with suppress(NotFoundError):
+                        found.append(await self.load_attachment(sent.id, context))
+        return found
 
     def _makes(self, name: str) -> bool:
         """Whether the site's store has a method of its own in place of the package's."""

@@ -38,6 +38,8 @@ SAME_SECONDS = 3.0
 CUT_SECONDS = 60.0
 #: Seconds that an answer which was cut off gets to store what it has said.
 LAST_WORDS = 5.0
+#: Seconds to wait for another thread that counts the very same call.
+MAKING = 10.0
 #: Answers that are remembered.
 REMEMBERED = 512
 #: Items after a message that was cut off: a partial answer or two, and the note that it was.
@@ -74,6 +76,7 @@ class Key(NamedTuple):
 
     owner: str
     words: bytes
+    is_message: bool
 
 
 class Repeats:
@@ -82,13 +85,8 @@ class Repeats:
     def __init__(self) -> None:
         self._recent: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()
         self._tidied = 0.0
+        self._making: dict[Key, threading.Event] = {}
         self._lock = threading.Lock()
-
-    def is_running(self, key: Key) -> bool:
-        """Whether the very call is being answered."""
-        with self._lock:
-            _, answer = self._recent.get(key, (0, None))
-            return answer is not None and not answer.ended and not answer.abandoned
 
     def forget(self, owner: str) -> None:
         """Take whatever an owner says next for something new: a thread of theirs is deleted."""
@@ -96,38 +94,63 @@ class Repeats:
             for key in [key for key in self._recent if key.owner == owner]:
                 del self._recent[key]
 
-    def reader(self, key: Key, make: Callable[[Answer | None], Answer]) -> Reader:
-        """A reader of the answer to a call.
+    def reader(
+        self, key: Key, make: Callable[[Answer | None], Answer], charge: Callable[[], None]
+    ) -> Reader | None:
+        """A reader of the answer to a call; None if it is under way and can't be told again.
 
         :param key: the call's :func:`fingerprint`.
         :param make: makes an answer; it is handed the one that was cut off, if there is one, which
             has to end first.
+        :param charge: counts the call, unless it is being answered already. It may raise.
         """
-        now = time.monotonic()
-        with self._lock:
-            self._tidy(now)
-            _, former = self._recent.get(key, (now, None))
-            if former is not None and not former.abandoned:
-                is_over = former.ended and (
-                    now - former.ended_at > SAME_SECONDS or former.error is not None
-                )
-                reader = None if is_over else former.listen()
-                if reader is not None:
-                    return reader
-                former = None
-            answer = make(former)
-            self._recent[key] = (now, answer)
-            self._recent.move_to_end(key)
-            # Only now, when whoever comes next finds it.
-            return answer.begin()
+        while True:
+            now = time.monotonic()
+            with self._lock:
+                self._tidy(now)
+                _, former = self._recent.get(key, (now, None))
+                if former is not None and not (former.ended or former.abandoned):
+                    return former.listen()
+                other = self._making.get(key)
+                if other is None:
+                    self._making[key] = threading.Event()
+                    break
+            # The very call is just being counted in another thread.
+            other.wait(MAKING)
+        try:
+            charge()
+            with self._lock:
+                reader = self._told(former, key, now)
+                if reader is None:
+                    answer = make(former if former is not None and former.abandoned else None)
+                    self._recent[key] = (now, answer)
+                    self._recent.move_to_end(key)
+                    reader = answer.begin()
+                return reader
+        finally:
+            with self._lock:
+                self._making.pop(key).set()
+
+    def _told(self, former: Answer | None, key: Key, now: float) -> Reader | None:
+        """A reader of an answer that ended well a moment ago."""
+        if (
+            former is None
+            or former.abandoned
+            or former.error is not None
+            or now - former.ended_at > SAME_SECONDS
+            or not key.is_message
+        ):
+            return None
+        return former.listen()
 
     def _tidy(self, now: float) -> None:
-        if now - self._tidied < 1.0 and len(self._recent) <= REMEMBERED:
+        while len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
+        if now - self._tidied < 1.0:
             return
         self._tidied = now
         for key, (since, answer) in list(self._recent.items()):
-            is_old = now - since > CUT_SECONDS and answer.ended
-            if is_old or len(self._recent) > REMEMBERED:
+            if answer.ended and now - since > CUT_SECONDS:
                 del self._recent[key]
             elif answer.ended and now - answer.ended_at > SAME_SECONDS:
                 # That it was is enough from now on.
@@ -136,8 +159,11 @@ class Repeats:
 
 def fingerprint(asked: Any, context: ChatContext) -> Key:
     """What a call is known by."""
-    said = f"{asked.type}\0{asked.params.model_dump_json()}"
-    return Key(context.owner, hashlib.sha256(said.encode()).digest())
+    is_message = asked.type != "threads.add_client_tool_output"
+    # Of what a page's tool has answered the first counts: the thread waits for one.
+    words = asked.params.model_dump_json() if is_message else asked.params.thread_id
+    digest = hashlib.sha256(f"{asked.type}\0{words}".encode()).digest()
+    return Key(context.owner, digest, is_message)
 
 
 async def find_cut(store: Store[Any], asked: Any, context: Any) -> Cut | None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
-from sqlalchemy import URL
 
 from ..chats import ServedChat
 from ..config import Settings
 from ..errors import ChatKitError, ConfigurationError, Misconfigured
 from ..visitor import Visitor
-from . import loop
 
 with warnings.catch_warnings():
     # openai-chatkit marks its own widget classes as deprecated, and warns when it defines them.
@@ -26,13 +26,15 @@ with warnings.catch_warnings():
     from chatkit.server import ChatKitServer
     from chatkit.store import Store
 
-from .attachments import Attachments
+from .context import ChatContext
 from .endpoint import Endpoint
-from .files import Files
 from .links import Links
 from .owned import OwnedStore, owned
-from .store import SQLAlchemyStore
-from .uploads import Uploads
+from .within import run_within
+
+if TYPE_CHECKING:
+    from .attachments import Attachments
+    from .files import Files
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -63,12 +65,16 @@ class Service:
         self._given_store = store
         self._endpoints: dict[int, Endpoint] = {}
         self._lock = threading.RLock()
+        self._pid = os.getpid()
 
     def endpoint(self, chat: ServedChat) -> Endpoint:
         """The endpoint of a chat, with its server, which is made when it is first asked for.
 
         :raises Misconfigured: the site's code gives no server.
         """
+        if self._pid != os.getpid():
+            # What a process that was forked from has made belongs to its loop.
+            self._lock, self._endpoints, self._pid = threading.RLock(), {}, os.getpid()
         endpoint = self._endpoints.get(id(chat))
         if endpoint is None:
             with self._lock:
@@ -78,21 +84,34 @@ class Service:
                     self._endpoints[id(chat)] = endpoint
         return endpoint
 
-    def hand_over(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> None:
+    def hand_over(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> bool:
         """Give what an anonymous visitor has said to the login that they signed in with.
 
         :param chats: all that the kit serves, each of which may have a store of its own.
+        :returns: whether all stores have done it; the log says which has not.
         """
-        stores = {id(store): store for store in (self.endpoint(c).server.store for c in chats)}
-        for store in stores.values():
-            if isinstance(store, OwnedStore):
-                here = [c.name for c in chats if self.endpoint(c).server.store is store]
-                give = partial(store.hand_over, self.kit, old, new, here)
-            elif hasattr(store, "hand_over"):
-                give = partial(store.hand_over, self.kit, old, new)
-            else:
-                continue
-            loop.current().run(give, FACTORY_SECONDS)
+        done: set[int] = set()
+        is_whole = True
+        for chat in chats:
+            try:
+                store = self.endpoint(chat).server.store
+                if isinstance(store, OwnedStore):
+                    give = partial(
+                        store.hand_over,
+                        ChatContext(visitor=old, kit=self.kit, chat=chat.name),
+                        ChatContext(visitor=new, kit=self.kit, chat=chat.name),
+                        chat.context or (lambda context: context),
+                    )
+                elif hasattr(store, "hand_over") and _database(store) not in done:
+                    give = partial(store.hand_over, self.kit, old, new)
+                else:
+                    continue
+                run_within(None, give, FACTORY_SECONDS)
+                done.add(_database(store))
+            except Exception:
+                is_whole = False
+                logger.exception("The threads of the chat %r were not handed over", chat.name)
+        return is_whole
 
     @cached_property
     def store(self) -> Store[Any]:
@@ -100,12 +119,18 @@ class Service:
 
         :raises Misconfigured: it can't be opened.
         """
+        if isinstance(self._given_store, Store):
+            return _own(owned(self._given_store))
+        # What a site does not use is not imported: SQLAlchemy alone is 15 megabytes.
+        from sqlalchemy import URL
+
+        from .store import SQLAlchemyStore
+
         try:
-            if isinstance(self._given_store, Store):
-                return owned(self._given_store)
             # Not as a text: a path may hold what means something in a URI.
             default = URL.create("sqlite", database=f"{current_app.instance_path}/{DATABASE}")
-            source: Any = self._given_store or self.settings.database_uri or default
+            given: Any = self._given_store
+            source = given if given is not None else self.settings.database_uri or default
             store = SQLAlchemyStore(source)
         except ConfigurationError as error:
             raise Misconfigured(detail=str(error)) from None
@@ -116,6 +141,8 @@ class Service:
 
         :raises Misconfigured: the folder can't be used.
         """
+        from .attachments import Attachments
+
         accepted = chat.attachments(self.settings) or {}
         attachments = Attachments(
             self._files,
@@ -125,14 +152,17 @@ class Service:
             max_count=accepted.get("maxCount", 1),
             accept=accepted.get("accept"),
         )
-        if isinstance(store, SQLAlchemyStore):
+        if hasattr(store, "on_attachments_deleted"):
             # What these do is the same for each chat of the kit.
-            store.present = attachments.present
-            store.on_attachments_deleted = attachments.forget
+            ours = cast("Any", store)
+            ours.present = attachments.present
+            ours.on_attachments_deleted = attachments.forget
         return attachments
 
     @cached_property
     def _files(self) -> Files:
+        from .files import Files
+
         folder = self.settings.upload_folder or f"{current_app.instance_path}/{UPLOADS}"
         try:
             return Files(folder, self.settings.max_upload_bytes)
@@ -145,17 +175,28 @@ class Service:
             value = _imported(source.value) if source.kind == "path" else source.value
             kind = _kind_of(value) if source.kind == "path" else source.kind
             server = self._server(chat, kind, value)
+        except Misconfigured as error:
+            raise Misconfigured(detail=f"the chat {chat.name!r}: {error.detail}") from error
         except ChatKitError as error:
-            raise Misconfigured(detail=f"the chat {chat.name!r}: {error}") from None
-        attachments = server.attachment_store
-        if chat.isolate and not isinstance(server.store, OwnedStore):
+            raise Misconfigured(detail=f"the chat {chat.name!r}: {error}") from error
+        if chat.isolate:
+            # On the site's own object, for what holds on to it; this knows of no application.
             server.store = owned(server.store)
+        if server is value:
+            # The rest does: the object may serve another application, with other files.
+            server = copy.copy(server)
+            server.store = _own(server.store)
+        attachments = server.attachment_store
         if attachments is None and chat.attachments_accepted is not None:
             attachments = server.attachment_store = self.attachments(chat, server.store)
-        if isinstance(attachments, Attachments):
+        uploads = None
+        if getattr(attachments, "store_of", None) is not None:
+            from .uploads import Uploads
+
             # A factory may take our files, and describe them in a store of its own.
-            attachments.store_of = lambda: server.store
-        uploads = Uploads(attachments) if isinstance(attachments, Attachments) else None
+            ours = cast("Attachments", attachments)
+            ours.store_of = lambda: server.store
+            uploads = Uploads(ours)
         return Endpoint(chat, server, uploads, self.settings)
 
     def _server(self, chat: ServedChat, kind: str, value: Any) -> ChatKitServer[Any]:
@@ -195,17 +236,25 @@ class Service:
 
         async def make() -> Any:
             # On the loop, because what it makes belongs there: clients of models, of databases.
-            with app.app_context():
-                made = value(**wanted)
-                return await made if inspect.isawaitable(made) else made
+            made = value(**wanted)
+            return await made if inspect.isawaitable(made) else made
 
-        app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-        server = loop.current().run(make, FACTORY_SECONDS)
+        server = run_within(None, make, FACTORY_SECONDS)
         if not isinstance(server, ChatKitServer):
             raise ConfigurationError(
                 f"a factory of a server must return a ChatKitServer, not {type(server).__name__}"
             )
         return server
+
+
+def _own(store: Store[Any]) -> Store[Any]:
+    """A store to which something of one application's is tied; it shares the database."""
+    return copy.copy(store) if hasattr(store, "on_attachments_deleted") else store
+
+
+def _database(store: Any) -> int:
+    """What is one for all the stores that share a database."""
+    return id(getattr(store, "_database", store))
 
 
 def _imported(path: str) -> Any:
@@ -236,10 +285,18 @@ def _kind_of(value: object) -> str:
 
 
 def _names(value: Any) -> set[str]:
-    return set(inspect.signature(value).parameters)
+    try:
+        return set(inspect.signature(value).parameters)
+    except ValueError:
+        # Something of Python's own, which tells nothing of its parameters and has none of ours.
+        return set()
 
 
 def _required(value: Any) -> set[str]:
+    try:
+        inspect.signature(value)
+    except ValueError:
+        return set()
     return {
         name
         for name, parameter in inspect.signature(value).parameters.items()

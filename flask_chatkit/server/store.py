@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -45,40 +44,16 @@ from typing_extensions import override
 from ..visitor import Visitor
 from .context import ChatContext, as_context, owner_name, owner_of
 from .database import Database, Source
+from .paging import clamp, new_id
 from .tables import LONGEST_ID, attachments, items, threads
 
 logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
 
-#: Entries of a page: when nobody asks for a number, and at most.
-PAGE = 20
-LONGEST_PAGE = 100
-
-#: What the package's own ids begin with.
-PREFIXES: Mapping[StoreItemType, str] = {
-    "thread": "thr",
-    "message": "msg",
-    "tool_call": "tc",
-    "workflow": "wf",
-    "task": "tsk",
-    "attachment": "atc",
-    "sdk_hidden_context": "shcx",
-}
-
 _THREAD: TypeAdapter[ThreadMetadata] = TypeAdapter(ThreadMetadata)
 _ITEM: TypeAdapter[ThreadItem] = TypeAdapter(ThreadItem)
 _ATTACHMENT: TypeAdapter[Attachment] = TypeAdapter(Attachment)
-
-
-def new_id(kind: StoreItemType) -> str:
-    """A new id that nobody guesses: 128 bits, where the package's own have 32."""
-    return f"{PREFIXES[kind]}_{secrets.token_hex(16)}"
-
-
-def clamp(limit: int | None) -> int:
-    """How many entries a page has when a browser asks for ``limit``."""
-    return min(max(limit, 1), LONGEST_PAGE) if limit else PAGE
 
 
 class SQLAlchemyStore(Store[ChatContext]):
@@ -99,6 +74,8 @@ class SQLAlchemyStore(Store[ChatContext]):
 
     #: Every method asks for the owner, so nothing has to be put around this store.
     isolates_owners = True
+    #: Whether its methods wait for nothing when they are driven without a running loop.
+    reads_at_once = True
 
     def __init__(self, source: Source, *, create_tables: bool = True) -> None:
         self._database = Database(source, create_tables=create_tables)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from concurrent.futures import TimeoutError as LateError
-from typing import Any, TypeVar
+from typing import Any
 
 from chatkit.types import Attachment
-from flask import Flask, Request, Response, current_app
+from flask import Request, Response, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import wrap_file
 
 from ..errors import BadRequest, NotFound, TooLarge, UpstreamTimeout
-from . import loop
 from .attachments import Attachments, Kept, headers_for
-from .context import ChatContext, current_context
+from .context import ChatContext
 from .files import size_text
 from .links import Purpose
-
-T = TypeVar("T")
+from .loop import Late
+from .within import run_within
 
 #: Bytes of a form around its file.
 FORM = 64 * 1024
@@ -76,7 +74,9 @@ class Uploads:
         :raises TooLarge: it has too many bytes.
         """
         attachments = self._attachments
-        expected = _on_loop(context, lambda: attachments.expect(attachment_id, context))
+        expected = run_within(
+            context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS
+        )
         request.max_content_length = attachments.max_bytes + 1
         try:
             kept = attachments.keep(request.stream, expected)
@@ -88,8 +88,8 @@ class Uploads:
         self, kept: Kept, context: ChatContext, save: Callable[[], Coroutine[Any, Any, Attachment]]
     ) -> Response:
         try:
-            attachment = _on_loop(context, save)
-        except LateError:
+            attachment = run_within(context, save, STORE_SECONDS)
+        except Late:
             # It may not even have begun, and then nobody else knows of the bytes.
             self._attachments.discard(kept)
             raise UpstreamTimeout("The file could not be stored in time.") from None
@@ -102,7 +102,9 @@ class Uploads:
 
         :raises NotFound: there is none for this visitor.
         """
-        served = _on_loop(context, lambda: self._attachments.open_for(attachment_id, context))
+        served = run_within(
+            context, lambda: self._attachments.open_for(attachment_id, context), STORE_SECONDS
+        )
         response = current_app.response_class(
             wrap_file(request.environ, served.open()), direct_passthrough=True
         )
@@ -113,15 +115,3 @@ class Uploads:
     def is_uploaded(self, attachment: Attachment) -> bool:
         """Whether the bytes of a file have come."""
         return self._attachments.is_uploaded(attachment)
-
-
-def _on_loop(context: ChatContext, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Ask the store where it lives: a site's own may belong to the loop."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  the application itself
-
-    async def act() -> T:
-        current_context.set(context)
-        with app.app_context():
-            return await make()
-
-    return loop.current().run(act, STORE_SECONDS)

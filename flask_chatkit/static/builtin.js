@@ -285,13 +285,24 @@
   };
 
   /** Show Markdown in `target`; what stays the same stays where it is, a selection in it too. */
+  const LONGEST_MARKDOWN = 50_000; // characters
   const showMarkdown = (target, text, { text: t, domains, start = 4 }) => {
     if (!purify) {
       target.classList.add("raw");
       target.textContent = text;
       return;
     }
-    const fresh = purify.sanitize(parser.parse(text), ALLOWED);
+    let fresh;
+    try {
+      // Some texts take the square of the time to parse, and some all of the stack.
+      if (text.length > LONGEST_MARKDOWN) throw new RangeError("too long");
+      fresh = purify.sanitize(parser.parse(text), ALLOWED);
+    } catch {
+      target.classList.add("raw");
+      target.textContent = text;
+      return;
+    }
+    target.classList.remove("raw");
     for (const link of fresh.querySelectorAll("a")) {
       link.replaceWith(anchor(link.getAttribute("href") ?? "", ...link.childNodes));
     }

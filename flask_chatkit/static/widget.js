@@ -365,6 +365,10 @@
 
   const create = (widget, name) => {
     widget.element = document.createElement(name);
+    // The elements' own events do not bubble, and their names differ; the page listens on document.
+    widget.element.addEventListener("chatkit.effect", ({ detail }) => {
+      widget.root.dispatchEvent(new CustomEvent("chatkit.effect", { bubbles: true, detail }));
+    });
     widget.element.setOptions(optionsOf(widget));
     return widget.element;
   };

@@ -265,6 +265,9 @@ def _options(
             f"dictation: nothing turns speech into text in the chat {chat.name!r}; declare it with "
             "@chatkit.transcriber, or override transcribe in its server"
         )
+    if isinstance(chat, ServedChat) and chat.handlers.feedback is not None:
+        # Whoever listens wants to be told: the thumbs are there unless they are switched off.
+        options.setdefault("threadItemActions", {}).setdefault("feedback", True)
     if not chat.has_history:
         options["history"] = {"enabled": False}
     if locale is not None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import itertools
 import json
 import os
 import statistics
@@ -19,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
-from history_peers import PATHS, SECRET, Silent, item, ours, thread
+from history_peers import PATHS, SECRET, item, ours, thread
 from mint import HERE, free_port, ratio, running
 from sqlalchemy import create_engine, insert, make_url, select, text
 from stream import UVICORN, environment, listening
@@ -46,18 +48,39 @@ GUNICORN = [
 class Person:
     """A visitor: what the browser sends, and as whom the history knows it.
 
-    :param opened: the id of the thread that is opened.
-    :param after: the id of the thread in the middle of the list.
+    :param opened: the id of the thread that is opened, in the middle of the list.
     """
 
     headers: list[str]
     context: object
     opened: str
-    after: str
 
 
-def person(uri, name, threads, items):
-    """Let somebody come to the site, and fill the history with what they might have said."""
+def rows_of(known, name, threads, others):
+    """Rows of somebody's threads, each among as many of as many others."""
+    crowd = [
+        known
+        | {
+            "owner": hashlib.sha256(f"other {number}".encode()).hexdigest(),
+            "visitor": f"anon:other-{number}",
+        }
+        for number in range(others)
+    ]
+    for number in range(threads):
+        for place, whose in enumerate([known, *crowd]):
+            one = thread(f"{place:03d}_" if place else name, number)
+            yield whose | {
+                "id": one.id,
+                "created_at": one.created_at,
+                "data": one.model_dump_json(),
+            }
+
+
+def person(uri, name, threads, items, others=0):
+    """Let somebody come to the site, and fill the history with what they might have said.
+
+    :param others: how many others say as much at the same time.
+    """
     from flask_chatkit.server import ChatContext
     from flask_chatkit.server.tables import items as items_table
     from flask_chatkit.server.tables import threads as threads_table
@@ -76,13 +99,9 @@ def person(uri, name, threads, items):
     with engine.begin() as db:
         row = db.execute(select(threads_table).where(threads_table.c.id == first)).one()
         known = {key: getattr(row, key) for key in ("owner", "kit", "chat", "visitor")}
-        for begin in range(0, threads - 1, BULK):
-            made = [thread(name, n) for n in range(begin, min(begin + BULK, threads - 1))]
-            rows = [
-                known | {"id": one.id, "created_at": one.created_at, "data": one.model_dump_json()}
-                for one in made
-            ]
-            db.execute(insert(threads_table), rows)
+        rows = rows_of(known, name, threads, others)
+        while bulk := list(itertools.islice(rows, BULK)):
+            db.execute(insert(threads_table), bulk)
         opened = thread(name, threads // 2).id
         place = select(threads_table.c.position).where(threads_table.c.id == opened)
         position = db.execute(place).scalar_one()
@@ -107,7 +126,6 @@ def person(uri, name, threads, items):
         [f"Cookie: {cookie}", f"Authorization: Bearer {token}"],
         ChatContext(visitor=Visitor.new(), owner=known["owner"]),
         opened,
-        opened,
     )
 
 
@@ -131,20 +149,28 @@ def postgresql(name):
 # --- does it grow ------------------------------------------------------------------------------
 
 
-def calls(who):
-    """Write the calls that are timed, by name; opening a thread is two calls."""
-    listing = {"type": "threads.list", "params": {"limit": THREADS}}
-    further = {"type": "threads.list", "params": {"limit": THREADS, "after": who.after}}
-    opening = {"type": "threads.get_by_id", "params": {"thread_id": who.opened}}
-    reading = {
-        "type": "items.list",
-        "params": {"thread_id": who.opened, "limit": ITEMS, "order": "desc"},
-    }
-    return {
-        "threads.list": [listing],
-        "threads.list, from the middle": [further],
-        "opening a thread": [opening, reading],
-    }
+async def listing(store, who):
+    """What ``threads.list`` asks of the store, at the top of the list."""
+    return [await store.load_threads(THREADS, None, "desc", who.context)]
+
+
+async def paging(store, who):
+    """What ``threads.list`` asks of the store in the middle of the list."""
+    return [await store.load_threads(THREADS, who.opened, "desc", who.context)]
+
+
+async def opening(store, who):
+    """What ``threads.get_by_id`` and ``items.list`` ask of the store."""
+    await store.load_thread(who.opened, who.context)
+    first = await store.load_thread_items(who.opened, None, THREADS, "asc", who.context)
+    return [first, await store.load_thread_items(who.opened, None, ITEMS, "desc", who.context)]
+
+
+CALLS = {
+    "threads.list": (listing, [THREADS]),
+    "threads.list, from the middle": (paging, [THREADS]),
+    "opening a thread": (opening, [THREADS, ITEMS]),
+}
 
 
 def drive(coroutine):
@@ -156,18 +182,16 @@ def drive(coroutine):
     raise SystemExit("the history waited for an event loop")
 
 
-def timed(server, who, name, repeats):
+def timed(store, who, name, repeats):
     """Microseconds of one call, the median of some."""
-    bodies = [json.dumps(call).encode() for call in calls(who)[name]]
+    call, sizes = CALLS[name]
     took = []
     for _ in range(repeats):
         begun = time.perf_counter()
-        for body in bodies:
-            answer = drive(server.process(body, who.context))
+        pages = drive(call(store, who))
         took.append(time.perf_counter() - begun)
-    page = json.loads(answer.json)
-    if len(page["data"]) != (ITEMS if len(bodies) > 1 else THREADS):
-        raise SystemExit(f"{name}: {len(page['data'])} entries")
+    if [len(page.data) for page in pages] != sizes:
+        raise SystemExit(f"{name}: {[len(page.data) for page in pages]} entries, not {sizes}")
     return 1e6 * statistics.median(took)
 
 
@@ -175,29 +199,32 @@ def growth(label, small, large, few, others, many, args):
     """Time the calls in a small and a large history, in turns, and print the ratios."""
     from flask_chatkit.server import SQLAlchemyStore
 
-    servers = [Silent(SQLAlchemyStore(uri)) for uri in (small, large, large)]
+    stores = [SQLAlchemyStore(uri) for uri in (small, large, large)]
     people = [few, others, many]
-    print(f"\n{label}: µs per call, median of the rounds")
+    print(f"\n{label}: µs in the store, median of the rounds")
     heads = (f"{FEW:,} in all", f"{FEW:,} of {MANY:,}", f"{MANY:,}")
     print(f"{'':<32}" + "".join(f"{head:>18}" for head in heads))
     rows = []
-    for name in calls(few):
+    for name in CALLS:
         seen = [[] for _ in people]
         for turn in range(args.rounds + 1):
             for place in (0, 1, 2) if turn % 2 else (2, 1, 0):
-                took = timed(servers[place], people[place], name, args.repeats)
+                took = timed(stores[place], people[place], name, args.repeats)
                 # The first turn makes connections, plans and caches.
                 if turn:
                     seen[place].append(took)
         print(f"{name:<32}" + "".join(f"{statistics.median(one):>18.0f}" for one in seen))
-        rows += [(f"{name}, {heads[1]}", seen[1], seen[0]), (f"{name}, {heads[2]}", seen[2], seen[0])]
+        rows += [
+            (f"{name}, {heads[1]}", seen[1], seen[0]),
+            (f"{name}, {heads[2]}", seen[2], seen[0]),
+        ]
     print(f"{'ratio to the small history, by round':<56}{'min':>8}{'median':>8}{'max':>8}  aim")
     for name, own, base in rows:
         middle, low, high = ratio(own, base)
         verdict = "met" if middle <= 1.5 else "MISSED"
         print(f"{name:<56}{low:>8.2f}{middle:>8.2f}{high:>8.2f}  <= 1.5  {verdict}")
-    for server in servers:
-        server.store.close()
+    for store in stores:
+        store.close()
 
 
 # --- against the samples -----------------------------------------------------------------------
@@ -262,38 +289,59 @@ class Peer:
         self.rss.append(seen["memory"]["rss"])
 
 
-def compare(databases, args):
-    """Ask each site for its threads, in turns, and print."""
-    mine, samples = {}, {}
-    # What uvicorn takes by itself, which is what the samples' uvicorn[standard] brings.
+def sites(databases, files):
+    """Start all sites: ours by database and number of threads, and the others by the latter."""
     kinds = {"uvicorn": ["--loop", "asyncio", "--http", "h11"]}
     if find_spec("uvloop") and find_spec("httptools"):
+        # What the samples ask for.
         kinds["uvicorn[standard]"] = ["--loop", "uvloop", "--http", "httptools"]
-    for count in (FEW, MANY):
-        for kind, options in kinds.items():
-            samples[kind, count] = Peer(
-                f"in memory, {kind}, {count:,}",
-                "fastapi",
-                {"BENCH_THREADS": str(count)},
-                options=options,
-            )
+    mine, samples = {}, {}
     for label, (uri, few, many) in databases.items():
         env = {"BENCH_DATABASE": uri}
         mine[label, FEW] = Peer(f"ours, {label}, {FEW:,} of {MANY:,}", "ours", env, few.headers)
         mine[label, MANY] = Peer(f"ours, {label}, {MANY:,}", "ours", env, many.headers)
-    peers = [*mine.values(), *samples.values()]
+        mine[label, FEW].start(files)
+        mine[label, MANY].share(mine[label, FEW])
+    for count in (FEW, MANY):
+        for kind, options in kinds.items():
+            env = {"BENCH_THREADS": str(count)}
+            name = f"in memory, {kind}, {count:,}"
+            samples[kind, count] = Peer(name, "fastapi", env, options=options)
+            samples[kind, count].start(files)
+    return mine, samples
+
+
+def compare(databases, args):
+    """Ask each site for its threads, in turns, and print."""
     with contextlib.ExitStack() as files:
-        for peer in samples.values():
-            peer.start(files)
-        for label in databases:
-            mine[label, FEW].start(files)
-            mine[label, MANY].share(mine[label, FEW])
+        mine, samples = sites(databases, files)
+        peers = [*mine.values(), *samples.values()]
         for turn in range(args.rounds):
             for peer in peers[:: 1 if turn % 2 else -1]:
                 peer.round(args.seconds)
             rates = ", ".join(f"{peer.rate[-1]:.0f}" for peer in peers)
             busy = psutil.getloadavg()[0]
             print(f"Round {turn + 1}: {rates} requests/s; load average {busy:.1f}", flush=True)
+    table(peers)
+    rows = [
+        (f"{own.name} : {other.name}", own.rate, other.rate, 2)
+        for (_, count), own in mine.items()
+        for (_, size), other in samples.items()
+        if size == count
+    ]
+    for label in databases:
+        few, many = mine[label, FEW], mine[label, MANY]
+        rows.append((f"{few.name} : {many.name}", few.rate, many.rate, -1.5))
+    print(f"\n{'requests/s, ratio by round':<72}{'min':>8}{'median':>8}{'max':>8}  aim")
+    for name, own, other, aim in rows:
+        middle, low, high = ratio(own, other)
+        met = middle >= aim if aim > 0 else middle <= -aim
+        verdict = f"{'>=' if aim > 0 else '<='} {abs(aim):<5}{'met' if met else 'MISSED'}"
+        print(f"{name:<72}{low:>8.2f}{middle:>8.2f}{high:>8.2f}  {verdict}")
+
+
+def table(peers):
+    """Print what was measured: medians of the rounds, and how far the rounds lay apart."""
     print(
         f"\n{f'threads.list, {VISITORS} at a time':<40}{'requests/s':>12}{'min':>8}{'max':>8}"
         f"{'CPU ms':>9}{'p50 ms':>9}{'RSS MB':>9}{'load CPU':>10}{'errors':>8}"
@@ -307,14 +355,6 @@ def compare(databases, args):
         )
         for error in sorted(set(peer.errors))[:3]:
             print(f"  {error}")
-    print(f"\n{'requests/s, ratio by round':<64}{'min':>8}{'median':>8}{'max':>8}  aim")
-    for (_, count), own in mine.items():
-        for (kind, size), other in samples.items():
-            if size == count:
-                middle_, low, high = ratio(own.rate, other.rate)
-                name = f"{own.name} : in memory, {kind}, {size:,}"
-                verdict = "met" if middle_ >= 2 else "MISSED"
-                print(f"{name:<64}{low:>8.2f}{middle_:>8.2f}{high:>8.2f}  >= 2  {verdict}")
 
 
 def main():
@@ -340,8 +380,9 @@ def main():
         for label, (small, large) in pairs.items():
             begun = time.monotonic()
             few = person(small, "few_", FEW, SHORT)
+            # Who looked through everybody's from the newest would meet these last.
+            others = person(large, "few_", FEW, SHORT, MANY // FEW - 1)
             many = person(large, "many", MANY, LONG)
-            others = person(large, "few_", FEW, SHORT)
             print(f"{label}: filled in {time.monotonic() - begun:.0f} s", flush=True)
             databases[label] = (large, others, many)
             if args.only != "rate":

@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 from mint import HERE, ROOT, free_port, ratio, running
@@ -55,11 +56,13 @@ class Peer:
     :param name: the row's name.
     :param app: the function in ``stream_peers``.
     :param options: more for uvicorn.
+    :param package: a folder that holds another ``flask_chatkit`` than this checkout's.
     """
 
     name: str
     app: str
     options: list[str] = field(default_factory=list)
+    package: str | None = None
     port: int = 0
     pid: int = 0
     seen: dict[Crowd, list[dict]] = field(default_factory=dict)
@@ -68,10 +71,19 @@ class Peer:
         """Start the server, and wait until it listens."""
         self.port = free_port()
         if self.app == "fastapi":
-            command = [*UVICORN, *self.options, "--port", str(self.port), f"stream_peers:{self.app}"]
+            command = [
+                *UVICORN,
+                *self.options,
+                "--port",
+                str(self.port),
+                f"stream_peers:{self.app}",
+            ]
         else:
             command = [*GUNICORN, "--bind", f"127.0.0.1:{self.port}", f"stream_peers:{self.app}()"]
-        process = files.enter_context(running([sys.executable, "-m", *command], environment()))
+        env = environment()
+        if self.package:
+            env["PYTHONPATH"] = os.pathsep.join([self.package, env["PYTHONPATH"]])
+        process = files.enter_context(running([sys.executable, "-m", *command], env))
         self.pid = process.pid
         if core is not None:
             psutil.Process(self.pid).cpu_affinity([core])
@@ -143,6 +155,11 @@ def late(seen):
     return 1000 * statistics.quantiles(seen["first"], n=20)[18]
 
 
+def serving(seen):
+    """Megabytes of the process that answers."""
+    return seen["memory"]["largest"]
+
+
 def resident(seen):
     """Megabytes of all the server's processes, with what they share counted in each."""
     return seen["memory"]["rss"]
@@ -157,20 +174,21 @@ def table(peers, crowd):
     """Print what was measured: medians of the rounds, and how far the rounds lay apart."""
     print(
         f"\n{f'{crowd}':<32}{'streams/s':>11}{'min':>8}{'max':>8}{'CPU ms':>9}{'first ms':>10}"
-        f"{'p95':>8}{'RSS MB':>9}{'PSS MB':>9}{'load CPU':>10}{'checked':>9}{'errors':>8}"
+        f"{'p95':>8}{'one RSS':>9}{'all RSS':>9}{'all PSS':>9}{'load CPU':>10}{'checked':>9}"
+        f"{'errors':>8}"
     )
     for peer in peers:
         rates = peer.of(crowd, rate)
         middles = [
             statistics.median(peer.of(crowd, what))
-            for what in (cpu, first, late, resident, shared_once)
+            for what in (cpu, first, late, serving, resident, shared_once)
         ]
         busy = statistics.median(peer.of(crowd, lambda seen: seen["own_cpu"] / seen["seconds"]))
         errors = [error for seen in peer.seen[crowd] for error in seen["errors"]]
         print(
             f"{peer.name:<32}{statistics.median(rates):>11.1f}{min(rates):>8.1f}{max(rates):>8.1f}"
             f"{middles[0]:>9.2f}{middles[1]:>10.1f}{middles[2]:>8.1f}{middles[3]:>9.1f}"
-            f"{middles[4]:>9.1f}{busy:>10.0%}"
+            f"{middles[4]:>9.1f}{middles[5]:>9.1f}{busy:>10.0%}"
             f"{sum(seen['answers'] for seen in peer.seen[crowd]):>9}{len(errors):>8}"
         )
         for error in sorted(set(errors))[:3]:
@@ -182,22 +200,26 @@ def aims(peers):
     ours, *others = peers
     print(f"\n{'ratio, by round':<66}{'min':>8}{'median':>8}{'max':>8}  {'aim':<8}")
     for other in others:
+        # Another flask_chatkit is there to be compared with, and has no aims.
+        is_aim = other.package is None
         for crowd in CROWDS:
             rows = [
                 ("streams/s", rate, crowd.aim),
                 ("time to first delta", first, -1.2),
-                ("memory, shared pages counted in each process", resident, -1.2),
-                ("memory, shared pages counted once", shared_once, -1.2),
+                ("memory (RSS) of the process that answers", serving, -1.2),
+                ("memory (RSS) of all processes, gunicorn's arbiter too", resident, -1.2),
+                ("memory (PSS) of all processes: shared pages counted once", shared_once, -1.2),
                 ("CPU per stream", cpu, None),
             ]
             print(f"ours : {other.name}, {crowd}")
             for name, what, aim in rows:
                 middle, low, high = ratio(ours.of(crowd, what), other.of(crowd, what))
                 verdict = ""
-                # What runs beside, with more than the samples have, is there to be compared with.
-                if aim is not None:
+                if is_aim and aim is not None:
                     met = middle >= aim if aim > 0 else middle <= -aim
-                    verdict = f"{'>=' if aim > 0 else '<='} {abs(aim):<5}{'met' if met else 'MISSED'}"
+                    verdict = (
+                        f"{'>=' if aim > 0 else '<='} {abs(aim):<5}{'met' if met else 'MISSED'}"
+                    )
                 print(f"  {name:<64}{low:>8.2f}{middle:>8.2f}{high:>8.2f}  {verdict}")
 
 
@@ -213,6 +235,13 @@ def main():
         action="store_true",
         help="bind the servers to one core and the visitors to another",
     )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="measure the flask_chatkit in this folder too, in the same run",
+    )
     args = parser.parse_args()
     peers = [
         Peer("ours, gunicorn gthread", "ours"),
@@ -220,8 +249,14 @@ def main():
     ]
     if find_spec("uvloop") and find_spec("httptools"):
         peers.append(
-            Peer("FastAPI, uvicorn[standard]", "fastapi", ["--loop", "uvloop", "--http", "httptools"])
+            Peer(
+                "FastAPI, uvicorn[standard]", "fastapi", ["--loop", "uvloop", "--http", "httptools"]
+            )
         )
+    peers += [
+        Peer(f"ours in {Path(one).name}", "ours", package=str(Path(one).resolve()))
+        for one in args.also
+    ]
     cores = psutil.Process().cpu_affinity()
     server_core, load_core = (cores[0], cores[-1]) if args.pin else (None, None)
     with contextlib.ExitStack() as files:

@@ -6,7 +6,7 @@ in the events that an agent's answer has.
 
 import asyncio
 import logging
-from datetime import datetime
+from datetime import datetime, timezone
 
 from chatkit.server import ChatKitServer
 from chatkit.types import (
@@ -47,7 +47,7 @@ class Talker(ChatKitServer):
         said = AssistantMessageItem(
             id=self.store.generate_item_id("message", thread, context),
             thread_id=thread.id,
-            created_at=datetime.now(),
+            created_at=datetime.now(timezone.utc),
             content=[],
         )
         yield ThreadItemAddedEvent(item=said)
@@ -98,4 +98,5 @@ def fastapi():
         if isinstance(result, StreamingResult):
             return StreamingResponse(result, media_type="text/event-stream")
         return Response(content=result.json, media_type="application/json")
+
     return app

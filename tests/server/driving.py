@@ -14,7 +14,7 @@ from chatkit.types import Attachment, FileAttachment, ThreadStreamEvent
 from pydantic import TypeAdapter
 
 from flask_chatkit.server.context import ChatContext
-from flask_chatkit.server.store import new_id
+from flask_chatkit.server.paging import new_id
 from flask_chatkit.visitor import Visitor
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ThreadStreamEvent)

@@ -373,14 +373,14 @@ def test_bodies_have_a_limit_each(browse: Any, shop: Any) -> None:
 
 
 def test_dictation_and_tools_may_bring_more(browse: Any, shop: Any) -> None:
-    """A recording of some megabytes, and a tool's answer of some hundred KiB, are accepted."""
+    """A recording of some megabytes, and a tool's answer of a hundred KiB, are accepted."""
     ann = visit(browse(shop().app))
     audio = base64.b64encode(b"0" * 3 * KIB * KIB).decode()
     answer = ann.ask("input.transcribe", audio_base64=audio, mime_type="audio/ogg")
     assert answer["text"] == f"{3 * KIB * KIB} bytes of audio/ogg"
     thread = ann.create("tool")
     stream = ann.stream(
-        "threads.add_client_tool_output", thread_id=thread, result={"page": "x" * 400 * KIB}
+        "threads.add_client_tool_output", thread_id=thread, result={"page": "x" * 100 * KIB}
     )
     assert kinds(stream)[-1] == "thread.item.done:assistant_message"
 

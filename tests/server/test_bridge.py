@@ -13,7 +13,6 @@ import textwrap
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import TimeoutError as LateError
 from typing import Any
 
 import pytest
@@ -90,9 +89,9 @@ def test_answer_waits_for_a_slow_reader() -> None:
             yield b"x"
 
     reader = answering(talk).begin()
-    until(lambda: len(made) > bridge.AHEAD)
+    until(lambda: len(made) > bridge.AT_ONCE)
     time.sleep(0.1)
-    assert len(made) < bridge.AHEAD + 5
+    assert len(made) <= bridge.AT_ONCE + (bridge.AHEAD + 1) * bridge.HELD
     assert b"".join(reader) == b"x" * 1000
 
 
@@ -154,6 +153,57 @@ def test_second_listener_keeps_it_alive() -> None:
     late = answer.listen()
     assert late is not None
     assert b"".join(late) == b"xxxxx"
+
+
+def test_hanging_client_holds_up_nobody_else() -> None:
+    """A second client, which has come because the first one's connection hangs, hears it all."""
+
+    async def talk() -> AsyncGenerator[bytes, None]:
+        for _ in range(2000):
+            yield b"x"
+            await asyncio.sleep(0)
+
+    answer = answering(talk)
+    first = answer.begin()
+    next(first)
+    second = answer.listen()
+    assert second is not None
+    said = b"".join(part for part in second if part != HEARTBEAT)
+    assert said == b"x" * 2000
+    first.close()
+
+
+def test_leaving_of_one_lets_the_other_go_on() -> None:
+    """An answer that waits for two clients goes on for the one that stays."""
+
+    async def talk() -> AsyncGenerator[bytes, None]:
+        for _ in range(2000):
+            yield b"x"
+            await asyncio.sleep(0)
+
+    answer = answering(talk)
+    first = answer.begin()
+    second = answer.listen()
+    assert second is not None
+    until(lambda: first.queue.qsize() > bridge.AHEAD)
+    time.sleep(0.1)
+    first.close()
+    assert b"".join(part for part in second if part != HEARTBEAT) == b"x" * 2000
+
+
+def test_failure_after_the_promise_of_a_stream_is_told() -> None:
+    """A failure without a word is told in the stream, once the client was promised one."""
+
+    async def talk() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0.2)
+        raise RuntimeError("of the cause")
+        yield b""
+
+    reader = answering(talk).begin()
+    assert not reader.pull(0.01)
+    assert reader.answer.promise()
+    said = [part for part in reader if part != HEARTBEAT]
+    assert said == [b'data: {"type":"error","code":"stream.error","allow_retry":true}\n\n']
 
 
 def test_long_answers_are_ended() -> None:
@@ -291,7 +341,7 @@ def test_call_that_takes_too_long_is_cancelled() -> None:
         finally:
             stopped.set()
 
-    with pytest.raises(LateError):
+    with pytest.raises(loop.Late):
         loop.current().run(slow, 0.05)
     assert stopped.wait(5)
 
