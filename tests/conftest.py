@@ -51,6 +51,11 @@ def pytest_configure() -> None:
     logging.getLogger("flask_chatkit").setLevel(logging.DEBUG)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the browser's tests last: Playwright leaves an event loop running in the main thread."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a secret was logged."""

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -87,6 +87,7 @@ class Database:
         self._create_tables = create_tables
         self._pid = os.getpid()
         self._processes: dict[int, _Process] = {}
+        finalize(self, _let_go, self._pid, self._processes)
         self._source: URL | Engine | Extension
         if isinstance(source, (str, URL)):
             self._source = _url(source)
@@ -275,6 +276,13 @@ def _engine(url: URL) -> Engine:
     if backend == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
     return engine
+
+
+def _let_go(pid: int, processes: dict[int, _Process]) -> None:
+    """Close the connections of a database that nobody uses any more."""
+    process = processes.get(os.getpid())
+    if pid == os.getpid() and process is not None and process.engine is not None:
+        process.engine.dispose()
 
 
 def _check(engine: Engine) -> None:

@@ -80,25 +80,18 @@ def test_visitor_has_a_few_answers_at_a_time(browse: Any, site: Any) -> None:
         yield message.text
         gate.wait(10)
 
-    ann = visit(browse(site(answer)))
+    app = site(answer)
+    ann = visit(browse(app))
     ann.threads()
+    (endpoint,) = app.extensions["chatkit"]["chatkit"].service._endpoints.values()
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(ann.post, "threads.create", input=said(f"{n}")) for n in range(4)]
-        (endpoint,) = _endpoints(ann)
         until(lambda: len(endpoint._under_way) and len(*endpoint._under_way.values()) == 4)
         assert "wait until your other messages" in refused(
             ann.post("threads.create", input=said("fifth"))
         )
         gate.set()
         assert all("thread.created" in kinds(events(job.result(10))) for job in jobs)
-
-
-def _endpoints(client: Any) -> Any:
-    import gc
-
-    from flask_chatkit.server.endpoint import Endpoint
-
-    return [one for one in gc.get_objects() if isinstance(one, Endpoint)][-1:]
 
 
 def test_long_answer_is_not_given_twice(
