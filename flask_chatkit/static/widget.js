@@ -364,6 +364,7 @@
     Promise.race([promise, sleep(ms).then(() => Promise.reject(new Error(TEXT.silent)))]);
 
   const create = (widget, name) => {
+    widget.theme = themeOf(widget);
     widget.element = document.createElement(name);
     // The elements' own events do not bubble, and their names differ; the page listens on document.
     widget.element.addEventListener("chatkit.effect", ({ detail }) => {
@@ -437,7 +438,6 @@
     widget.works = false;
     delete root.dataset.builtin;
     tell(widget, make("p", { textContent: TEXT.loading }));
-    widget.theme = themeOf(widget);
     // Without a key of OpenAI's list, or on an insecure page, its element would only be blank.
     if (config.api && !(config.domainKey && isSecureContext)) return useBuiltin(widget);
     try {
