@@ -41,7 +41,7 @@ LAST_WORDS = 5.0
 #: Seconds to wait for another thread that counts the very same call.
 MAKING = 10.0
 #: Answers that are remembered.
-REMEMBERED = 512
+REMEMBERED = 128
 #: Items after a message that was cut off: a partial answer or two, and the note that it was.
 _LOOK_BACK = 6
 
