@@ -363,7 +363,7 @@ def _context(
         url=url_for(
             f"{kit.name}.page", chat=None if chat.name == DEFAULT else chat.name, _external=True
         ),
-        owner=owner,
+        owner=owner or own,
     )
 
 

@@ -263,10 +263,15 @@ class Endpoint:
     async def _process(
         self, asked: Any, operation: Operation, body: bytes, context: ChatContext
     ) -> StreamingResult | NonStreamingResult:
+        made = await self._admit(asked, operation, context)
+        return await self._begin(asked, body, made)
+
+    async def _admit(self, asked: Any, operation: Operation, context: ChatContext) -> Any:
+        """Check a call against the history; the context that the site's code gets for it."""
         current_context.set(context)
         made = self.chat.context(context) if self.chat.context else context
         await self._check_history(asked, operation, made)
-        return await self._begin(asked, body, made)
+        return made
 
     async def _begin(
         self, asked: Any, body: bytes, context: Any
@@ -289,9 +294,7 @@ class Endpoint:
         """Process a message, unless it is in the history already and only its answer is missing."""
         if former is not None:
             await former.wait(LAST_WORDS)
-        current_context.set(context)
-        made = self.chat.context(context) if self.chat.context else context
-        await self._check_history(asked, operation, made)
+        made = await self._admit(asked, operation, context)
         # A store that is not ours may look through everybody's threads for the visitor's newest.
         is_quick = asked.type != "threads.create" or self._reads_at_once
         cut = None

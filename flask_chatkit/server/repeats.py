@@ -175,12 +175,12 @@ async def find_cut(store: Store[Any], asked: Any, context: Any) -> Cut | None:
         threads = await store.load_threads(1, None, "desc", context)
         if not threads.data or not _is_recent(threads.data[0].created_at):
             return None
-        thread = threads.data[0]
+        thread_id = threads.data[0].id
     elif asked.type == "threads.add_user_message":
-        thread = await store.load_thread(asked.params.thread_id, context)
+        thread_id = asked.params.thread_id
     else:
         return None
-    page = await store.load_thread_items(thread.id, None, _LOOK_BACK, "desc", context)
+    page = await store.load_thread_items(thread_id, None, _LOOK_BACK, "desc", context)
     after: list[ThreadItem] = []
     for item in page.data:
         if isinstance(item, UserMessageItem):
@@ -188,7 +188,7 @@ async def find_cut(store: Store[Any], asked: Any, context: Any) -> Cut | None:
             is_first = asked.type != "threads.create" or item is page.data[-1]
             same = was_cut and is_first and not (page.has_more and asked.type == "threads.create")
             if same and _is_recent(item.created_at) and _says(item, asked.params.input):
-                return Cut(thread, item)
+                return Cut(await store.load_thread(thread_id, context), item)
             return None
         after.append(item)
     return None

@@ -232,7 +232,8 @@ class Service:
                 tools=chat.offers("tools") or None,
             )
         given = {"store": self.store, "attachment_store": attachments}
-        wanted = {name: given[name] for name in _names(value) & _GIVEN}
+        names = {parameter.name for parameter in _parameters(value)}
+        wanted = {name: given[name] for name in names & _GIVEN}
 
         async def make() -> Any:
             # On the loop, because what it makes belongs there: clients of models, of databases.
@@ -284,22 +285,18 @@ def _kind_of(value: object) -> str:
     return "server" if _required(value) <= _GIVEN else "assistant"
 
 
-def _names(value: Any) -> set[str]:
+def _parameters(value: Any) -> list[inspect.Parameter]:
     try:
-        return set(inspect.signature(value).parameters)
+        return list(inspect.signature(value).parameters.values())
     except ValueError:
         # Something of Python's own, which tells nothing of its parameters and has none of ours.
-        return set()
+        return []
 
 
 def _required(value: Any) -> set[str]:
-    try:
-        inspect.signature(value)
-    except ValueError:
-        return set()
     return {
-        name
-        for name, parameter in inspect.signature(value).parameters.items()
+        parameter.name
+        for parameter in _parameters(value)
         if parameter.default is parameter.empty
         and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
     }
