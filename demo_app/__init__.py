@@ -19,19 +19,19 @@ import importlib.util
 import os
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from flask import Flask, Response, session
+from flask import Flask, Response, request, session
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
 
-from . import shop
+from . import looks, shop
 from .assistant import reply, return_label
 
 OPENAI = "https://cdn.platform.openai.com"
@@ -98,11 +98,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     @app.after_request
     def protect(response: Response) -> Response:
-        csp = policy("'self'" if mode == "standins" else OPENAI)
+        # Only the page of looks has pages of the shop's own in frames.
+        frames = ["'self'"] if request.endpoint == "looks.bench" else []
+        csp = policy("'self'" if mode == "standins" else OPENAI, frames)
         response.headers["Content-Security-Policy"] = csp
         return response
 
     app.register_blueprint(shop.pages)
+    app.register_blueprint(looks.pages)
     app.register_blueprint(chatkit)
     app.register_error_handler(404, shop.missing)
     return app
@@ -166,13 +169,17 @@ def _for_more(config: Mapping[str, Any]) -> str:
     return "For a model, set OPENAI_API_KEY or OPENAI_BASE_URL."
 
 
-def policy(chat_origin: str) -> str:
-    """Write the Content-Security-Policy: nothing inline, and nothing foreign but the chat."""
+def policy(chat_origin: str, frames: Iterable[str] = ()) -> str:
+    """Write the Content-Security-Policy: nothing inline, and nothing foreign but the chat.
+
+    :param chat_origin: where the chat's script and frame come from.
+    :param frames: what else may be in a frame.
+    """
     return "; ".join(
         [
             "default-src 'self'",
             "script-src 'self'" + ("" if chat_origin == "'self'" else f" {chat_origin}"),
-            f"frame-src {chat_origin}",
+            "frame-src " + " ".join(sorted({*frames, chat_origin})),
             "connect-src 'self'",
             "style-src 'self'",
             "img-src 'self' data:",

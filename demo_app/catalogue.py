@@ -108,6 +108,15 @@ class Opening(NamedTuple):
         return f"{_clock(self.since)} to {_clock(self.until)}"
 
 
+class Language(NamedTuple):
+    """What the help chat says by itself in a language; the rest of its words the widget has."""
+
+    code: str
+    name: str
+    greeting: str
+    placeholder: str
+
+
 def _clock(at: time) -> str:
     return f"{at.hour}:{at.minute:02}"
 
@@ -124,6 +133,7 @@ HOURS = tuple(
 DELIVERY: tuple[tuple[str, str, str], ...] = tuple(
     (where, how_long, price) for where, how_long, price in _DATA["delivery"]
 )
+LANGUAGES = {code: Language(code, **said) for code, said in _DATA["languages"].items()}
 RETURN_DAYS: int = _DATA["return_days"]
 ORDERS = {data["number"]: data for data in _DATA["orders"]}
 

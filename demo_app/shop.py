@@ -8,9 +8,10 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, s
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from .catalogue import DELIVERY, HOURS, PRODUCTS, RETURN_DAYS, Product
+from .catalogue import DELIVERY, HOURS, LANGUAGES, PRODUCTS, RETURN_DAYS, Product
 
 LONGEST_NAME = 40
+MAIL = "hello@larch-and-lantern.example"
 
 pages = Blueprint("shop", __name__)
 
@@ -19,9 +20,12 @@ pages = Blueprint("shop", __name__)
 def every_page() -> dict[str, object]:
     """Give what the layout shows. ``?dir=rtl`` is for looking at the layout from the other side."""
     return {
+        "contact": {"href": f"mailto:{MAIL}", "label": "Write to the shop"},
         "customer": session.get("name"),
         "direction": "rtl" if request.args.get("dir") == "rtl" else "ltr",
         "hours": HOURS,
+        "launcher": {},
+        "mail": MAIL,
         "year": datetime.now(timezone.utc).year,
     }
 
@@ -29,7 +33,8 @@ def every_page() -> dict[str, object]:
 @pages.get("/")
 def home() -> str:
     """Show the landing page."""
-    return render_template("home.html", products=PRODUCTS.values())
+    teaser = {"text": "Going out this weekend? I can help you pack.", "delay": 8}
+    return render_template("home.html", products=PRODUCTS.values(), launcher={"teaser": teaser})
 
 
 @pages.get("/favicon.ico")
@@ -40,8 +45,15 @@ def icon() -> ResponseReturnValue:
 
 @pages.get("/help")
 def help_() -> str:
-    """Show the help page."""
-    return render_template("help.html", delivery=DELIVERY, return_days=RETURN_DAYS)
+    """Show the help page; ``?lang=ar`` shows its chat in another language."""
+    language = LANGUAGES.get(request.args.get("lang", "en"), LANGUAGES["en"])
+    return render_template(
+        "help.html",
+        delivery=DELIVERY,
+        language=language,
+        languages=LANGUAGES.values(),
+        return_days=RETURN_DAYS,
+    )
 
 
 @pages.get("/products/<slug>")

@@ -32,7 +32,7 @@ Check = Callable[[str, str, Any], Any]
 
 DEFAULT = "default"
 #: First segments of the kit's own URLs, which a chat's name would hide.
-RESERVED = frozenset({"api", "attachments", "config", "embed.js", "secret", "session", "static"})
+RESERVED = frozenset("api attachments config embed.js embed.json secret session static".split())
 
 MAX_FILE_MEGABYTES = 512
 MAX_FILES = 10

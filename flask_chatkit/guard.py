@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Set as AbstractSet
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Request
@@ -11,9 +12,13 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
 from .errors import BadRequest, ForbiddenOrigin, TooLarge
+from .visitor import HEADER as VISITOR_HEADER
+from .widget.options import PRESENTATION
 
 #: Bytes of a body of the small calls, which carry next to nothing.
 MAX_BODY = 4096
+#: Bytes of a query.
+MAX_QUERY = 4096
 
 #: What samples on the web let a browser choose, and what decides it here.
 _CHOSEN_HERE = {
@@ -23,11 +28,33 @@ _CHOSEN_HERE = {
     "workflow_id": "the chat's declaration names the workflow",
 }
 
+#: Options of the macros that say nothing on a page of another origin, and what does in their place.
+_NOT_EMBEDDED = {
+    "kit": "the address of embed.js tells the kit and the chat",
+    "nonce": "the nonce of the page's own script tag is used",
+}
+
 
 def trusted_origin(request: Request, trusted: AbstractSet[str]) -> str | None:
     """The foreign origin that asks, if the site trusts it; None for everybody else."""
     origin = request.headers.get("Origin", "")
     return origin if origin in trusted else None
+
+
+def embedding_origin(request: Request, trusted: AbstractSet[str]) -> str | None:
+    """The trusted origin whose page says that it shows its visitor by a token; None without one.
+
+    On the site's own pages a token counts for nothing, also where their origin is listed as a
+    trusted one: otherwise whoever gets such a page to send theirs would have its visitor chat under
+    an identity that they hold as well, and read along. It is no error either: the cookie decides,
+    as if there were no token.
+    """
+    if VISITOR_HEADER not in request.headers:
+        return None
+    if request.headers.get("Sec-Fetch-Site") in {"same-origin", "none"}:
+        return None
+    origin = trusted_origin(request, trusted)
+    return None if origin == own_origin(request) else origin
 
 
 def check_origin(request: Request, trusted: AbstractSet[str]) -> None:
@@ -55,6 +82,12 @@ def check_origin(request: Request, trusted: AbstractSet[str]) -> None:
         )
 
 
+def is_part_of_foreign_page(request: Request) -> bool:
+    """Whether a page of another origin asks for a picture or the like, not to go here."""
+    site, mode = (request.headers.get(f"Sec-Fetch-{name}") for name in ("Site", "Mode"))
+    return site in {"cross-site", "same-site"} and mode != "navigate"
+
+
 def own_origin(request: Request) -> str:
     """The origin of the site, as the request shows it."""
     parts = urlsplit(request.host_url)
@@ -75,7 +108,9 @@ def allow_origin(request: Request, response: Response, trusted: AbstractSet[str]
     headers["Access-Control-Expose-Headers"] = "Retry-After"
     if request.method == "OPTIONS":
         headers["Access-Control-Allow-Methods"] = "GET, POST, PUT"
-        headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-CSRFToken"
+        headers["Access-Control-Allow-Headers"] = (
+            f"Authorization, Content-Type, X-CSRFToken, {VISITOR_HEADER}"
+        )
         headers["Access-Control-Max-Age"] = "600"
 
 
@@ -98,6 +133,40 @@ def check_body(request: Request) -> None:
     for name in body:
         reason = _CHOSEN_HERE.get(name, "this call takes no fields")
         raise BadRequest(f"The field {name[:64]!r} is not accepted: {reason}.")
+
+
+def read_query(request: Request) -> tuple[str, dict[str, Any]]:
+    """Read what a page of another origin wants embedded: the variant, and the macro's options.
+
+    :raises BadRequest: it is not of the accepted form; what is wrong is named.
+    :raises TooLarge: the query has more than ``MAX_QUERY`` bytes.
+    """
+    if len(request.query_string) > MAX_QUERY:
+        raise TooLarge(f"The query has more than {MAX_QUERY} bytes.")
+    for name, values in request.args.lists():
+        if name not in {"variant", "options"}:
+            raise BadRequest(f"The parameter {name[:64]!r} is not accepted: variant, options are.")
+        if len(values) > 1:
+            raise BadRequest(f"The parameter {name!r} is there more than once.")
+    variant = request.args.get("variant", "floating")
+    if variant not in PRESENTATION:
+        raise BadRequest(f"The variant must be one of {', '.join(PRESENTATION)}.")
+    return variant, _options(request.args.get("options", "{}"))
+
+
+def _options(given: str) -> dict[str, Any]:
+    try:
+        options = json.loads(given)
+        # Neither infinities nor halves of a character, which JSON's escapes let pass.
+        json.dumps(options, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise BadRequest("The options are not JSON.") from None
+    if not isinstance(options, dict):
+        raise BadRequest("The options must be a JSON object.")
+    for name, reason in _NOT_EMBEDDED.items():
+        if name in options:
+            raise BadRequest(f"The option {name!r} is not accepted: {reason}.")
+    return options
 
 
 def check_json(request: Request) -> None:

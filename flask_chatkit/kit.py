@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask
 from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 
@@ -18,7 +18,7 @@ from .errors import API_ERRORS, ApiError, ConfigurationError
 from .handlers import Handlers
 from .server.context import ChatContext
 from .state import Declared, KitState, UserLoader, kits
-from .widget import assets, render
+from .widget import render
 
 if TYPE_CHECKING:
     from agents import Agent
@@ -339,17 +339,6 @@ class ChatKit(Blueprint):
             raise ConfigurationError("user_loader is declared twice")
         self._declared.user_loader = loader
         return loader
-
-    def send_static_file(self, filename: str) -> Response:
-        """Serve an asset: for ever under its content's hash, otherwise with revalidation."""
-        name, hashed = assets.resolve(filename)
-        response = super().send_static_file(name)
-        if hashed:
-            response.cache_control.public = True
-            response.cache_control.no_cache = None
-            response.cache_control.max_age = assets.FOREVER
-            response.cache_control.immutable = True
-        return response
 
     def _bind(self, setup: BlueprintSetupState) -> None:
         app = setup.app

@@ -28,11 +28,12 @@ from .chats import (
 )
 from .config import Settings, check_extra, signing_keys
 from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
+from .guard import embedding_origin
 from .handlers import Handlers
 from .hosted.client import WORKFLOWS_END, Client
 from .limits import Quotas
 from .sessions import Minted, Sessions
-from .visitor import Visitor, VisitorCookie
+from .visitor import Visitor, VisitorCookie, VisitorToken
 
 if TYPE_CHECKING:
     from .server.service import Service
@@ -169,6 +170,11 @@ class KitState:
         """The visitor cookie."""
         return VisitorCookie(self._keys, self.own_name, self.settings, self._path)
 
+    @cached_property
+    def token(self) -> VisitorToken:
+        """What stands for the cookie on trusted pages of other origins."""
+        return VisitorToken(self._keys, self.own_name, self.settings)
+
     @property
     def service(self) -> Service:
         """What served chats are answered with; it needs the packages of the extra.
@@ -226,7 +232,10 @@ class KitState:
         return Sessions(self._keys, self.own_name, self._client, self.quotas)
 
     def identify(self, request: Request) -> Visitor | None:
-        """Who is asking: the login, else the cookie's owner, else None.
+        """Who is asking: the login, else the owner of the token or the cookie, else None.
+
+        Where a token is to tell, a cookie that comes along tells nothing: which of the two came
+        would make the visitor another one from call to call.
 
         :raises Misconfigured: the site's ``user_loader`` returned something unusable.
         """
@@ -235,6 +244,9 @@ class KitState:
             user_id = current_app.ensure_sync(loader)()
             if user_id is not None:
                 return Visitor.login(_checked_id(user_id))
+        origin = embedding_origin(request, self.settings.trusted_origins)
+        if origin is not None:
+            return self.token.read(request, origin)
         return self.cookie.read(request)
 
     def state_variables(self, chat: Chat) -> dict[str, StateValue] | None:

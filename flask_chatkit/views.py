@@ -17,13 +17,22 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from . import guard
 from .chats import DEFAULT, Chat, ServedChat
-from .errors import API_ERRORS, ApiError, BadRequest, Misconfigured, NotFound, Unauthenticated
+from .errors import (
+    API_ERRORS,
+    ApiError,
+    BadRequest,
+    Misconfigured,
+    NotFound,
+    OptionError,
+    Unauthenticated,
+)
 from .limits import MESSAGE, TOOL, address_of
 from .server.context import ChatContext, owner_name
 from .sessions import EXPIRED, SessionRecord
 from .state import KitState, current_kit
 from .visitor import Visitor
-from .widget.render import describe
+from .widget import assets
+from .widget.render import describe, embed, page_context
 
 if TYPE_CHECKING:
     from .server.uploads import Uploads
@@ -31,6 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_chatkit")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+#: Seconds for which a browser keeps what a page of another origin embeds, and the script for it.
+EMBED_SECONDS = 300
 
 
 def secret(chat: str = DEFAULT) -> ResponseReturnValue:
@@ -112,7 +124,10 @@ def attachment(attachment_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     else:
         # ChatKit's frame is another site: its pictures come without a cookie, by their link alone.
         owner = files.linked(link, attachment_id, declared.name, writes=writes)
-        context = _context(kit, declared, kit.identify(request) or Visitor.new(), owner)
+        # A page that embeds the chat can't send a picture's request the token of its visitor: a
+        # cookie that comes along is that of somebody else, the visitor of the site's own pages.
+        visitor = None if guard.is_part_of_foreign_page(request) else kit.identify(request)
+        context = _context(kit, declared, visitor or Visitor.new(), owner)
     act = files.fill if writes else files.send
     return _whole(act(request, attachment_id, context))
 
@@ -126,7 +141,35 @@ def config(chat: str = DEFAULT) -> ResponseReturnValue:
 def page(chat: str = DEFAULT) -> ResponseReturnValue:
     """Show the chat on a page of its own."""
     kit = current_kit()
-    return render_template("chatkit/page.html", kit=kit.name, chat=kit.chat(chat).name)
+    return render_template("chatkit/page.html", **page_context(kit, kit.chat(chat)))
+
+
+def embed_js(chat: str = DEFAULT) -> ResponseReturnValue:  # noqa: ARG001  its rule has a chat
+    """Hand out the script that embeds the chat; it is the same for all chats and visitors.
+
+    Of a chat that does not exist, too: an answer that is no script would be dropped without a word,
+    and what the script asks for next tells the page's console.
+    """
+    return assets.send(request, "embed.js", EMBED_SECONDS)
+
+
+def embed_json(chat: str = DEFAULT) -> ResponseReturnValue:
+    """Render the widget for a page of another origin, which may read it if it is trusted."""
+    kit = current_kit()
+    declared = kit.chat(chat)
+    variant, options = guard.read_query(request)
+    try:
+        response = jsonify(embed(kit, declared, variant, options))
+    except OptionError as error:
+        raise BadRequest(str(error)) from None
+    except RecursionError:
+        raise BadRequest("The options are nested too deeply.") from None
+    # Nothing in it is the visitor's, but its words may be in their language: no proxy may keep it.
+    response.cache_control.private = True
+    response.cache_control.max_age = EMBED_SECONDS
+    # Also where no origin is trusted: what the site's own pages may read is of no use to others.
+    response.vary.add("Origin")
+    return response
 
 
 #: Rule, view, methods; each stands for the default chat and, after ``/<chat>``, for a named one.
@@ -140,9 +183,15 @@ RULES = (
     ("/attachments/<attachment_id>", attachment, "GET HEAD PUT"),
     ("/config", config, "GET HEAD"),
     ("/", page, "GET HEAD"),
+    ("/embed.js", embed_js, "GET HEAD"),
+    ("/embed.json", embed_json, "GET HEAD"),
 )
 #: The methods of each API call. Their rules take all: a wrong one is answered as JSON too.
-_METHODS = {view.__name__: set(methods.split()) for _, view, methods in RULES if view is not page}
+_METHODS = {
+    view.__name__: set(methods.split())
+    for _, view, methods in RULES
+    if view not in {page, embed_js}
+}
 METHODS = {
     name: ["GET", "POST", "PUT", "PATCH", "DELETE"] if name in _METHODS else ["GET"]
     for name in (view.__name__ for _, view, _ in RULES)
@@ -172,10 +221,13 @@ def enter() -> ResponseReturnValue | None:
             guard.check_origin(request, kit.settings.trusted_origins)
         if request.method not in _METHODS[endpoint]:
             raise MethodNotAllowed(sorted(_METHODS[endpoint]))
+    # The files are answered here, before a site's guard of the kit: public pages show widgets too.
+    elif endpoint == embed_js.__name__:
+        return embed_js()
     elif endpoint == "static":
-        # Answered here, before a site's guard of the kit: public pages show widgets too.
+        filename = (request.view_args or {})["filename"]
         blueprint = cast("Blueprint", current_app.blueprints[kit.name])
-        return blueprint.send_static_file((request.view_args or {})["filename"])
+        return assets.send(request, filename, blueprint.get_send_file_max_age(filename))
     return None
 
 
@@ -206,14 +258,15 @@ def leave(response: Response) -> Response:
         response.cache_control.no_store = True
     if g.get("chatkit_adopted"):
         kit.cookie.clear(request, response)
-    response.vary.add("Cookie")
+    if endpoint != embed_json.__name__:
+        response.vary.add("Cookie")
     guard.allow_origin(request, response, kit.settings.trusted_origins)
     return response
 
 
 def answer_error(error: HTTPException) -> Any:
-    """Answer an error as JSON; on the full page, as Flask would."""
-    if _endpoint(current_kit()) not in _METHODS:
+    """Answer an error as JSON; on the full page and for its files, as Flask would."""
+    if _endpoint(current_kit()) not in {*_METHODS, embed_js.__name__}:
         # Flask asks a blueprint's handlers before the application's, whose pages these are.
         handler = current_app._find_error_handler(error, [])  # noqa: SLF001  it has no other name
         return error if handler is None else current_app.ensure_sync(handler)(error)
@@ -259,6 +312,7 @@ def _answer(error: HTTPException) -> Response:
         error={"code": slug, "message": message, "request_id": request_id}, message=message
     )
     response.status_code = status
+    response.cache_control.no_store = True
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.valid_methods or ())
     retry_after = getattr(error, "retry_after", None)
@@ -284,18 +338,26 @@ def _own(kit: KitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRe
 def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
     _charge(kit, chat, visitor, "mint")
     # The cookie's key is asked for before OpenAI is: without one, nothing is minted.
-    cookie = kit.cookie
+    cookie, token = kit.cookie, kit.token
     _adopt(kit, visitor)
     minted = kit.mint(chat, visitor)
-    response = jsonify(
-        client_secret=minted.client_secret,
-        expires_at=minted.expires_at,
-        expires_in=minted.expires_in,
-        session_id=minted.session_id,
-    )
-    if visitor.is_anonymous:
+    told: dict[str, Any] = {
+        "client_secret": minted.client_secret,
+        "expires_at": minted.expires_at,
+        "expires_in": minted.expires_in,
+        "session_id": minted.session_id,
+    }
+    origin = _embedding_origin(kit)
+    if origin is not None and visitor.is_anonymous:
+        told["visitor"] = token.sign(visitor, origin)
+    response = jsonify(told)
+    if origin is None and visitor.is_anonymous:
         cookie.write(request, response, visitor)
     return response
+
+
+def _embedding_origin(kit: KitState) -> str | None:
+    return guard.embedding_origin(request, kit.settings.trusted_origins)
 
 
 def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str) -> None:
@@ -336,6 +398,10 @@ def _adopt(kit: KitState, visitor: Visitor) -> None:
     """Hand what was said before signing in to the login, and forget the anonymous visitor."""
     served = kit.served
     if visitor.is_anonymous or not served:
+        return
+    if _embedding_origin(kit) is not None:
+        # Neither the cookie's visitor, whom this page does not show, nor the token's: another
+        # origin must not put what it likes into the history of whoever is signed in here.
         return
     former = kit.cookie.read(request)
     if former is not None:

@@ -1,7 +1,7 @@
-"""Who is chatting: the site's login, or an anonymous visitor known by a signed cookie.
+"""Who is chatting: the site's login, or an anonymous visitor known by a signed cookie or token.
 
-Only this module reads the cookie. It knows nothing of Flask beyond the request and response that
-it is handed.
+Only this module reads the cookie, and the token that stands for it on pages of other origins. It
+knows nothing of Flask beyond the request and response that it is handed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from .signing import SIGNATURE, signer
 #: Seconds for which an anonymous visitor is new.
 NEW_SECONDS = 86400
 
+#: The header in which a page of another origin shows its visitor's token, or that it has none yet.
+HEADER = "X-ChatKit-Visitor"
+
 #: 128 bits, the time of signing, and the signature, in their exact form.
-_COOKIE = re.compile(rf"[A-Za-z0-9_-]{{22}}\.[A-Za-z0-9_-]{{1,12}}\.{SIGNATURE}")
+_SIGNED = re.compile(rf"[A-Za-z0-9_-]{{22}}\.[A-Za-z0-9_-]{{1,12}}\.{SIGNATURE}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Visitor:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the cookie, not the login, tells who this is."""
+        """Whether the cookie or the token, not the login, tells who this is."""
         return self.key.startswith("anon:")
 
     @property
@@ -101,14 +104,7 @@ class VisitorCookie:
 
     def read(self, request: Request) -> Visitor | None:
         """The visitor whose cookie this is; None for one that is missing, damaged or expired."""
-        value = request.cookies.get(self.name, "")
-        if not _COOKIE.fullmatch(value):
-            return None
-        try:
-            raw = self._signer.unsign(value, max_age=self._settings.cookie_max_age)
-        except BadData:
-            return None
-        return Visitor(f"anon:{raw.decode()}", known=True)
+        return _read(self._signer, request.cookies.get(self.name, ""), self._settings)
 
     def clear(self, request: Request, response: Response) -> None:
         """Forget the anonymous visitor, who is somebody else from now on."""
@@ -118,7 +114,7 @@ class VisitorCookie:
         """Remember an anonymous visitor from now on."""
         response.set_cookie(
             self.name,
-            self._signer.sign(visitor.key.removeprefix("anon:")).decode("ascii"),
+            _sign(self._signer, visitor),
             max_age=self._settings.cookie_max_age,
             **self._attributes(request),
         )
@@ -142,3 +138,50 @@ class VisitorCookie:
             "samesite": settings.cookie_samesite,
             "partitioned": settings.cookie_partitioned,
         }
+
+
+class VisitorToken:
+    """What stands for the cookie on pages of other origins, where browsers keep no cookie of ours.
+
+    As long-lived as the cookie, and rolling: each mint signs it anew. It is good on the pages of
+    one origin only, so that what one site that shows the chat keeps of its visitors tells another
+    one nothing.
+
+    :param keys: the signing keys, the newest last.
+    :param kit: the kit's name, which salts the signature: another kit's token is nobody's here.
+    :param settings: its age.
+    """
+
+    def __init__(self, keys: Sequence[bytes], kit: str, settings: Settings) -> None:
+        self._keys = keys
+        self._kit = kit
+        self._settings = settings
+
+    def read(self, request: Request, origin: str) -> Visitor | None:
+        """The visitor whose token this is; None for one that is missing, damaged or expired.
+
+        :param origin: where the page that shows it comes from.
+        """
+        return _read(self._signer(origin), request.headers.get(HEADER, ""), self._settings)
+
+    def sign(self, visitor: Visitor, origin: str) -> str:
+        """The token by which an anonymous visitor is known on pages of an origin from now on."""
+        return _sign(self._signer(origin), visitor)
+
+    def _signer(self, origin: str) -> TimestampSigner:
+        # No kit's name has a dot, and no other purpose a slash: no two salts are equal.
+        return signer(TimestampSigner, self._keys, f"visitor-token.{origin}", self._kit)
+
+
+def _sign(by: TimestampSigner, visitor: Visitor) -> str:
+    return by.sign(visitor.key.removeprefix("anon:")).decode("ascii")
+
+
+def _read(by: TimestampSigner, value: str, settings: Settings) -> Visitor | None:
+    if not _SIGNED.fullmatch(value):
+        return None
+    try:
+        raw = by.unsign(value, max_age=settings.cookie_max_age)
+    except BadData:
+        return None
+    return Visitor(f"anon:{raw.decode()}", known=True)

@@ -18,6 +18,7 @@ from flask import Flask
 import demo_app
 from demo_app import assistant, catalogue, create_app, knowledge
 from demo_app.assistant import UNKNOWN, reply, topic
+from demo_app.looks import SITES
 from flask_chatkit.testing import OpenAIStandIn
 from tests.server.helpers_api import PNG, Client, of_type, said, visit
 from tests.server.model_api import KEY, ModelApi, Say, Use, serve_model
@@ -241,6 +242,132 @@ def test_folder_that_is_not_ours(tmp_path: Path, capsys: Any) -> None:
     demo_app.keep(app)
     assert Path(app.instance_path).is_dir()
     assert app.instance_path in capsys.readouterr().err
+
+
+# --- the pages ------------------------------------------------------------------------------------
+
+
+def widget_of(page: str) -> dict[str, Any]:
+    """What the first widget on a page is told."""
+    told = re.search(r"data-chatkit='([^']*)'", page)
+    assert told
+    config: dict[str, Any] = json.loads(told[1])
+    return config
+
+
+def test_only_the_page_of_looks_has_frames_of_the_shops(make_demo: Any) -> None:
+    """The page of looks may frame the shop's own pages beside OpenAI's; no other page may."""
+    client = make_demo().test_client()
+    policy = client.get("/looks").headers["Content-Security-Policy"]
+    assert policy == OPENAI_POLICY.replace("frame-src", "frame-src 'self'")
+    for path in ("/", "/help", "/looks/pico", "/chatkit/", "/nope"):
+        assert client.get(path).headers["Content-Security-Policy"] == OPENAI_POLICY
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_look_is_told_nothing_of_the_looks(make_demo: Any, name: str) -> None:
+    """Each of the pages has its own style, and a themed chat without a theme."""
+    page = make_demo().test_client().get(f"/looks/{name}").text
+    assert f"/static/look-{name}.css" in page
+    assert 'class="chatkit chatkit-themed"' in page
+    told = widget_of(page)
+    assert told["preset"] == "auto"
+    assert "theme" not in told["options"]
+
+
+def test_look_is_what_its_address_says(make_demo: Any) -> None:
+    """A page's address says light or dark, the macro, and its options."""
+    client = make_demo().test_client()
+    asked = {
+        "variant": "floating",
+        "scheme": "dark",
+        "side": "left",
+        "text": "Ask",
+        "label": " Ask us ",
+        "teaser": "Hi",
+        "accent": "#00AA77",
+        "base_size": "15",
+        "radius": "",
+    }
+    page = client.get("/looks/bootstrap", query_string=asked).text
+    assert '<html lang="en" data-bs-theme="dark">' in page
+    assert '<span class="chatkit-text">Ask</span>' in page
+    assert 'data-side="left"' in page
+    told = widget_of(page)
+    assert told["teaser"] == {"text": "Hi", "delay": 1}
+    assert told["options"] == {
+        "frameTitle": "Ask us",
+        "theme": {
+            "color": {"accent": {"primary": "#00aa77", "level": 1}},
+            "typography": {"baseSize": 15},
+        },
+    }
+    assert '<html lang="en" class="dark">' in client.get("/looks/shadcn?scheme=dark").text
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ({"scheme": "pink"}, "scheme"),
+        ({"variant": "page"}, "variant"),
+        ({"accent": "red;x:y"}, "accent"),
+        ({"base_size": "1" * 5000}, "base_size"),
+        ({"side": "left"}, "side"),  # of a launcher, which an inline chat has not
+        ({"variant": "floating", "icon": "https://elsewhere.test/x.png"}, "icon"),
+        ({"label": "long " * 20}, "label"),
+        ({"label": "a\u202eb"}, "label"),
+        ({"options": "{}"}, "options"),
+        ({"variant": "floating", "text": "Ask", "label": "Chat"}, "label must contain"),
+    ],
+)
+def test_look_checks_its_address(make_demo: Any, asked: dict[str, str], answer: str) -> None:
+    """What an address can't ask for is refused, and said."""
+    response = make_demo().test_client().get("/looks/pico", query_string=asked)
+    assert response.status_code == 400
+    assert answer in response.text
+    assert "data-chatkit" not in response.text
+
+
+def test_look_of_nothing_known(make_demo: Any) -> None:
+    """Another framework's page is none, in the shop's words."""
+    response = make_demo().test_client().get("/looks/other")
+    assert response.status_code == 404
+    assert "This path ends here" in response.text
+
+
+def test_help_chat_in_another_language(make_demo: Any) -> None:
+    """The help chat takes one of a few languages from the address, and English for the others."""
+    client = make_demo().test_client()
+    for code, language in catalogue.LANGUAGES.items():
+        page = client.get(f"/help?lang={code}").text
+        assert f'lang="{code}" hreflang="{code}" aria-current="true"' in page
+        options = widget_of(page)["options"]
+        assert options["locale"] == code
+        assert options["startScreen"]["greeting"] == language.greeting
+        assert options["composer"]["placeholder"] == language.placeholder
+    for path in ("/help", "/help?lang=xx"):
+        assert widget_of(client.get(path).text)["options"]["locale"] == "en"
+
+
+def test_shop_has_a_way_out_of_the_chat(make_demo: Any) -> None:
+    """Each chat of the shop names another way to reach it; only the landing page has a teaser."""
+    client = make_demo().test_client()
+    pages = ("/", "/help", "/products/tarn-flask", "/login", "/chatkit/", "/chatkit/stylist/")
+    for path in pages:
+        told = widget_of(client.get(path).text)
+        assert told["contact"]["href"] == "mailto:hello@larch-and-lantern.example"
+        assert ("teaser" in told) is (path == "/")
+
+
+@pytest.mark.parametrize("chat", ["", "help/", "stylist/"])
+def test_full_page_is_the_shops(make_demo: Any, chat: str) -> None:
+    """A chat's own page has the shop's header and a greeting, and is in no search engine."""
+    page = make_demo().test_client().get(f"/chatkit/{chat}").text
+    assert '<header class="masthead">' in page
+    assert '<meta name="robots" content="noindex">' in page
+    assert "colophon" not in page
+    assert "chatkit-floating" not in page
+    assert widget_of(page)["options"]["startScreen"]["greeting"]
 
 
 # --- the built-in assistant -----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The README agrees with the code: its tables are complete, its snippets run."""
+"""README and docs agree with the code: their tables are complete, their snippets run."""
 
 from __future__ import annotations
 
@@ -11,30 +11,48 @@ import pytest
 from agents import Agent
 from chatkit.server import ChatKitServer
 from flask import Flask, render_template_string
+from jinja2 import DictLoader
 
 from flask_chatkit import ChatKit
 from flask_chatkit.config import documented
 from flask_chatkit.errors import API_ERRORS
 from flask_chatkit.testing import OpenAIStandIn
 from flask_chatkit.views import RULES
-from flask_chatkit.widget.options import ELEMENT, PRESENTATION, SHORT
+from flask_chatkit.widget.options import ELEMENT, GLYPHS, PRESENTATION, SHORT
+from flask_chatkit.widget.words import english, languages
+from tests.gallery import DOCS
 from tests.support import MakeApp
 
 ROOT = Path(__file__).parent.parent
+STATIC = ROOT / "flask_chatkit" / "static"
+PICTURES = ROOT / "docs" / "pictures"
 README = (ROOT / "README.md").read_text("utf-8")
+WIDGET = (ROOT / "docs" / "widget.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: What no template can say: the functions of a page's script.
+UNSAYABLE = {"entities", "commands", "widgets", "on_client_tool", "api"}
+#: Bytes of one picture, and of all.
+PICTURE, ALL_PICTURES = 120_000, 900_000
 
 
-def snippets(language: str) -> list[str]:
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)
-    return [inspect.cleandoc(" " * 0 + body) if indent else body for indent, body in found]
+def snippets(language: str, text: str = README) -> list[str]:
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+    return [inspect.cleandoc(body) if indent else body for indent, body in found]
 
 
-def table(head: str) -> list[list[str]]:
-    """The rows of the table whose head begins with a text, as lists of cells."""
-    (body,) = re.findall(
-        rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE
-    )
-    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in body.splitlines()]
+def tables(head: str, text: str) -> list[list[list[str]]]:
+    """The rows of the tables whose head begins with a text, as lists of cells."""
+    bodies = re.findall(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [
+        [[cell.strip() for cell in row.strip("|").split(" | ")] for row in body.splitlines()]
+        for body in bodies
+    ]
+
+
+def table(head: str, text: str = README) -> list[list[str]]:
+    """The rows of the one table with this head."""
+    (rows,) = tables(head, text)
+    return rows
 
 
 def names(cell: str) -> list[str]:
@@ -68,17 +86,99 @@ def test_error_table_is_the_codes() -> None:
 
 
 def test_option_table_is_the_codes() -> None:
-    """Each option of the element is in the table, and nothing else."""
-    told = [name for row in table("option") for name in names(row[0])]
+    """Each option of the element is in its table, and nothing else."""
+    told = [name for row in table("option", WIDGET) for name in names(row[0])]
     assert sorted(told) == sorted([*ELEMENT, *SHORT, "options"])
 
 
 def test_macros_own_options_are_told() -> None:
-    """Each macro's entry names its own options."""
-    for variant in ("floating", "inline"):
-        (entry,) = re.findall(rf"\*\*`chatkit_{variant}`\*\*(.*?)\n- ", README, re.DOTALL)
-        own = entry.split("Its own options:")[1]
-        assert set(PRESENTATION[variant]) <= set(names(own))
+    """Each macro's own options are in the tables, once, and nothing else."""
+    all_three, floating = tables("own option", WIDGET)
+    assert PRESENTATION["inline"] == PRESENTATION["themed"]
+    assert sorted(names(row[0])[0] for row in all_three) == sorted(PRESENTATION["inline"])
+    assert sorted(names(row[0])[0] for row in floating) == sorted(
+        set(PRESENTATION["floating"]) - set(PRESENTATION["inline"])
+    )
+    (icons,) = [row[1] for row in floating if row[0] == "`icon`"]
+    assert set(names(icons)) == set(GLYPHS)
+
+
+def test_readme_lists_every_option() -> None:
+    """The README's table has all options that a macro takes, once."""
+    told = [name for row in table("what") for name in names(row[1])]
+    own = {name for options in PRESENTATION.values() for name in options}
+    assert sorted(told) == sorted({*own, "kit", "nonce", *ELEMENT, *SHORT, "options"} - UNSAYABLE)
+
+
+def test_custom_properties_are_the_stylesheets() -> None:
+    """Each property that the stylesheets read is in the table, and no other."""
+    told = {
+        name for row in table("custom property", WIDGET) for name in re.findall(r"--[\w-]+", row[0])
+    }
+    read = set()
+    for name in ("chatkit.css", "widget.css"):
+        read |= set(re.findall(r"var\(\s*(--chatkit-[\w-]+)", (STATIC / name).read_text("utf-8")))
+    # Set by the widget itself, for the option accent; and read by its script, for a themed one.
+    assert told == read - {"--chatkit-accent", "--chatkit-on-accent"} | {"--chatkit-radius"}
+    for rows in tables("own option", WIDGET):
+        for row in rows:
+            assert set(re.findall(r"--[\w-]+", row[-1])) <= told
+
+
+def test_words_are_the_codes() -> None:
+    """Each word is in the table as it is said in English, and the languages are counted."""
+    told = [(row[0].strip("`"), row[1]) for row in table("name", WIDGET)]
+    assert told == list(english()["widget"].items())
+    for text in (README, WIDGET):
+        assert f"{len(languages())} languages" in text
+
+
+def test_presets_are_the_scripts() -> None:
+    """Each preset is in the table with the properties that it reads."""
+    script = (STATIC / "widget.js").read_text("utf-8")
+    (block,) = re.findall(r"^  const PRESETS = \{\n(.*?)^  \};$", script, re.DOTALL | re.MULTILINE)
+    read = {
+        name: set(re.findall(r'"(--[\w-]+)"', body))
+        for name, body in re.findall(r"^    (\w+): \{(.*?)\},?$", block, re.DOTALL | re.MULTILINE)
+    }
+    told = {
+        row[0].strip("`"): set(re.findall(r"`(--[\w-]+)`", " ".join(row[1:])))
+        for row in table("preset", WIDGET)
+    }
+    assert told == read
+
+
+def test_events_are_the_scripts() -> None:
+    """Each event that the widget sends is in the table, and nothing else."""
+    script = (STATIC / "widget.js").read_text("utf-8")
+    (block,) = re.findall(r"^  const EVENTS = \{\n(.*?)^  \};$", script, re.DOTALL | re.MULTILINE)
+    sent = set(re.findall(r'^    "?([\w.]+)"?: \[', block, re.MULTILINE))
+    sent |= set(re.findall(r'(?:emit|become)\(widget, "([\w.]+)"', script)) - {"idle", "loading"}
+    told = {name for row in table("event", WIDGET) for name in re.findall(r"`([\w.]+)`", row[0])}
+    assert told == sent
+
+
+def test_methods_are_the_loaders() -> None:
+    """Each method of a chat is in the table, and nothing else."""
+    script = (STATIC / "loader.js").read_text("utf-8")
+    (acts,) = re.findall(r"for \(const act of \[(.*?)\]\)", script)
+    methods = {*re.findall(r'"(\w+)"', acts), "on", "off", "tool", "action", "state"}
+    told = {name for row in table("method", WIDGET) for name in re.findall(r"`(\w+)", row[0])}
+    assert told == methods
+
+
+def test_pictures_are_the_gallerys() -> None:
+    """Each picture is one of the gallery's, is shown with a text in its place, and is small."""
+    shown = re.findall(r"!\[(.*?)\]\(pictures/(.*?)\.png\)", WIDGET)
+    shown += [
+        (words, name)
+        for name, words in re.findall(r'<img src="pictures/(.*?)\.png"[^>]* alt="(.*?)">', WIDGET)
+    ]
+    files = {path.stem: path.stat().st_size for path in PICTURES.iterdir()}
+    assert {name for _, name in shown} == set(files) == set(DOCS)
+    assert all(len(words) > 20 for words, _ in shown)
+    assert max(files.values()) <= PICTURE
+    assert sum(files.values()) <= ALL_PICTURES
 
 
 def test_arguments_of_add_hosted_are_told() -> None:
@@ -134,13 +234,20 @@ def test_python_snippets_run(
 
 
 def test_jinja_snippets_render(make_app: MakeApp) -> None:
-    """The macro calls of the README render."""
+    """The macro calls of the README and of the widget's page render."""
     kit = ChatKit()
     for name in ("support", "sales"):
         kit.add_hosted(name, "wf_standin")
-    with make_app(kit).test_request_context("/"):
+    app = make_app(kit)
+    app.jinja_loader = DictLoader({"layout.html": "{% block main %}{% endblock %}"})
+    macros, *calls = snippets("jinja", WIDGET)
+    with app.test_request_context("/"):
         for snippet in snippets("jinja"):
             assert "data-chatkit=" in render_template_string(snippet)
+        for snippet in calls:
+            text = snippet if "{% from" in snippet else macros + snippet
+            html = render_template_string(text, chat="default", kit="chatkit")
+            assert "data-chatkit=" in html
 
 
 def test_commands_set_everything_up() -> None:
@@ -151,13 +258,30 @@ def test_commands_set_everything_up() -> None:
     assert "<!-- tests -->" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
-def test_links_within_lead_somewhere() -> None:
-    """Each file and heading that the README links to is there."""
-    headings = {
+def headings(text: str) -> set[str]:
+    """What a page's headings are called in addresses."""
+    plain = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return {
         re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
-        for line in README.splitlines()
+        for line in plain.splitlines()
         if line.startswith("#")
     }
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_links_within_lead_somewhere(page: Path) -> None:
+    """Each file and heading that the README and the docs link to is there."""
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
         file, _, heading = target.partition("#")
-        assert (ROOT / file).is_file() if file else heading in headings, target
+        found = (page.parent / file).resolve() if file else page
+        assert found.is_file(), target
+        assert not heading or heading in headings(found.read_text("utf-8")), target
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in {"widget", "recipes"}])
+def test_contents_name_every_heading(page: Path) -> None:
+    """The list at the top of a long page has each of its parts, in order."""
+    text = page.read_text("utf-8")
+    told = re.findall(r"^\[(.+?)\]\(#(.+?)\)", text, re.MULTILINE)
+    assert [name for name, _ in told] == re.findall(r"^## (.+)$", text, re.MULTILINE)

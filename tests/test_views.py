@@ -253,7 +253,7 @@ def test_trusted_origin_gets_exact_cors(browse: Any, make_app: MakeApp) -> None:
     assert preflight.status_code == 204
     assert (
         preflight.headers["Access-Control-Allow-Headers"]
-        == "Authorization, Content-Type, X-CSRFToken"
+        == "Authorization, Content-Type, X-CSRFToken, X-ChatKit-Visitor"
     )
     other = browser.post(SECRET, headers={"Origin": "https://www.example.com.evil.example"})
     told(other, 403, "forbidden_origin")
@@ -511,7 +511,7 @@ def test_under_a_script_name(browse: Any, app: Flask) -> None:
     assert browser.get(url).json()["status"] == "active"
     page = browser.get("/shop/chatkit/").text
     assets = re.findall(r'(?:href|src)="(/[^"]+\.(?:css|js))"', page)
-    assert len(assets) == 2
+    assert len(assets) == 3
     for asset in assets:
         assert asset.startswith("/shop/chatkit/static/")
         answer = browser.get(asset)

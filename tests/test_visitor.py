@@ -1,9 +1,10 @@
-"""The visitor cookie: genuine ones are known, everything else is a new visitor."""
+"""The visitor's cookie and token: genuine ones are known, everything else is a new visitor."""
 
 from __future__ import annotations
 
 import random
 import string
+from collections.abc import Iterator
 
 import pytest
 from itsdangerous import TimestampSigner
@@ -11,7 +12,8 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 from flask_chatkit.config import Settings
-from flask_chatkit.visitor import Visitor, VisitorCookie
+from flask_chatkit.signing import signer
+from flask_chatkit.visitor import HEADER, Visitor, VisitorCookie, VisitorToken
 
 SETTINGS = Settings.from_config({}, {})
 
@@ -76,11 +78,8 @@ def test_expired_cookie_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cookie(settings=settings).read(request(value)) is None
 
 
-def test_ten_thousand_mutations_are_refused() -> None:
-    """No changed, cut, padded or doubled cookie is anybody's."""
-    signer = cookie()
-    value = issue(signer, Visitor.new())
-    other = issue(signer, Visitor.new())
+def mutations(value: str, other: str) -> Iterator[str]:
+    """Ten thousand texts that are nearly one of two values."""
     chance = random.Random(20261120)
     alphabet = string.ascii_letters + string.digits + "-_.=+/ !%\x00é\u2028"
     tried = 0
@@ -102,6 +101,14 @@ def test_ten_thousand_mutations_are_refused() -> None:
         if mutated in {value, other}:
             continue
         tried += 1
+        yield mutated
+
+
+def test_ten_thousand_mutations_are_refused() -> None:
+    """No changed, cut, padded or doubled cookie is anybody's."""
+    signer = cookie()
+    value, other = issue(signer, Visitor.new()), issue(signer, Visitor.new())
+    for mutated in mutations(value, other):
         environ = EnvironBuilder().get_environ()
         environ["HTTP_COOKIE"] = f"chatkit_visitor={mutated}".encode().decode("latin-1")
         read = signer.read(Request(environ))
@@ -175,3 +182,115 @@ def test_ids_are_long_and_unique() -> None:
     ids = {Visitor.new().key for _ in range(1000)}
     assert len(ids) == 1000
     assert {len(key) for key in ids} == {len("anon:") + 22}
+
+
+# --- the token that stands for the cookie on pages of other origins ---
+
+SHOP = "https://www.example.com"
+
+
+def token(*keys: str, kit: str = "chatkit", settings: Settings = SETTINGS) -> VisitorToken:
+    return VisitorToken([key.encode() for key in keys or ("key",)], kit, settings)
+
+
+def shown(value: str | bytes | None) -> Request:
+    """A request that shows a token, as a server hands its bytes over."""
+    environ = EnvironBuilder().get_environ()
+    if value is not None:
+        raw = value if isinstance(value, bytes) else value.encode()
+        environ["HTTP_" + HEADER.upper().replace("-", "_")] = raw.decode("latin-1")
+    return Request(environ)
+
+
+def test_genuine_token_is_known() -> None:
+    """Who gets a token is recognised by it, on pages of the same origin."""
+    visitor = Visitor.new()
+    read = token().read(shown(token().sign(visitor, SHOP)), SHOP)
+    assert read is not None
+    assert read.key == visitor.key
+    assert read.known
+    assert read.is_new
+    assert read.is_anonymous
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://www.example.org",
+        "http://www.example.com",
+        "https://example.com",
+        "https://www.example.com:8443",
+        "https://www.example.com.evil.example",
+        "",
+    ],
+)
+def test_token_is_good_on_one_origin(other: str) -> None:
+    """Another origin's token is nobody's, however alike the two are."""
+    value = token().sign(Visitor.new(), SHOP)
+    assert token().read(shown(value), other) is None
+    assert token().read(shown(token().sign(Visitor.new(), other)), SHOP) is None
+
+
+def test_token_is_no_cookie_and_a_cookie_no_token() -> None:
+    """Each is nobody's in the place of the other, although they look alike."""
+    visitor = Visitor.new()
+    as_token, as_cookie = token().sign(visitor, SHOP), issue(cookie(), visitor)
+    assert len(as_token) == len(as_cookie)
+    assert cookie().read(request(as_token)) is None
+    assert token().read(shown(as_cookie), SHOP) is None
+    for purpose in ("visitor", "token", "session", "visitor-token", f"visitor-token.{SHOP}."):
+        by = signer(TimestampSigner, [b"key"], purpose, "chatkit")
+        forged = by.sign(visitor.key.removeprefix("anon:")).decode()
+        assert token().read(shown(forged), SHOP) is None
+
+
+def test_tokens_keys_rotate_and_kits_are_told_apart() -> None:
+    """A fallback key's token still holds; a dropped key's and another kit's do not."""
+    value = token("old").sign(Visitor.new(), SHOP)
+    assert token("old", "new").read(shown(value), SHOP)
+    assert token("new").read(shown(value), SHOP) is None
+    assert token("old").read(shown(token("old", "new").sign(Visitor.new(), SHOP)), SHOP) is None
+    assert token("old", kit="staff").read(shown(value), SHOP) is None
+
+
+def test_expired_token_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token is as long-lived as the cookie."""
+    settings = Settings.from_config({"CHATKIT_COOKIE_MAX_AGE": 3600}, {})
+    by = token(settings=settings)
+    value = by.sign(Visitor.new(), SHOP)
+    now = __import__("time").time()
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now + 3590)
+    assert by.read(shown(value), SHOP)
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now + 3700)
+    assert by.read(shown(value), SHOP) is None
+
+
+def test_ten_thousand_mutated_tokens_are_refused() -> None:
+    """No changed, cut, padded or doubled token is anybody's."""
+    by = token()
+    value, other = (by.sign(Visitor.new(), SHOP) for _ in range(2))
+    for mutated in mutations(value, other):
+        assert by.read(shown(mutated), SHOP) is None, mutated
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "", " ", "x" * 100_000, "..", "a.b.c", "\x00", "é", b"\xff\xfe", "null", "undefined"],
+)
+def test_nonsense_is_nobodys_token(value: str | bytes | None) -> None:
+    """Oversized, empty and malformed tokens raise nothing."""
+    assert token().read(shown(value), SHOP) is None
+
+
+def test_every_character_of_a_token_counts() -> None:
+    """A token has one spelling."""
+    by = token()
+    value = by.sign(Visitor.new(), SHOP)
+    for at in range(len(value)):
+        for other in string.ascii_letters + string.digits + "-_.":
+            if other != value[at]:
+                changed = value[:at] + other + value[at + 1 :]
+                assert by.read(shown(changed), SHOP) is None
+    for more in (" ", "\t", "\n", "=", ".", "\x00"):
+        assert by.read(shown(value + more), SHOP) is None
+        assert by.read(shown(more + value), SHOP) is None

@@ -40,8 +40,39 @@ const showProduct = ({ slug }) => {
   return { shown: true };
 };
 
+// The chat's button "share": what a phone offers for that, elsewhere the address is copied.
+const share = async () => {
+  const { title } = document;
+  const url = location.href.split("#")[0];
+  if (navigator.share && matchMedia("(pointer: coarse)").matches) {
+    // Whoever changes their mind has not failed.
+    return navigator.share({ title, url }).catch(() => {});
+  }
+  try {
+    await navigator.clipboard.writeText(url);
+    tell("The page’s address is copied.");
+  } catch {
+    tell(`The page’s address: ${url}`);
+  }
+};
+
+// Says something for a while, above all else, also above a chat that fills the screen.
+const tell = (text) => {
+  let toast = document.querySelector(".toast");
+  if (!toast) {
+    toast = Object.assign(document.createElement("p"), { className: "toast", popover: "manual" });
+    toast.setAttribute("role", "status");
+    document.body.append(toast);
+  }
+  toast.hidePopover?.();
+  toast.showPopover?.();
+  toast.textContent = text;
+  clearTimeout(tell.timer);
+  tell.timer = setTimeout(() => toast.remove(), 5000);
+};
+
 document.addEventListener("DOMContentLoaded", () => {
   for (const chat of ["default", "help", "stylist"]) {
-    window.FlaskChatKit?.get(chat).tool("show_product", showProduct);
+    window.FlaskChatKit?.get(chat).tool("show_product", showProduct).action("share", share);
   }
 });

@@ -100,6 +100,7 @@
     file: "M6.5 3.5h7l4 4v13h-11ZM13.5 3.5v4h4",
     globe:
       "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17ZM3.5 12h17M12 3.5c3.3 3.5 3.3 13.5 0 17-3.3-3.5-3.3-13.5 0-17",
+    home: "M4 11l8-7 8 7v9h-5v-6H9v6H4Z",
     history: "M4 12a8 8 0 1 0 2.4-5.7L4 8.5M4 4v4.5h4.5M12 8v4.2l3 1.8",
     image: "M4 5h16v14H4ZM4 16l4.5-4.5 4 4 3-3L20 17M15.5 9h.01",
     info: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17ZM12 11v5M12 8h.01",
@@ -109,6 +110,7 @@
     retry: "M19.5 5v4.5H15M19.3 13.5a7.5 7.5 0 1 1-1.6-6.7l1.8 2.5",
     search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13ZM15.3 15.3 20 20",
     send: "M12 19V5M6 11l6-6 6 6",
+    share: "M12 15V4M8 7.5 12 4l4 3.5M5 12v8h14v-8",
     spark: "M12 3.5l2 6.5 6.5 2-6.5 2-2 6.5-2-6.5L3.5 12l6.5-2Z",
     star: "M12 4l2.5 5.2 5.5.7-4 4 1 5.6-5-2.7-5 2.7 1-5.6-4-4 5.5-.7Z",
     stop: "M8 8h8v8H8Z",
@@ -129,6 +131,7 @@
     "square-image": "image",
     "square-text": "file",
     "star-filled": "star",
+    "home-alt": "home",
     document: "file",
     hamburger: "menu",
     images: "image",
@@ -939,8 +942,9 @@
       } else {
         form.append(
           h("label", { className: "label", htmlFor: name, dir: "auto" }, question.question),
-          question.description &&
-            h("p", { className: "caption", dir: "auto" }, question.description),
+          ...list(question.description).map((said) =>
+            h("p", { className: "caption", dir: "auto" }, said),
+          ),
           h("textarea", { id: name, name, rows: 2, dir: "auto" }),
         );
       }
@@ -1097,7 +1101,7 @@
     .button.block { inline-size: 100%; }
 
     .header { display: flex; align-items: center; gap: 0.15rem; flex: none; min-block-size: 3.25rem;
-      padding-inline: 1rem 0.5rem; }
+      border-block-end: 1px solid var(--line); padding-inline: 1rem 0.5rem; }
     .header .plain:first-child { margin-inline-start: -0.5rem; }
     h2 { flex: 1; min-inline-size: 0; font-size: 1em; font-weight: 600; overflow: hidden;
       text-overflow: ellipsis; white-space: nowrap; }
@@ -1208,6 +1212,7 @@
     .composer textarea { field-sizing: content; resize: none; inline-size: 100%; min-block-size: 2.25rem; max-block-size: 10rem;
       padding: 0.4rem 0.75rem; background: none; border: 0; outline: 0; line-height: 1.45; overflow-y: auto; scrollbar-width: thin; }
     ::placeholder { color: var(--muted); opacity: 1; }
+    textarea:placeholder-shown { direction: inherit; }
     .composer ::placeholder { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
     .tools { display: flex; align-items: center; gap: 0.25rem; min-inline-size: 0; }
     .tools select { min-inline-size: 0; max-inline-size: 10rem; padding-inline: 0.5rem; color: var(--muted); border-color: transparent; text-overflow: ellipsis; }
@@ -1326,6 +1331,7 @@
     #root = this.attachShadow({ mode: "open" });
     #theme = new CSSStyleSheet();
     #text = TEXT;
+    #language = "en"; // of the text
     #options = null;
     #ui = null;
     #thread = null;
@@ -1370,9 +1376,10 @@
       if (before.api.url !== options.api.url) this.#show(null);
     }
 
-    /** Other words for some of the texts: {send: "Senden", …}. */
-    setStrings(strings) {
+    /** Other words for some of the texts, {send: "Senden", …}, and the language they are in. */
+    setStrings(strings, language = this.#options?.locale ?? "") {
       this.#text = { ...this.#text, ...strings };
+      this.#language = language;
       if (this.#ui) this.#build();
     }
 
@@ -1474,11 +1481,11 @@
       this.#ui = ui;
 
       const action = (side) => {
-        const name = o.header?.[side]?.icon;
+        const { icon: name, label } = o.header?.[side] ?? {};
         if (!name || o.header.enabled === false) return "";
         const known =
           hasIcon(name) ?? (/^(sidebar|menu|open|collapse)/.test(name) ? "menu" : "dots");
-        return iconButton(t[name] ?? name.replaceAll("-", " "), known, () =>
+        return iconButton(label ?? t[name] ?? name.replaceAll("-", " "), known, () =>
           this.#options.header[side].onClick?.(),
         );
       };
@@ -1580,8 +1587,10 @@
       );
       ui.history = h("div", { className: "history", hidden: true });
       ui.chat = h(
-        "section",
+        "div",
         {
+          // No landmark: the page has put it into one of the same name.
+          role: "group",
           className: "chat",
           "aria-label": o.frameTitle || t.chat,
           onclick: (event) => this.#clicked(event),
@@ -1597,7 +1606,7 @@
         ui.status,
       );
       // The words around are English until others are set; the conversation need not be.
-      ui.chat.lang = t === TEXT ? "en" : (o.locale ?? "");
+      ui.chat.lang = this.#language;
       ui.thread.lang = o.locale ?? document.documentElement.lang;
       this.#droppable(ui.chat);
       this.#root.replaceChildren(ui.chat);

@@ -1,129 +1,205 @@
-// The loader: what every page with a widget pays for. It waits for a visitor who wants to chat, and
-// fetches the rest (widget.js) then. Starting it twice is harmless.
+// The loader: what every page with a widget pays for. The rest, widget.js, comes when a visitor wants
+// to chat. Starting it twice is harmless.
 (() => {
   const own = document.currentScript;
+  // Not what an <img name="currentScript"> of a visitor's says.
+  if (own?.tagName !== "SCRIPT") return;
   const started = typeof window.FlaskChatKit?.script === "function";
-  if (!started) window.FlaskChatKit = { kits: {} };
+  if (!started) window.FlaskChatKit = { kits: {}, tags: [] };
   const api = window.FlaskChatKit;
+  api.tags.push(own);
+  // Later: at load, reading the page costs more than all the rest.
+  const idle = (work) => (window.requestIdleCallback ?? setTimeout)(work, { timeout: 1000 });
+  if (started) return idle(api.scan);
 
-  // Which scripts run is told by this tag, and by nothing that somebody may write into the page.
-  const absolute = (url) => new URL(url, location).href;
-  const kit = JSON.parse(own.dataset.kit ?? "null");
-  if (kit) api.kits[absolute(kit.base)] = kit;
-  if (started) return;
-
-  // What a page's own code does in a chat: FlaskChatKit.get("support").tool("show_order", (params) => …)
-  const chats = {};
-  api.get = (name = "default") => {
-    const chat = { tools: {}, actions: {} };
-    chat.tool = (tool, run) => {
-      chat.tools[tool] = run;
-      return chat;
-    };
-    chat.action = (type, run) => {
-      chat.actions[type] = run;
-      return chat;
-    };
-    chats[name] ??= chat;
-    return chats[name];
+  const widgets = new WeakMap(); // root → what it is told
+  const chats = Object.create(null);
+  const scripts = {};
+  const roots = () => [...document.querySelectorAll("[data-chatkit]:not(form)")];
+  const absolute = (url) => new URL(url, origin).href;
+  const find = (name) => {
+    api.scan();
+    const found = roots().filter((root) => {
+      const config = widgets.get(root);
+      return config && (!name || root.id === name || config.chat === name);
+    });
+    return found.find((root) => root.matches(".chatkit-floating")) ?? found[0];
   };
 
-  const scripts = {};
+  class Chat extends EventTarget {
+    tools = Object.create(null);
+    actions = Object.create(null);
+    #name;
+    constructor(name) {
+      super();
+      this.#name = name;
+      for (const act of ["open", "close", "toggle", "send", "compose", "thread", "setTheme"]) {
+        this[act] = async (value) => {
+          const root = find(name);
+          if (!root) throw new Error(`No widget of the chat ${name} is here`);
+          await perform(root, act, value);
+        };
+      }
+    }
+    on(...given) {
+      this.addEventListener(...given);
+      return this;
+    }
+    off(...given) {
+      this.removeEventListener(...given);
+      return this;
+    }
+    tool(name, run) {
+      this.tools[name] = run;
+      return this;
+    }
+    action(type, run) {
+      this.actions[type] = run;
+      return this;
+    }
+    get state() {
+      const { state: status = "idle", open, unread = 0, thread } = find(this.#name)?.dataset ?? {};
+      return { status, [status]: true, open: open === "", unread: +unread, thread };
+    }
+  }
+  api.get = (name = "default") => (chats[name] ??= new Chat(name));
+
   // Adds a classic script, once; one that did not come may be tried again.
-  api.script = (src) => {
-    scripts[src] ??= new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = src;
-      if (own.nonce) script.nonce = own.nonce;
-      script.onload = resolve;
-      script.onerror = () => {
+  api.script = (src) =>
+    (scripts[src] ??= new Promise((resolve, reject) => {
+      const onerror = () => {
         delete scripts[src];
         script.remove();
-        reject(new Error(`${src} did not load`));
+        reject(new Error(`${src} failed`));
       };
+      const given = { src, nonce: own.nonce, onload: resolve, onerror };
+      const script = Object.assign(document.createElement("script"), given);
       document.head.append(script);
-    });
-    return scripts[src];
-  };
+    }));
 
-  // A widget's addresses lie below those of a kit; the longest that fits is its own.
-  api.config = (root) => {
+  // A widget is of the kit that its page lies in, whatever else its markup says.
+  const read = (root) => {
     const config = JSON.parse(root.dataset.chatkit);
-    const urls = [config.page, config.secret, config.session].map(absolute);
-    const bases = Object.keys(api.kits).filter((base) => urls.every((url) => url.startsWith(base)));
-    if (!bases.length) throw new Error("flask_chatkit: a widget of no kit on this page");
-    return { ...config, ...api.kits[bases.sort().pop()] };
+    const page = absolute(config.page);
+    const fits = (base) => page.startsWith(base) && /^([\w-]+\/)?$/.test(page.slice(base.length));
+    const base = Object.keys(api.kits).filter(fits).sort().pop();
+    if (!base) throw new Error("flask_chatkit: a widget of no kit");
+    return { chat: "default", ...config, page, ...api.kits[base] };
   };
 
-  const call = (root, method) => {
-    const { page, widget } = api.config(root);
-    api.script(widget).then(
-      () => api[method](root),
-      () => {
-        if (method === "warm") return;
+  const perform = async (root, act, ...given) => {
+    const config = widgets.get(root);
+    try {
+      await api.script(config.widget);
+    } catch (error) {
+      if (!/warm|tease/.test(act) && root.dataset.state !== "failed") {
         root.dataset.state = "failed";
-        if (root.querySelector(".chatkit-fallback")) return;
-        const link = document.createElement("a");
-        link.className = "chatkit-fallback";
-        link.href = page;
-        link.textContent = root.querySelector("[aria-label]")?.ariaLabel ?? root.ariaLabel;
-        root.append(link);
-      },
-    );
+        const { page: href, options } = config;
+        const link = { className: "chatkit-fallback", href, textContent: options.frameTitle };
+        root.append(Object.assign(document.createElement("a"), link));
+      }
+      throw error;
+    }
+    await api.act(root, config, act, ...given);
+  };
+  const call = (...given) => perform(...given).catch(console.warn);
+
+  api.consent = (given = true) => {
+    api.agreed = given;
+    try {
+      if (!given) localStorage.removeItem("chatkit:consent");
+    } catch {}
+    api.agree?.();
   };
 
-  const launched = (event) =>
-    event.target.closest?.(".chatkit-launcher")?.closest("[data-chatkit]");
   const on = (types, handle) => {
-    for (const type of types) document.addEventListener(type, handle, { passive: true });
+    for (const type of types.split(" ")) document.addEventListener(type, handle, { passive: true });
   };
-  on(["click"], (event) => {
-    const root = launched(event);
+  document.addEventListener("click", (event) => {
+    const at = event.target.closest?.(
+      ".chatkit-launcher,[data-chatkit-open],[data-chatkit-consent]",
+    );
+    if (!at || event.defaultPrevented || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const { chatkitOpen: name, chatkitMessage, chatkitSend, chatkitConsent } = at.dataset;
+    if (chatkitConsent !== undefined) api.consent();
+    const found = find(name);
+    const launched = at.matches(".chatkit-launcher");
+    const root = launched ? at.parentNode : name !== undefined && found;
+    if (!widgets.has(root)) return name && console.warn(`No widget of the chat ${name} is here`);
+    event.preventDefault();
+    const text = chatkitSend ?? chatkitMessage;
     // Before there is anything to close, a second click is an impatient first one.
-    if (root) call(root, api.toggle ? "toggle" : "show");
+    const act = launched && api.act ? "toggle" : chatkitSend ? "send" : text ? "compose" : "open";
+    call(root, act, text, at);
   });
   // A visitor who points at the launcher will probably click it.
-  on(["pointerover", "focusin"], (event) => {
-    const root = launched(event);
-    if (root && root.dataset.state === "idle") call(root, "warm");
+  on("pointerover focusin touchstart", ({ target }) => {
+    const root = target.closest?.(".chatkit-launcher")?.parentNode;
+    if (root) api.scan();
+    if (root?.dataset.state === "idle") call(root, "warm");
   });
 
   const sight = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
-      if (isIntersecting) {
-        sight.unobserve(target);
-        call(target, "show");
-      }
+      if (!isIntersecting) continue;
+      sight.unobserve(target);
+      call(target, "show");
     }
   });
-  const known = new WeakSet();
   const adopt = (root) => {
     // What a page cache put back is the markup of a chat, without its life.
-    const life = ".chatkit-bar, .chatkit-body, .chatkit-fallback";
-    for (const part of root.querySelectorAll(life)) part.remove();
-    root.querySelector(".chatkit-panel")?.removeAttribute("open");
+    for (const part of root.querySelectorAll("[data-chatkit-life],.chatkit-fallback"))
+      part.remove();
     root.querySelector(".chatkit-launcher")?.setAttribute("aria-expanded", "false");
-    delete root.dataset.open;
+    for (const name of ["open", "unread", "modal", "builtin", "thread"]) delete root.dataset[name];
+    const config = read(root);
+    widgets.set(root, config);
     root.dataset.state = "idle";
-    const { height, width, accent = [] } = api.config(root);
-    const given = { height, width, accent: accent[0], "on-accent": accent[1] };
     // Through CSSOM, which a Content-Security-Policy without inline styles allows.
-    for (const name in given) {
-      if (given[name]) root.style.setProperty(`--chatkit-${name}`, given[name]);
+    for (const name in config.style) {
+      root.style.setProperty(`--chatkit-${name}`, config.style[name]);
     }
-    if (!root.classList.contains("chatkit-floating")) sight.observe(root);
+    if (!root.matches(".chatkit-floating")) sight.observe(root);
+    return root;
   };
-  const scan = () => {
-    for (const root of document.querySelectorAll("[data-chatkit]")) {
-      if (known.has(root)) continue;
-      known.add(root);
+
+  const follow = () => {
+    const [said, name] = /^#chat(?:-(.+))?$/.exec(location.hash) ?? [];
+    const root = said && find(name);
+    if (root) call(root, "open");
+  };
+  api.scan = () => {
+    // Which scripts run is told by these tags, and by nothing that somebody may write into the page.
+    for (const { dataset } of api.tags.splice(0)) {
+      const kit = JSON.parse(dataset.kit ?? "null");
+      if (kit) api.kits[absolute(kit.base)] = kit;
+    }
+    const fresh = [];
+    for (const root of roots()) {
       try {
-        adopt(root);
+        // A morph, as htmx and Turbo know it, takes away all that the server did not send.
+        if (!widgets.has(root) || !root.dataset.state) fresh.push(adopt(root));
       } catch (error) {
         console.error(error);
       }
     }
+    if (fresh[0]) idle(() => start(fresh));
   };
-  scan();
-  on(["DOMContentLoaded", "turbo:load", "htmx:load"], scan);
+  const start = (fresh) => {
+    follow();
+    let open;
+    try {
+      open = sessionStorage.getItem("chatkit:open");
+    } catch {}
+    for (const root of fresh) {
+      const { teaser } = widgets.get(root);
+      // By its chat: on another page the widget may have another number.
+      if (open && root === find(open)) call(root, "restore");
+      else if (teaser) setTimeout(call, teaser.delay * 1000, root, "tease");
+    }
+  };
+  const soon = () => idle(api.scan);
+  soon();
+  on("DOMContentLoaded turbo:load htmx:load htmx:after:process", soon);
+  window.addEventListener("hashchange", follow);
 })();

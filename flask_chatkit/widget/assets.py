@@ -2,24 +2,66 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import mimetypes
 import re
-from functools import cache
+import threading
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
+
+from flask import Request, Response, current_app
+
+from ..errors import NotFound
 
 #: Seconds of a year, which is as long as caches care.
 FOREVER = 365 * 86400
 
 FOLDER = Path(__file__).parent.parent / "static"
-_HASHED = re.compile(r"(?P<stem>[\w.-]+)\.(?P<hash>[0-9a-f]{12})\.(?P<ending>\w+)")
+
+#: What is text, and gains from being packed. A system's own table of types may be wrong, and then
+#: no browser runs the scripts.
+_TEXT = {
+    "css": "text/css",
+    "js": "text/javascript",
+    "json": "application/json",
+    "svg": "image/svg+xml",
+}
+#: A path below the folder, in its one spelling, that leads out of it by no way, and is no longer
+#: than any system takes.
+_NAME = re.compile(r"[\w-][\w.-]{0,99}(/[\w-][\w.-]{0,99}){0,3}", re.ASCII)
+#: Lines of comments are for who reads the source, and visitors pay for bytes. Only in files of our
+#: own: those of others keep their licences, and say where a line begins.
+_COMMENTS = {
+    "js": re.compile(rb"^ *//.*\n", re.MULTILINE),
+    "css": re.compile(rb"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL),
+}
+_FOREIGN = frozenset({"marked.umd.js", "purify.min.js"})
+#: Nor do they pay for the indentation of what each page loads; it has no text of several lines.
+_INDENTED = frozenset({"loader.js"})
+_INDENTATION = re.compile(rb"^ +", re.MULTILINE)
+_HASHED = re.compile(r"(?P<stem>.+)\.(?P<hash>[0-9a-f]{12})\.(?P<ending>\w+)", re.ASCII)
 
 
 @cache
 def hashed_name(name: str) -> str:
-    """The name of a file with its content's hash: ``loader.js`` is ``loader.0123456789ab.js``."""
-    digest = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
+    """The name of a file with its content's hash: ``loader.js`` is ``loader.0123456789ab.js``.
+
+    A file in a folder keeps its folder: ``lang/de.json`` is ``lang/de.0123456789ab.json``.
+    """
     stem, _, ending = name.rpartition(".")
-    return f"{stem}.{digest}.{ending}"
+    return f"{stem}.{_digest(served(name))}.{ending}"
+
+
+def served(name: str) -> bytes:
+    """A file's bytes as visitors get them."""
+    plain = (FOLDER / name).read_bytes()
+    comments = _COMMENTS.get(name.rpartition(".")[2])
+    if comments is None or name in _FOREIGN:
+        return plain
+    code = comments.sub(b"", plain)
+    return _INDENTATION.sub(b"", code) if name in _INDENTED else code
 
 
 def resolve(filename: str) -> tuple[str, bool]:
@@ -32,6 +74,97 @@ def resolve(filename: str) -> tuple[str, bool]:
     if match is None:
         return filename, False
     name = f"{match['stem']}.{match['ending']}"
-    if not (FOLDER / name).is_file():
+    if not _is_file(name):
         return filename, False
     return name, hashed_name(name) == filename
+
+
+def send(request: Request, filename: str, max_age: int | None = None) -> Response:
+    """Answer a request for a file: for ever under its content's hash, otherwise as long as told.
+
+    It holds nothing of anybody's, so pages of every origin may load and read it.
+
+    :param max_age: seconds; None for asking again each time.
+    :raises NotFound: there is no such file.
+    """
+    name, is_hashed = resolve(filename)
+    if not _is_file(name):
+        raise NotFound
+    content = _content(name)
+    packed = content.packed if _takes_packed(request) else None
+    body = content.plain if packed is None else packed
+    response = current_app.response_class(body, mimetype=content.mimetype)
+    headers = response.headers
+    if content.packed is not None:
+        response.vary.add("Accept-Encoding")
+    if packed is not None:
+        response.content_encoding = "gzip"
+    response.set_etag(content.digest if packed is None else f"{content.digest}-gzip")
+    headers["Access-Control-Allow-Origin"] = "*"
+    headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    headers["X-Content-Type-Options"] = "nosniff"
+    kept = response.cache_control
+    if is_hashed:
+        max_age = FOREVER
+    if max_age:
+        kept.public = True
+        kept.max_age = max_age
+    else:
+        kept.no_cache = True
+    if is_hashed:
+        kept.immutable = True
+    # A part is one of the plain bytes: who asks for one is not sent packed ones.
+    response.make_conditional(request, accept_ranges=packed is None, complete_length=len(body))
+    return response
+
+
+def _takes_packed(request: Request) -> bool:
+    accepted = request.accept_encodings
+    packed = accepted.quality("gzip")
+    plain = accepted.quality("identity") if "identity" in accepted.values() else 0
+    return packed > 0 and packed >= plain and "Range" not in request.headers
+
+
+def _is_file(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and (FOLDER / name).is_file()
+
+
+def _digest(plain: bytes) -> str:
+    return hashlib.sha256(plain).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A file in memory.
+
+    :param packed: its bytes in gzip's form; None if that gains nothing.
+    """
+
+    mimetype: str
+    digest: str
+    plain: bytes = field(repr=False)
+    packed: bytes | None = field(repr=False)
+
+
+_reading = threading.Lock()
+
+
+def _content(name: str) -> _Content:
+    # Whoever edits a file sees it without starting the server anew.
+    changed = (FOLDER / name).stat().st_mtime_ns
+    # Threads that come at once wait for the one that packs.
+    with _reading:
+        return _read(name, changed)
+
+
+@lru_cache(maxsize=256)
+def _read(name: str, _changed: int) -> _Content:
+    plain = served(name)
+    mimetype = _TEXT.get(name.rpartition(".")[2])
+    packed = None if mimetype is None else gzip.compress(plain, 9, mtime=0)
+    return _Content(
+        mimetype or mimetypes.guess_type(name)[0] or "application/octet-stream",
+        _digest(plain),
+        plain,
+        packed if packed is not None and len(packed) < len(plain) else None,
+    )

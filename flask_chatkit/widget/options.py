@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from ..errors import OptionError
+from .words import english
 
 Check = Callable[[str, Any], Any]
 
@@ -39,6 +40,19 @@ write-alt2
 """.split()
 )
 
+#: The icons of ChatKit's header, which are others.
+HEADER_ICONS = frozenset(
+    """
+sidebar-left sidebar-right sidebar-open-left sidebar-open-right sidebar-open-left-alt
+sidebar-open-right-alt sidebar-floating-left sidebar-floating-right sidebar-floating-open-left
+sidebar-floating-open-right sidebar-collapse-left sidebar-collapse-right collapse-left
+collapse-right open-left open-right double-chevron-left double-chevron-right home home-alt
+back-small back-large expand-large collapse-large expand-small collapse-small star star-filled bug
+chat-temporary settings-cog grid dots-horizontal dots-vertical dots-horizontal-circle
+dots-vertical-circle menu menu-inverted hamburger history book-open compose share light-mode
+dark-mode close
+""".split()
+)
 
 #: The names of CSS Color 4, with its system colours.
 COLOURS = frozenset(
@@ -277,7 +291,42 @@ def sizes(path: str, value: object) -> int | dict[str, int]:
     return cast("int", number(1)(path, value))
 
 
-_ACTION = record({"icon": text, "on_click": script})
+def url(path: str, value: object) -> str:
+    """An address that a page may lead to: https, mailto, tel, or one of the site's own."""
+    said = text(path, value).strip()
+    # Browsers drop control characters, and with them what would tell a scheme.
+    if said and said.isprintable() and " " not in said:
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", said)
+        if scheme is None or scheme[1].lower() in {"http", "https", "mailto", "tel"}:
+            return said
+    _wrong(path, "an address such as /help, https://… or mailto:…")
+
+
+def header_action(path: str, value: object) -> dict[str, Any]:
+    """A button in the header: ``icon``, and ``href`` for a link or ``action`` for a function.
+
+    The page declares the function: ``FlaskChatKit.get().action("share", () => …)``.
+    """
+    fields: dict[str, Check] = {
+        "icon": header_icon,
+        "href": url,
+        "action": filled,
+        "label": filled,
+        "on_click": script,
+    }
+    found = record(fields, required=["icon"])(path, value)
+    if ("href" in found) is ("action" in found):
+        raise OptionError(f"{path} needs either href, an address, or action, a name")
+    return cast("dict[str, Any]", found)
+
+
+def header_icon(path: str, value: object) -> str:
+    """One of the icons of ChatKit's header."""
+    if isinstance(value, str) and value in HEADER_ICONS:
+        return value
+    _wrong(path, f"one of {_listed(HEADER_ICONS)}")
+
+
 _FONT = record(
     {
         "family": text,
@@ -368,7 +417,9 @@ ELEMENT: dict[str, Check] = {
     "theme": plain,
     "frame_title": text,
     "initial_thread": _thread,
-    "header": switch({"title": _title, "left_action": _ACTION, "right_action": _ACTION}),
+    "header": switch(
+        {"title": _title, "left_action": header_action, "right_action": header_action}
+    ),
     "history": switch({"show_delete": flag, "show_rename": flag}),
     "start_screen": record(_START),
     "thread_item_actions": record(_ITEM_ACTIONS),
@@ -460,10 +511,10 @@ SERVED_ONLY = {
 
 def length(path: str, value: object) -> str:
     """A CSS length; a bare number is pixels."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < LONGEST:
         return f"{value:g}px"
     if isinstance(value, str) and re.fullmatch(
-        r"\d+(\.\d+)?(px|r?em|ch|%|[sld]?v[hwib]|vmin|vmax)", value
+        r"\d{1,9}(\.\d{1,9})?(px|r?em|ch|%|[sld]?v[hwib]|vmin|vmax)", value, re.ASCII
     ):
         return value
     _wrong(path, "a CSS length such as 600px or 80vh")
@@ -476,6 +527,94 @@ def identifier(path: str, value: object) -> str:
     return value
 
 
+#: Pixels, beyond any screen.
+LONGEST = 10**6
+#: The contrast ratio that WCAG 2 asks of text at level AA.
+AA = 4.5
+#: Pixels. Smaller targets are hard to hit (WCAG 2.5.5).
+SMALLEST_LAUNCHER = 44
+
+#: The glyphs a launcher may wear, drawn in 24 by 24.
+GLYPHS = {
+    "chat": "M5 3h14a3 3 0 0 1 3 3v8a3 3 0 0 1-3 3h-7l-6 4.5V17H5a3 3 0 0 1-3-3V6a3 3 0 0 1 3-3z",
+    "headset": (
+        "M12 3a9 9 0 0 0-9 9v6a2 2 0 0 0 2 2h3v-8H5a7 7 0 0 1 14 0h-3v8h3v.5H12v2h7a2 2 0 0 0 2-2"
+        "V12a9 9 0 0 0-9-9z"
+    ),
+    "question": (
+        "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20zm-1.2 13.2h2.4v2.4h-2.4zM12 5.8a4 4 0 0 1 4 4c0 "
+        "2.4-2.8 2.9-2.8 4.4h-2.4c0-2.9 2.8-3 2.8-4.4a1.6 1.6 0 0 0-3.2 0H8a4 4 0 0 1 4-4z"
+    ),
+    "spark": "M12 2l2.4 7.6L22 12l-7.6 2.4L12 22l-2.4-7.6L2 12l7.6-2.4z",
+}
+
+
+def glyph(path: str, value: object) -> str:
+    """One of the launcher's glyphs, or the address of an image."""
+    if isinstance(value, str):
+        if value in GLYPHS:
+            return value
+        if "/" in value or "." in value:
+            return url(path, value)
+    _wrong(path, f"one of {_listed(frozenset(GLYPHS))}, or the address of an image")
+
+
+def launcher_size(path: str, value: object) -> str:
+    """A length of at least 44 pixels."""
+    size = length(path, value)
+    match = re.fullmatch(r"([\d.]+)(px|rem)", size)
+    if match is None or float(match[1]) * (16 if match[2] == "rem" else 1) < SMALLEST_LAUNCHER:
+        _wrong(path, f"a length in px or rem, of {SMALLEST_LAUNCHER}px or more")
+    return size
+
+
+def offset(path: str, value: object) -> list[str]:
+    """How far from the screen's edges: a length, or two, the inline one first."""
+    parts = value.split() if isinstance(value, str) else value
+    if isinstance(parts, (int, float)):
+        parts = [parts]
+    if not isinstance(parts, Sequence) or not 1 <= len(parts) <= 2:
+        _wrong(path, 'a length such as 20px, or two, inline and block: "20px 5rem"')
+    found = [length(path, part) for part in parts]
+    return [found[0], found[-1]]
+
+
+def teaser(path: str, value: object) -> dict[str, Any]:
+    """A text, or a mapping with ``text`` and ``delay``, in seconds."""
+    if not isinstance(value, Mapping):
+        value = {"text": value}
+    fields = {"text": filled, "delay": number(0, 3600, whole=False)}
+    return {"delay": 5, **record(fields, required=["text"])(path, value)}
+
+
+def contact(path: str, value: object) -> dict[str, Any]:
+    """An address, or a mapping with ``href`` and ``label``."""
+    if not isinstance(value, Mapping):
+        value = {"href": value}
+    found = record({"href": url, "label": filled}, required=["href"])(path, value)
+    return cast("dict[str, Any]", found)
+
+
+def strings(path: str, value: object) -> dict[str, Any]:
+    """Other words for the widget's own, and in ``chat`` for those of the built-in chat."""
+    words = english()
+
+    def check(path: str, value: object, known: Mapping[str, str], *more: str) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            _wrong(path, f"a mapping with some of {', '.join([*known, *more])}")
+        for name in value:
+            if name not in known and name not in more:
+                raise _unknown(f"{path}.{name}", str(name), [*known, *more])
+        return {
+            name: check(f"{path}.chat", said, words["chat"])
+            if name in more
+            else filled(f"{path}.{name}", said)
+            for name, said in value.items()
+        }
+
+    return check(path, value, words["widget"], "chat")
+
+
 #: Options of the macros themselves.
 COMMON: dict[str, Check] = {
     "id": identifier,
@@ -483,11 +622,28 @@ COMMON: dict[str, Check] = {
     "label": filled,
     "width": length,
     "height": length,
+    "preset": word("auto", "bootstrap", "shadcn", "pico", "plain"),
+    "contact": contact,
+    "strings": strings,
+    "message_events": flag,
 }
+_IN_FLOW: dict[str, Check] = {**COMMON, "load": word("visible", "click", "consent")}
 PRESENTATION: dict[str, dict[str, Check]] = {
-    "floating": {**COMMON, "side": word("right", "left")},
-    "inline": COMMON,
-    "themed": COMMON,
+    "floating": {
+        **COMMON,
+        "load": word("click", "consent"),
+        "side": word("right", "left"),
+        "edge": word("bottom", "top"),
+        "offset": offset,
+        "size": launcher_size,
+        "z_index": number(-(2**31), 2**31 - 1),
+        "icon": glyph,
+        "text": filled,
+        "teaser": teaser,
+        "panel_header": flag,
+    },
+    "inline": _IN_FLOW,
+    "themed": _IN_FLOW,
 }
 
 
@@ -622,6 +778,14 @@ def on_colour(value: str) -> str | None:
         return None
     # The one with the higher contrast ratio of WCAG 2.
     return "#000000" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "#ffffff"
+
+
+def ink_on(accent: str) -> str | None:
+    """White where it can be read on a hex colour, as buttons have it, else black; None as above."""
+    luminance = _luminance(accent)
+    if luminance is None:
+        return None
+    return "#ffffff" if 1.05 / (luminance + 0.05) >= AA else "#000000"
 
 
 def _luminance(value: str) -> float | None:

@@ -22,9 +22,9 @@ from ..config import LOOPBACK
 from ..errors import Misconfigured, NotFound, OptionError
 from ..state import KitState, named_kit
 from .assets import hashed_name
-from .options import closest_locale, element_options, on_colour, split
+from .options import GLYPHS, camel, closest_locale, element_options, ink_on, split
+from .words import page_words
 
-LABEL = "Chat"
 #: The files of the built-in chat, in the order in which they are loaded.
 BUILTIN = ("marked.umd.js", "purify.min.js", "builtin.js")
 
@@ -35,24 +35,31 @@ _LINK_END = Markup(">")
 _SCRIPT = Markup("<script src=\"{src}\" data-kit='{kit}' defer")
 _SCRIPT_END = Markup("></script>")
 _NONCE = Markup(' nonce="{}"')
-_SIDE = Markup(' data-side="{}"')
+_ATTRIBUTE = Markup(' {}="{}"')
 _NOSCRIPT = Markup('<noscript><a href="{page}">{label}</a></noscript>')
 _FLOATING = Markup(
-    '<div class="chatkit chatkit-floating{classes}" id="{id}"{side}'
+    '<div class="chatkit chatkit-floating{classes}" id="{id}"{attributes}'
     " data-chatkit='{config}'>"
     '<button type="button" class="chatkit-launcher" aria-expanded="false"'
-    ' aria-controls="{id}-panel" aria-label="{label}">'
-    '<svg viewBox="0 0 24 24" aria-hidden="true">'
-    '<path d="M5 3h14a3 3 0 0 1 3 3v8a3 3 0 0 1-3 3h-7l-6 4.5V17H5a3 3 0 0 1-3-3V6a3 3 0 0 1 3-3z"'
-    "/>"
-    "</svg></button>"
+    ' aria-controls="{id}-panel" aria-label="{label}">{icon}{text}</button>'
     '<dialog class="chatkit-panel" id="{id}-panel" aria-label="{label}"></dialog>'
     "{noscript}</div>"
 )
 _INLINE = Markup(
-    '<section class="chatkit chatkit-{variant}{classes}" id="{id}" aria-label="{label}"'
-    " data-chatkit='{config}'>{noscript}</section>"
+    '<section class="chatkit chatkit-{variant}{classes}" id="{id}"{attributes}'
+    " aria-label=\"{label}\" data-chatkit='{config}'>{space}{noscript}</section>"
 )
+_GLYPH = Markup('<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>')
+_IMAGE = Markup('<img src="{}" alt="" width="28" height="28">')
+_TEXT = Markup('<span class="chatkit-text">{}</span>')
+# Holds an inline chat's place from the first paint on: the attributes of an SVG are no style that
+# a policy forbids, and take any length.
+_SPACE = Markup('<svg class="chatkit-space"{} aria-hidden="true"></svg>')
+
+#: Own options that the stylesheet reads.
+_MARKS = ("side", "edge", "preset")
+#: Own options that become custom properties of the widget: ``--chatkit-…``.
+_STYLES = ("width", "height", "size", "z_index")
 
 
 #: How many different widgets a kit remembers the HTML of.
@@ -138,34 +145,121 @@ def _html(
 ) -> Markup:
     declared, given = said
     own, element = split(variant, given)
-    label = own.get("label", LABEL)
+    options = _options(kit, chat, {**declared, **element}, place.locale, variant)
+    label = _label(own, options.get("locale"))
     config: dict[str, Any] = {
         **({"chat": chat.name} if chat.name != DEFAULT else {}),
-        **_addresses(place),
-        **_api(kit, chat, place),
-        "options": {
-            "frameTitle": label,
-            **_options(kit, chat, {**declared, **element}, place.locale, variant),
-        },
+        # The scripts know what lies below it, and go nowhere else: other markup may pose as ours.
+        "page": place.page,
+        **_served(kit, chat, place),
+        **_behaviour(variant, own),
+        "options": {"frameTitle": label, **options},
     }
-    accent = config["options"].get("theme", {}).get("color", {}).get("accent")
-    if accent:
-        # The launcher and the widget's own buttons wear the chat's accent too.
-        config["accent"] = [accent["primary"], on_colour(accent["primary"]) or "#ffffff"]
-    config.update((name, own[name]) for name in ("width", "height") if name in own)
-    if variant == "themed":
-        config["themed"] = True
+    style = _style(own, options)
+    if style:
+        config["style"] = style
     classes = own.get("class_name", "")
     return (_FLOATING if variant == "floating" else _INLINE).format(
         variant=variant,
         classes=f" {classes}" if classes else "",
         id=own.get("id") or f"chatkit-{place.number}",
-        side=_SIDE.format(own["side"]) if "side" in own else "",
+        attributes=_attributes({f"data-{name}": own.get(name) for name in _MARKS}),
         label=label,
+        icon=_icon(own.get("icon", "chat")),
+        text=_TEXT.format(own["text"]) if "text" in own else "",
+        space=_space(own),
         config=htmlsafe_json_dumps(config, separators=(",", ":")),
         # On its own page the link would lead to where the visitor is.
         noscript="" if place.at_home else _NOSCRIPT.format(page=place.page, label=label),
     )
+
+
+def _label(own: Mapping[str, Any], locale: str | None) -> str:
+    """The widget's accessible name; whoever says what they see to speech control finds it."""
+    text = own.get("text")
+    label: str = own.get("label") or text or page_words(locale)["chat"]
+    if text and text.lower() not in label.lower():
+        raise OptionError("label must contain what text shows, so that it can be said to find it")
+    return label
+
+
+def _behaviour(variant: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """What the widget's scripts are told of its own options."""
+    found: dict[str, Any] = {
+        camel(name): own[name]
+        for name in ("contact", "load", "message_events", "strings", "teaser")
+        if name in own
+    }
+    preset = own.get("preset") or ("auto" if variant == "themed" else None)
+    if preset:
+        found["preset"] = preset
+    if own.get("panel_header") is False:
+        found["panelHeader"] = False
+    return found
+
+
+def _style(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the loader sets as custom properties of the widget."""
+    style = {name.replace("_", "-"): own[name] for name in _STYLES if name in own}
+    if "offset" in own:
+        style["offset-inline"], style["offset-block"] = own["offset"]
+    accent = options.get("theme", {}).get("color", {}).get("accent")
+    if accent:
+        # The launcher and the widget's own buttons wear the chat's accent too.
+        style["accent"] = accent["primary"]
+        contrast = ink_on(accent["primary"])
+        if contrast:
+            style["on-accent"] = contrast
+    return style
+
+
+def _attributes(given: Mapping[str, str | None]) -> Markup:
+    return Markup().join(_ATTRIBUTE.format(name, value) for name, value in given.items() if value)
+
+
+def _icon(name: str) -> Markup:
+    return _GLYPH.format(GLYPHS[name]) if name in GLYPHS else _IMAGE.format(name)
+
+
+def _space(own: Mapping[str, Any]) -> Markup:
+    given = {name: own[name] for name in ("width", "height") if name in own}
+    # An SVG takes any length, but what a percentage is a part of is known outside of it only.
+    fixed = {name: value for name, value in given.items() if not value.endswith("%")}
+    if not fixed:
+        return Markup()
+    return _SPACE.format(_attributes(fixed))
+
+
+def embed(kit: KitState, chat: Chat, variant: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A widget for a page of another origin: its HTML, and the assets it needs, at full addresses.
+
+    :param variant: ``floating``, ``inline`` or ``themed``.
+    :param options: keyword options of the macro.
+    :raises OptionError: an option is wrong.
+    """
+    place = _place(kit, chat, external=True)
+    said = {"id": f"chatkit-{'' if chat.name == DEFAULT else chat.name + '-'}{variant}", **options}
+    return {
+        "html": str(_html(kit, chat, variant, [chat.widget, said], place)),
+        "styles": place.files + hashed_name("chatkit.css"),
+        "loader": place.files + hashed_name("loader.js"),
+        "kit": {**_kit_of(kit, place).describe(), "embedded": True},
+    }
+
+
+def page_context(kit: KitState, chat: Chat) -> dict[str, Any]:
+    """What ``chatkit/page.html`` is rendered with, in the visitor's language."""
+    place = _place(kit, chat)
+    locale = chat.widget.get("locale")
+    locale = closest_locale(str(locale)) if locale else place.locale
+    return {
+        "kit": kit.name,
+        "chat": chat.name,
+        "locale": locale,
+        "words": page_words(locale),
+        "styles": place.files + hashed_name("page.css"),
+        "home": request.root_path + "/",
+    }
 
 
 def describe(kit: KitState, chat: Chat) -> dict[str, Any]:
@@ -186,29 +280,40 @@ def describe(kit: KitState, chat: Chat) -> dict[str, Any]:
 
 def _api(kit: KitState, chat: Chat, place: _Place) -> dict[str, Any]:
     """Where the calls of a served chat go; those of a hosted one ChatKit's element knows."""
+    told = _served(kit, chat, place)
+    if told.pop("served", False):
+        told |= {"api": f"{place.page}api", "config": f"{place.page}config"}
+    if "upload" in told:
+        direct = told["upload"] == "direct"
+        where = {"uploadUrl": f"{place.page}attachments"} if direct else {}
+        told["upload"] = {"type": told["upload"], **where}
+    return told
+
+
+def _served(kit: KitState, chat: Chat, place: _Place) -> dict[str, Any]:
+    """What the scripts are told of a served chat; nothing of a hosted one."""
     if not isinstance(chat, ServedChat):
         return {}
-    api: dict[str, Any] = {"api": f"{place.page}api", "config": f"{place.page}config"}
+    told: dict[str, Any] = {"served": True}
     if kit.settings.domain_key is not None:
-        api["domainKey"] = kit.settings.domain_key
+        told["domainKey"] = kit.settings.domain_key
     elif place.is_local:
         # OpenAI checks no key there, and the element wants to be given one.
-        api["domainKey"] = "domain_pk_localhost"
+        told["domainKey"] = "domain_pk_localhost"
     if chat.attachments_accepted is not None:
-        api["upload"] = (
-            {"type": "two_phase"}
-            if chat.upload == "two_phase"
-            else {"type": "direct", "uploadUrl": f"{place.page}attachments"}
-        )
-    return api
+        told["upload"] = "two_phase" if chat.upload == "two_phase" else "direct"
+    return told
 
 
-def _place(kit: KitState, chat: Chat, number: int = 0) -> _Place:
-    page = url_for(f"{kit.name}.page", chat=None if chat.name == DEFAULT else chat.name)
+def _place(kit: KitState, chat: Chat, number: int = 0, *, external: bool = False) -> _Place:
+    def at(endpoint: str, **values: Any) -> str:
+        return url_for(f"{kit.name}.{endpoint}", _external=external, **values)
+
+    page = at("page", chat=None if chat.name == DEFAULT else chat.name)
     return _Place(
         page=page,
-        kit=url_for(f"{kit.name}.page") if chat.name != DEFAULT else page,
-        files=url_for(f"{kit.name}.static", filename=""),
+        kit=at("page") if chat.name != DEFAULT else page,
+        files=at("static", filename=""),
         at_home=request.root_path + request.path == page,
         is_local=urlsplit(request.host_url).hostname in LOOPBACK,
         locale=_babel_locale(),
@@ -297,15 +402,37 @@ def _assets(page: _Page, kit: KitState, place: _Place, nonce: Markup) -> Markup:
     if place.files in page.assets:
         return Markup()
     page.assets.add(place.files)
-    link, script = _tags(place.files, place.kit, kit.settings.script_url)
+    link, script = _tags(_kit_of(kit, place))
     return link + nonce + _LINK_END + script + nonce + _SCRIPT_END
 
 
+class _Kit(NamedTuple):
+    """What the loader is told of a kit depends on no more than this."""
+
+    files: str
+    base: str
+    script: str
+    debug: bool
+
+    def describe(self) -> dict[str, Any]:
+        """What its widgets' addresses lie below, and what is run."""
+        return {
+            "base": self.base,
+            "widget": self.files + hashed_name("widget.js"),
+            "styles": self.files + hashed_name("widget.css"),
+            "script": self.script,
+            **({"debug": True} if self.debug else {}),
+        }
+
+
+def _kit_of(kit: KitState, place: _Place) -> _Kit:
+    return _Kit(place.files, place.kit, kit.settings.script_url, bool(current_app.debug))
+
+
 @lru_cache(maxsize=32)
-def _tags(files: str, base: str, script: str) -> tuple[Markup, Markup]:
+def _tags(kit: _Kit) -> tuple[Markup, Markup]:
     """The tags of the assets up to the nonce, which is another one for each page."""
-    kit = {"base": base, "widget": files + hashed_name("widget.js"), "script": script}
-    return _LINK.format(href=files + hashed_name("chatkit.css")), _SCRIPT.format(
-        src=files + hashed_name("loader.js"),
-        kit=htmlsafe_json_dumps(kit, separators=(",", ":")),
+    return _LINK.format(href=kit.files + hashed_name("chatkit.css")), _SCRIPT.format(
+        src=kit.files + hashed_name("loader.js"),
+        kit=htmlsafe_json_dumps(kit.describe(), separators=(",", ":")),
     )

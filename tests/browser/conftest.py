@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 Missing = Callable[[str, str], NoReturn]
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 NPM = {
+    "@hotwired/turbo": "8.0.23",
     "@openai/chatkit": "1.9.0",
     "@openai/chatkit-react": "1.6.1",
+    "@picocss/pico": "2.1.1",
+    "alpinejs": "3.17.5",
     "axe-core": "4.14.1",
+    "bootstrap": "5.3.9",
     "esbuild": "0.28.2",
+    "htmx.org": "4.0.1",
     "react": "19.3.1",
     "react-dom": "19.3.1",
     "typescript": "7.0.2",
@@ -93,7 +98,10 @@ class Console:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """Open a fresh browser profile; a test file may override this to change its options."""
-    context = browser.new_context(locale="en-GB", viewport={"width": 1000, "height": 800})
+    # What moves is measured where it is not meant to be.
+    context = browser.new_context(
+        locale="en-GB", viewport={"width": 1000, "height": 800}, reduced_motion="reduce"
+    )
     context.set_default_timeout(10_000)  # milliseconds
     yield context
     context.close()

@@ -6,6 +6,7 @@ by the stand-ins.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ import pytest
 import demo_app
 from demo_app import assistant, create_app
 from demo_app.catalogue import PRODUCTS
+from demo_app.looks import SITES
 from flask_chatkit.testing import OpenAIStandIn
+from flask_chatkit.widget.assets import FOLDER as STATIC
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FrameLocator, Locator, Page
+    from playwright.sync_api import Browser, Frame, FrameLocator, Locator, Page
 
 FLOATING = ".chatkit-floating"
 INLINE = ".chatkit-inline"
@@ -42,6 +45,7 @@ LIGHT, DARK = "rgb(255, 255, 255)", "rgb(31, 38, 32)"
 PHONE = {"width": 390, "height": 844}
 PACK = "What should I pack for a wet weekend?"
 LAST_WORDS = "On a hill it is a sail."
+AXE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @pytest.fixture(autouse=True)
@@ -68,15 +72,31 @@ def served(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return serve(create_app(config))
 
 
-def begin(page: Page, widget: str) -> Locator:
-    """Bring a widget's chat up as a visitor does; the built-in chat in it."""
+def bring_up(page: Page, widget: str) -> Locator:
+    """Bring a widget's chat up as a visitor does; one that was open on the page before comes up."""
     root = page.locator(widget)
-    if widget == FLOATING:
-        root.locator(".chatkit-launcher").click()
-    else:
+    if widget != FLOATING:
         root.scroll_into_view_if_needed()
+    elif not page.evaluate("sessionStorage.getItem('chatkit:open')"):
+        root.locator(".chatkit-launcher").click()
     page.locator(f"{widget}[data-state=ready]").wait_for(state="attached")
-    return root.locator("flask-chatkit-chat")
+    return root
+
+
+def begin(page: Page, widget: str) -> Locator:
+    """Bring a widget's chat up; the built-in chat in it."""
+    return bring_up(page, widget).locator("flask-chatkit-chat")
+
+
+def bar(page: Page, name: str) -> Locator:
+    """A button in the bar of the floating panel."""
+    return page.locator(f"{FLOATING} .chatkit-bar").get_by_role("button", name=name, exact=True)
+
+
+def earlier(page: Page, chat: Locator, text: str) -> Locator:
+    """An earlier conversation, in the list that the panel's bar shows."""
+    bar(page, "Earlier chats").click()
+    return chat.locator(".past").get_by_role("button", name=text).first
 
 
 def say(chat: Locator, text: str, *, wait: bool = True) -> None:
@@ -204,9 +224,8 @@ def test_longer_answer_can_be_stopped(
     said = chat.get_by_role("log").inner_text()
     assert LAST_WORDS not in said
     page.reload()
+    # The panel was open and is again, in the same conversation.
     chat = begin(page, FLOATING)
-    chat.get_by_role("button", name="Chats").click()
-    chat.locator(".past").get_by_role("button", name="What should I pack").first.click()
     words(chat, "Cotton stays at home.").wait_for()
     assert not words(chat, LAST_WORDS).is_visible()
     # The conversation goes on.
@@ -238,7 +257,7 @@ def test_visitors_do_not_see_each_other(page: Page, served: str, browser: Browse
         chat_page = other.new_page()
         chat_page.goto(served)
         chat = begin(chat_page, FLOATING)
-        chat.get_by_role("button", name="Chats").click()
+        bar(chat_page, "Earlier chats").click()
         chat.get_by_text("No chats yet.").wait_for()
     finally:
         other.close()
@@ -286,7 +305,7 @@ def test_everything_with_the_keyboard(page: Page, served: str) -> None:
     page.keyboard.press("Enter")
     page.locator(f"{FLOATING}[data-state=ready]").wait_for(state="attached")
     chat = page.locator(f"{FLOATING} flask-chatkit-chat")
-    _tab_to(page, "Message")
+    expect(chat.get_by_label("Message", exact=True)).to_be_focused()
     page.keyboard.type("Where is order 1042?")
     page.keyboard.press("Enter")
     chat.locator(".card").wait_for()
@@ -333,18 +352,31 @@ def test_phone_has_the_whole_screen(page: Page, served: str) -> None:
 
 
 def test_right_to_left(page: Page, served: str) -> None:
-    """On a page that is read from the right, the launcher, the chat and the card are mirrored."""
+    """On a page that is read from the right, the launcher and its panel are on the left."""
     page.goto(served + "/?dir=rtl")
-    chat = begin(page, FLOATING)
-    say(chat, "Where is order 1042?")
-    panel = page.locator(f"{FLOATING} .chatkit-panel").bounding_box()
-    assert panel is not None
-    assert panel["x"] < 100
+    begin(page, FLOATING)
+    for part in (".chatkit-launcher", ".chatkit-panel"):
+        box = page.locator(f"{FLOATING} {part}").bounding_box()
+        assert box is not None
+        assert box["x"] < 100
+
+
+def test_help_chat_speaks_arabic(page: Page, served: str, console: Any) -> None:
+    """In Arabic the chat's words are, and it is read from the right, on a page that is not."""
+    page.goto(served + "/help")
+    page.get_by_role("navigation", name="Language of the chat").get_by_text("العربية").click()
+    chat = bring_up(page, INLINE).locator("flask-chatkit-chat")
+    chat.get_by_role("textbox").fill("Where is order 1042?")
+    chat.get_by_role("textbox").press("Enter")
     card = chat.locator(".card")
     title, badge = (card.get_by_text(text).bounding_box() for text in ("Order 1042", "On its way"))
     assert title is not None
     assert badge is not None
     assert badge["x"] < title["x"]
+    words = json.loads((STATIC / "lang" / "ar.json").read_text("utf-8"))["chat"]
+    assert chat.get_by_role("button", name=words["send"], exact=True).is_visible()
+    assert page.locator("html[lang=en][dir=ltr]").count() == 1
+    assert complaints(console) == []
 
 
 def test_signed_in_visitor_is_greeted(page: Page, served: str) -> None:
@@ -358,8 +390,7 @@ def test_signed_in_visitor_is_greeted(page: Page, served: str) -> None:
     chat = begin(page, FLOATING)
     say(chat, "hi")
     assert words(chat, "Hello Ada Fell!").is_visible()
-    chat.get_by_role("button", name="Chats").click()
-    chat.locator(".past").get_by_role("button", name="When are you open?").first.wait_for()
+    earlier(page, chat, "When are you open?").wait_for()
 
 
 def test_page_says_who_answers(page: Page, served: str) -> None:
@@ -369,6 +400,474 @@ def test_page_says_who_answers(page: Page, served: str) -> None:
         "This demo is answered by a few lines of Python: no model, no key, no account. "
         "For a model, set OPENAI_API_KEY or OPENAI_BASE_URL."
     )
+
+
+def test_switch_shows_what_it_does(page: Page, served: str) -> None:
+    """The switch has one name, and its knob is at the side that says whether it is dark."""
+    page.emulate_media(color_scheme="light")
+    page.goto(served)
+    switch = page.get_by_role("button", name="Dark", exact=True)
+    margin = "(node) => getComputedStyle(node.querySelector('.switch'), '::before').marginLeft"
+    seen = []
+    for pressed in ("false", "true"):
+        assert switch.get_attribute("aria-pressed") == pressed
+        seen.append(switch.evaluate(margin))
+        switch.click()
+    assert seen[0] == "0px" != seen[1]
+
+
+def test_teaser_comes_on_the_landing_page(page: Page, served: str) -> None:
+    """After eight seconds the landing page offers help, once; who takes it is in the chat."""
+    page.clock.install()
+    page.goto(served)
+    teaser = page.locator(".chatkit-teaser")
+    page.clock.run_for(7_000)
+    assert teaser.count() == 0
+    page.clock.run_for(2_000)
+    teaser.wait_for()
+    page.clock.resume()
+    teaser.get_by_role("button", name="Going out this weekend?").click()
+    page.locator(f"{FLOATING}[data-state=ready]").wait_for(state="attached")
+    assert page.evaluate("localStorage.getItem('chatkit:teaser:default')").startswith("Going out")
+    assert teaser.count() == 0
+
+
+def test_buttons_in_the_chats_bar(page: Page, served: str, console: Any) -> None:
+    """One shares the page's address, without what opened the chat; the other leads home."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{served}/login#chat")
+    page.locator(f"{FLOATING}[data-state=ready]").wait_for(state="attached")
+    bar(page, "Share this page").click()
+    page.get_by_role("status").get_by_text("address is copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == f"{served}/login"
+    page.get_by_role("link", name="front page").click()
+    page.wait_for_url(f"{served}/")
+    assert complaints(console) == []
+
+
+def test_shared_on_a_phone_without_a_clipboard(page: Page, served: str) -> None:
+    """Where nothing can be copied the address is shown, above the chat that fills the screen."""
+    page.set_viewport_size(PHONE)
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.goto(served)
+    begin(page, FLOATING)
+    bar(page, "Share this page").click()
+    toast = page.locator(".toast")
+    assert toast.inner_text().endswith(f" address: {served}/")
+    # Among what is above all else, where the chat is too, and after it.
+    assert page.locator(".chatkit-panel:modal").count() == 1
+    assert toast.evaluate("(toast) => toast.matches(':popover-open')")
+
+
+def test_links_open_the_chat(page: Page, served: str) -> None:
+    """Links of the page open the chat in it: empty, with a text begun, or with a question asked."""
+    from playwright.sync_api import expect
+
+    page.goto(served + PRODUCT)
+    chat = page.locator(f"{FLOATING} flask-chatkit-chat")
+    field = chat.get_by_label("Message", exact=True)
+    page.get_by_role("link", name="Chat with us").click()
+    expect(field).to_be_focused()
+    page.get_by_role("link", name="Ask about this").click()
+    expect(field).to_have_value("About the Drizzle Jacket: ")
+    # The panel lies over what is at the end of the page's lines.
+    bar(page, "Close chat").click()
+    page.get_by_role("link", name="Can I send it back?").click()
+    words(chat, "Can I send the Drizzle Jacket back?").wait_for()
+    words(chat, "60 days").wait_for()
+    bar(page, "Close chat").click()
+    page.get_by_role("link", name="Where is my order?").click()
+    expect(field).to_have_value("Where is my order ")
+    assert page.url == served + PRODUCT
+
+
+def test_links_lead_to_the_chat_where_no_launcher_is(page: Page, served: str) -> None:
+    """On a page without a launcher the same links lead to a page with a chat."""
+    page.goto(served + "/help")
+    page.get_by_role("link", name="Where is my order?").click()
+    page.wait_for_url(f"{served}/help")
+    page.get_by_role("link", name="Chat with us").click()
+    page.wait_for_url(f"{served}/chatkit/")
+    current = page.get_by_role("link", name="Chat with us")
+    assert current.get_attribute("aria-current") == "page"
+
+
+@pytest.mark.parametrize(
+    "size", [{"width": 1200, "height": 800}, PHONE, {"width": 320, "height": 480}]
+)
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_full_page_fills_the_screen(
+    page: Page, served: str, size: Any, direction: str, console: Any
+) -> None:
+    """The chat's own page has the shop's header and gives the chat the rest of the screen."""
+    page.set_viewport_size(size)
+    page.goto(f"{served}/chatkit/?dir={direction}")
+    chat = begin(page, INLINE)
+    chat.get_by_text("Good things for slow walks.").wait_for()
+    head, body = page.locator(".masthead").bounding_box(), chat.bounding_box()
+    assert head is not None
+    assert body is not None
+    assert body["y"] >= head["y"] + head["height"]
+    end = body["y"] + body["height"]
+    assert size["height"] - 30 < end <= size["height"]
+    if size["width"] < 700:
+        assert body["width"] == size["width"]
+    else:
+        assert 900 < body["width"] < size["width"] - 40
+    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    assert page.evaluate("document.documentElement.scrollHeight") == size["height"]
+    assert complaints(console) == []
+
+
+def test_full_page_wears_the_shops_colours(page: Page, served: str) -> None:
+    """The chat's own page is dark when the shop is, and changes with the switch."""
+    from playwright.sync_api import expect
+
+    page.emulate_media(color_scheme="dark")
+    page.goto(served + "/chatkit/help/")
+    inside = begin(page, INLINE).locator(".chat")
+    expect(inside).to_have_css("background-color", DARK)
+    page.get_by_role("button", name="Dark").click()
+    expect(inside).to_have_css("background-color", LIGHT)
+
+
+# --- the page of looks ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looks(page: Page, served: str) -> Page:
+    """Open the page of looks in the light, on a wide screen, and wait until its chats are there."""
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1440, "height": 1800})
+    page.goto(served + "/looks")
+    ready(page)
+    return page
+
+
+def ready(page: Page, state: str = "ready") -> None:
+    """Wait until the chats in all frames are in a state."""
+    for name in SITES:
+        inside = page.frame_locator(f"iframe[src$='/looks/{name}']")
+        inside.locator(f"#look-{name}[data-state={state}]").wait_for(state="attached")
+
+
+def frames(page: Page) -> list[Frame]:
+    """The pages in the frames, in their order."""
+    return [frame for frame in page.frames if "/looks/" in frame.url]
+
+
+def told(page: Page) -> str:
+    """The macro call that the bench shows."""
+    return page.locator(".call code").inner_text()
+
+
+def mark(page: Page) -> None:
+    """Mark the frames' pages, to see later whether they are still the same."""
+    for frame in frames(page):
+        frame.evaluate("window.marked = true")
+
+
+def marked(page: Page) -> list[bool]:
+    """Whether each frame's page is the one that was marked."""
+    return [frame.evaluate("window.marked === true") for frame in frames(page)]
+
+
+# What a visitor sees of a chat: its ground, its letters, and the button that sends what is written.
+SEEN = """(root) => {
+    const inside = root.querySelector("flask-chatkit-chat").shadowRoot;
+    const chat = getComputedStyle(inside.querySelector(".chat"));
+    const send = getComputedStyle(inside.querySelector(".send"));
+    return {
+        scheme: root.dataset.scheme, ground: chat.backgroundColor, ink: chat.color,
+        size: chat.fontSize, font: chat.fontFamily, send: send.backgroundColor,
+    };
+}"""
+
+
+def seen(page: Page) -> list[dict[str, str]]:
+    """What each frame's chat looks like."""
+    return [frame.locator("[data-chatkit]").evaluate(SEEN) for frame in frames(page)]
+
+
+def until(page: Page, read: Any, wanted: Any) -> None:
+    """Wait until what is read is what is wanted."""
+    for _ in range(50):
+        if (found := read()) == wanted:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{found} is not {wanted}")
+
+
+def test_looks_are_at_home(looks: Page, console: Any) -> None:
+    """Each chat is painted as its page is, without being told, and nothing complains."""
+    painted = "getComputedStyle(document.body).backgroundColor"
+    seen_first = seen(looks)
+    for frame, chat in zip(frames(looks), seen_first, strict=True):
+        ground = frame.evaluate(painted)
+        if ground == "rgba(0, 0, 0, 0)":
+            ground = frame.evaluate(painted.replace("body", "documentElement"))
+        if "shadcn" not in frame.url:  # which writes in oklch()
+            assert chat["ground"] == ground
+        assert chat["font"] == frame.evaluate("getComputedStyle(document.body).fontFamily")
+    assert len({chat["ground"] + chat["ink"] + chat["font"] for chat in seen_first}) == len(SITES)
+    assert told(looks) == '{{ chatkit_themed(height="28rem") }}'
+    assert complaints(console) == []
+
+
+def test_pages_of_looks_follow_the_shop(looks: Page) -> None:
+    """The pages are light or dark as the shop, or as the bench says, with their chats, at once."""
+    mark(looks)
+
+    def schemes() -> set[str]:
+        return {
+            frame.locator("[data-chatkit]").get_attribute("data-scheme") for frame in frames(looks)
+        }
+
+    assert schemes() == {"light"}
+    looks.get_by_role("button", name="Dark").click()
+    until(looks, schemes, {"dark"})
+    looks.get_by_role("radio", name="Light").check()
+    until(looks, schemes, {"light"})
+    said = [
+        frame.locator("html").get_attribute(SITES[frame.url.split("/")[-1]].switch)
+        for frame in frames(looks)
+    ]
+    assert said == ["light"] * 4
+    looks.emulate_media(color_scheme="dark")
+    looks.evaluate("delete document.documentElement.dataset.theme")
+    assert schemes() == {"light"}
+    looks.get_by_role("radio", name="As the shop").check()
+    until(looks, schemes, {"dark"})
+    assert marked(looks) == [True] * 4
+
+
+def test_theme_is_changed_at_once(looks: Page) -> None:
+    """Accent, corners, density and letters change in the chats that are there."""
+    mark(looks)
+    for frame in frames(looks):
+        # A place in the page is the same page.
+        frame.get_by_role("link", name="What it reads").click()
+        frame.get_by_role("button", name="Ask something").click()
+        frame.locator("flask-chatkit-chat").get_by_label("Message", exact=True).wait_for()
+    looks.get_by_label("Colour of the accent").fill("#c2185b")
+    until(looks, lambda: {chat["send"] for chat in seen(looks)}, {"rgb(194, 24, 91)"})
+    assert looks.get_by_label("Accent", exact=True).is_checked()
+    looks.get_by_label("Letters").select_option("14")
+    until(looks, lambda: {chat["size"] for chat in seen(looks)}, {"14px"})
+    looks.get_by_label("Corners").select_option("sharp")
+    looks.get_by_label("Density").select_option("compact")
+    assert told(looks) == (
+        '{{ chatkit_themed(height="28rem", accent="#c2185b", radius="sharp", density="compact", '
+        "base_size=14) }}"
+    )
+    before = seen(looks)
+    looks.get_by_label("Accent", exact=True).uncheck()
+    until(looks, lambda: len({chat["send"] for chat in seen(looks)}), 4)
+    assert "accent" not in told(looks)
+    assert seen(looks) != before
+    looks.get_by_role("button", name="As it was").click()
+    until(looks, lambda: told(looks), '{{ chatkit_themed(height="28rem") }}')
+    assert marked(looks) == [True] * 4
+
+
+def widget_in(source: Any) -> dict[str, Any]:
+    """What a widget's HTML says, but for where it is."""
+    read = """(root) => ({
+        told: JSON.parse(root.dataset.chatkit),
+        label: root.getAttribute("aria-label"), className: root.className,
+        side: root.dataset.side, edge: root.dataset.edge, preset: root.dataset.preset,
+        launcher: root.querySelector(".chatkit-launcher")?.getAttribute("aria-label"),
+        text: root.querySelector(".chatkit-text")?.textContent,
+        icon: root.querySelector(".chatkit-launcher path")?.getAttribute("d"),
+    })"""
+    found: dict[str, Any] = source.evaluate(read)
+    return found
+
+
+@pytest.mark.parametrize("variant", ["Themed", "Inline", "Floating"])
+def test_call_makes_what_is_shown(looks: Page, served: str, variant: str, browser: Browser) -> None:
+    """The macro call that is shown renders the very widget that is in the frames."""
+    from flask import render_template_string
+
+    looks.get_by_role("radio", name=variant).check()
+    looks.get_by_label("Colour of the accent").fill("#ffcc00")
+    looks.get_by_label("Corners").select_option("pill")
+    looks.get_by_label("Letters").select_option("18 px")
+    if variant == "Floating":
+        looks.get_by_label("Side").select_option("left")
+        looks.get_by_label("Edge").select_option("top")
+        looks.get_by_label("Icon").select_option("spark")
+        looks.get_by_label("Text").fill("""Say "hi" &""")
+        looks.get_by_label("Teaser").fill("""'Well'? </script>""")
+    if variant == "Inline":
+        looks.get_by_label("Takes the page").uncheck()
+    # The last, so that what is in the frames was told by their addresses.
+    looks.get_by_label("Label").fill("""Say "hi" & it's {{ 1 }} \\n }} — ü""")
+    until(looks, lambda: ["label=" in frame.url for frame in frames(looks)], [True] * 4)
+    wanted = f"chatkit-{variant.lower()}"
+    ready(looks, "idle" if variant == "Floating" else "ready")
+    call = told(looks)
+    assert call.startswith("{{ chatkit_" + variant.lower() + "(")
+    app = create_app({"SECRET_KEY": "of the tests"})
+    imported = (
+        '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'
+    )
+    with app.test_request_context("/looks/pico"):
+        html = render_template_string(imported + call)
+    other = browser.new_page()
+    try:
+        other.set_content(html)
+        made = widget_in(other.locator("[data-chatkit]"))
+    finally:
+        other.close()
+    assert wanted in made["className"]
+    for frame in frames(looks):
+        assert frame.evaluate("new URL(location).searchParams.get('variant')") == variant.lower()
+        assert widget_in(frame.locator("[data-chatkit]")) == made
+
+
+def test_launcher_is_shown_as_it_is_told(looks: Page, console: Any) -> None:
+    """A floating chat has its launcher where the bench says, and opens beside it in its frame."""
+    looks.get_by_role("radio", name="Floating").check()
+    looks.get_by_label("Side").select_option("left")
+    looks.get_by_label("Text").fill("Ask us")
+    looks.get_by_label("Teaser").fill("Can I help?")
+    until(looks, lambda: ["teaser=" in frame.url for frame in frames(looks)], [True] * 4)
+    for frame in frames(looks):
+        frame.locator(".chatkit-teaser").get_by_text("Can I help?").wait_for()
+        launcher = frame.get_by_role("button", name="Ask us")
+        box = launcher.evaluate("(button) => button.getBoundingClientRect().x")
+        assert box < 40
+    first = frames(looks)[0]
+    first.get_by_role("button", name="Ask us").click()
+    first.locator("[data-state=ready]").wait_for(state="attached")
+    assert first.locator(".chatkit-panel:modal").count() == 0
+    # The other frames' chats are others.
+    assert sum(frame.locator("[data-open]").count() for frame in frames(looks)) == 1
+    mark(looks)
+    looks.get_by_label("Colour of the accent").fill("#c2185b")
+    painted = "(button) => getComputedStyle(button).backgroundColor"
+    until(
+        looks,
+        lambda: {frame.locator(".chatkit-launcher").evaluate(painted) for frame in frames(looks)},
+        {"rgb(194, 24, 91)"},
+    )
+    assert marked(looks) == [True] * 4
+    assert complaints(console) == []
+
+
+def test_label_must_hold_the_text(looks: Page) -> None:
+    """A label that does not hold the launcher's text is told, and the pages stay as they are."""
+    looks.get_by_role("radio", name="Floating").check()
+    looks.get_by_label("Text").fill("Ask us")
+    before = told(looks)
+    assert 'text="Ask us"' in before
+    looks.get_by_label("Label").fill("Help")
+    looks.get_by_role("alert").get_by_text("must contain").wait_for()
+    assert looks.get_by_label("Label").get_attribute("aria-invalid") == "true"
+    assert told(looks) == before
+    # Nor is anything shown of what was on its way.
+    looks.wait_for_timeout(700)
+    ready(looks, "idle")
+    looks.get_by_label("Label").fill("Ask us for help")
+    assert looks.get_by_role("alert").inner_text() == ""
+    assert 'label="Ask us for help"' in told(looks)
+
+
+def test_call_can_be_copied(looks: Page) -> None:
+    """The button copies the call as it is shown, and says so."""
+    looks.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    looks.get_by_label("Density").select_option("compact")
+    looks.get_by_role("button", name="Copy").click()
+    looks.get_by_role("status").get_by_text("Copied.").wait_for()
+    copied = looks.evaluate("navigator.clipboard.readText()")
+    assert copied == told(looks) == '{{ chatkit_themed(height="28rem", density="compact") }}'
+
+
+def test_bench_with_the_keyboard(looks: Page) -> None:
+    """The controls are reached and used by keyboard, and Back leads out of the page."""
+    looks.get_by_role("radio", name="Themed").focus()
+    looks.keyboard.press("ArrowRight")
+    assert told(looks) == '{{ chatkit_inline(height="28rem", preset="auto") }}'
+    ready(looks)
+    looks.keyboard.press("Tab")
+    looks.keyboard.press("ArrowRight")
+    assert looks.get_by_role("radio", name="Light").is_checked()
+    looks.keyboard.press("Tab")
+    looks.keyboard.press("Space")
+    assert told(looks) == '{{ chatkit_inline(height="28rem") }}'
+    ready(looks)
+    looks.go_back()
+    assert looks.url == "about:blank"
+
+
+def test_looks_on_a_phone(page: Page, served: str) -> None:
+    """On a phone the options are folded, the pages are below each other, and nothing sticks out."""
+    page.set_viewport_size(PHONE)
+    for direction in ("ltr", "rtl"):
+        page.goto(f"{served}/looks?dir={direction}")
+        assert not page.locator(".bench").is_visible()
+        page.get_by_text("Options", exact=True).click()
+        assert page.get_by_label("Corners").is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        boxes = [frame.bounding_box() for frame in page.locator("iframe").all()]
+        assert len({box["x"] for box in boxes if box}) == 1
+        assert all(box and box["width"] > 350 for box in boxes)
+
+
+def test_looks_without_scripts(browser: Browser, served: str) -> None:
+    """Without scripts the page is a list of pages, without controls that would do nothing."""
+    context = browser.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        page.goto(served + "/looks")
+        assert page.locator(".options, .call").count() == 2
+        assert page.locator(".options:visible, .call:visible").count() == 0
+        for name, site in SITES.items():
+            page.goto(served + "/looks")
+            page.get_by_role("link", name=site.title).click()
+            page.wait_for_url(f"{served}/looks/{name}")
+            assert page.get_by_role("link", name="Chat", exact=True).is_visible()
+    finally:
+        context.close()
+
+
+def axe(page: Page, node_modules: Path) -> list[str]:
+    """What axe finds on the page, but for what is in its frames."""
+    page.evaluate((node_modules / "axe-core" / "axe.min.js").read_text("utf-8"))
+    found: list[str] = page.evaluate(
+        """async (runOnly) => {
+            const { violations } = await axe.run(document, { runOnly, iframes: false });
+            return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
+        }""",
+        AXE,
+    )
+    return found
+
+
+@pytest.mark.parametrize("mode", ["light", "dark", "phone"])
+def test_axe_finds_nothing(
+    page: Page, served: str, node_modules: Path, mode: str, console: Any
+) -> None:
+    """Axe finds nothing on the shop's pages and those of looks, light, dark and on a phone."""
+    page.emulate_media(color_scheme="dark" if mode == "dark" else "light", reduced_motion="reduce")
+    if mode == "phone":
+        page.set_viewport_size(PHONE)
+    wrong = {}
+    for path in ("/looks", "/", "/help", PRODUCT, "/chatkit/"):
+        page.goto(served + path)
+        if path == "/looks":
+            page.get_by_text("Options", exact=True).click(click_count=1 if mode == "phone" else 2)
+            page.get_by_role("radio", name="Floating").check()
+        wrong[path] = axe(page, node_modules)
+    for name in SITES:
+        for variant in ("themed", "floating"):
+            path = f"/looks/{name}?variant={variant}&scheme={'dark' if mode == 'dark' else 'light'}"
+            page.goto(served + path)
+            page.locator(f"#look-{name}[data-state]").wait_for(state="attached")
+            wrong[path] = axe(page, node_modules)
+    assert {path: found for path, found in wrong.items() if found} == {}
+    assert console.uncaught == console.violations == []
 
 
 # --- hosted, by the stand-ins ---------------------------------------------------------------------
@@ -399,13 +898,8 @@ def shop(serve) -> Iterator[Shop]:
 
 
 def open_chat(page: Page, widget: str) -> FrameLocator:
-    """Bring a widget's chat up as a visitor does, and wait until it has its secret."""
-    root = page.locator(widget)
-    if widget == FLOATING:
-        root.locator(".chatkit-launcher").click()
-    else:
-        root.scroll_into_view_if_needed()
-    page.locator(f"{widget}[data-state=ready]").wait_for(state="attached")
+    """Bring a widget's chat up, which then has its secret."""
+    bring_up(page, widget)
     return page.frame_locator(f"{widget} iframe")
 
 

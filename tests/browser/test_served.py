@@ -115,7 +115,8 @@ def open_builtin(page: Page, base: str) -> None:
     """Open the page where OpenAI's script is blocked, and the chat in it."""
     page.route(re.compile("/deployments/"), lambda route: route.abort())
     page.goto(base)
-    page.locator(".chatkit-launcher").click()
+    # The panel may have been open on the page before, and open by itself.
+    page.evaluate("FlaskChatKit.get().open()")
     page.wait_for_selector("[data-state=ready]", state="attached")
     builtin(page).get_by_role("textbox").wait_for()
 
@@ -148,7 +149,7 @@ def test_ended_token_is_made_anew_once(page: Page, site: Any, calls: Any) -> Non
     page.wait_for_selector("[data-state=ready]", state="attached")
     page.evaluate(
         """async () => {
-          const key = Object.keys(sessionStorage).find((name) => name.startsWith("chatkit:"));
+          const key = Object.keys(sessionStorage).find((name) => name.startsWith("chatkit:http"));
           const { session } = JSON.parse(sessionStorage[key]);
           const options = { method: "POST", headers: { "Content-Type": "application/json" } };
           await fetch(`/chatkit/session/${session}/cancel`, { ...options, body: "{}" });
@@ -274,6 +275,10 @@ def test_history_survives_a_reload(page: Page, site: Any) -> None:
     say(page, "remember this")
     read(page, "You wrote “remember this” to us")
     open_builtin(page, base)
-    builtin(page).get_by_role("button", name="Chats").click()
+    # The conversation is there again; and in the history, after a new one has been begun.
+    read(page, "You wrote “remember this” to us")
+    page.get_by_role("button", name="New chat").click()
+    builtin(page).get_by_text("remember this").first.wait_for(state="detached")
+    page.get_by_role("button", name="Earlier chats").click()
     builtin(page).get_by_text("remember this").first.click()
     read(page, "You wrote “remember this” to us")

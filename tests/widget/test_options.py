@@ -299,7 +299,161 @@ def test_names_are_consistent() -> None:
         assert not set(checks) & set.union(*names)
 
 
+OWN: list[tuple[str, Any, Any]] = [
+    ("side", "left", "left"),
+    ("edge", "top", "top"),
+    ("offset", 20, ["20px", "20px"]),
+    ("offset", "2rem", ["2rem", "2rem"]),
+    ("offset", "2rem 5%", ["2rem", "5%"]),
+    ("offset", ["2rem", 30], ["2rem", "30px"]),
+    ("size", 44, "44px"),
+    ("size", "2.75rem", "2.75rem"),
+    ("z_index", -1, -1),
+    ("icon", "headset", "headset"),
+    ("icon", "https://shop.test/a.svg", "https://shop.test/a.svg"),
+    ("icon", "a.png", "a.png"),
+    ("text", "Help", "Help"),
+    ("teaser", "Hi", {"text": "Hi", "delay": 5}),
+    ("teaser", {"text": "Hi", "delay": 0.5}, {"text": "Hi", "delay": 0.5}),
+    ("panel_header", False, False),
+    ("load", "consent", "consent"),
+    ("contact", "mailto:us@shop.test", {"href": "mailto:us@shop.test"}),
+    ("contact", "tel:+41441234567", {"href": "tel:+41441234567"}),
+    ("contact", {"href": "/help", "label": "Write"}, {"href": "/help", "label": "Write"}),
+    ("strings", {"close": "Shut"}, {"close": "Shut"}),
+    ("strings", {"chat": {"send": "Go"}}, {"chat": {"send": "Go"}}),
+    ("preset", "auto", "auto"),
+    ("message_events", True, True),
+    ("width", 400, "400px"),
+    ("height", "80dvh", "80dvh"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "found"), OWN)
+def test_own_option_of_the_floating_widget(name: str, given: Any, found: Any) -> None:
+    """An own option is checked and put into one form, and none of it reaches ChatKit's element."""
+    assert split("floating", {name: given}) == ({name: found}, {})
+    # ChatKit's own way to write names is understood too.
+    written = "".join(
+        part if number == 0 else part.capitalize() for number, part in enumerate(name.split("_"))
+    )
+    assert split("floating", {written: given}) == ({name: found}, {})
+
+
+WRONG_OWN: list[tuple[str, Any, str]] = [
+    ("side", "start", "right, left"),
+    ("edge", "left", "bottom, top"),
+    ("offset", "1px 2px 3px", "a length such as 20px, or two"),
+    ("offset", [], "a length such as 20px, or two"),
+    ("offset", "-5px", "CSS length"),
+    ("offset", "calc(1px)", "CSS length"),
+    ("offset", True, "a length such as 20px, or two|CSS length"),
+    ("offset", None, "a length such as 20px, or two"),
+    ("size", 43, "44px or more"),
+    ("size", "2.5rem", "44px or more"),
+    ("size", "10vw", "px or rem"),
+    ("size", "50px;color:red", "CSS length"),
+    ("z_index", "9", "whole number"),
+    ("z_index", 2**31, "whole number"),
+    ("z_index", True, "whole number"),
+    ("icon", "smile", "chat, headset, question, spark, or the address"),
+    ("icon", "javascript:alert(1).", "an address"),
+    ("icon", "data:image/svg+xml,<svg/>", "an address"),
+    ("icon", 5, "chat, headset"),
+    ("text", "", "not blank"),
+    ("text", 5, "a text"),
+    ("teaser", " ", "not blank"),
+    ("teaser", {"delay": 3}, "needs text"),
+    ("teaser", {"text": "x", "delay": -1}, "from 0 to 3600"),
+    ("teaser", {"text": "x", "later": 1}, "teaser.later"),
+    ("panel_header", "no", "True or False"),
+    ("load", "visible", "click, consent"),
+    ("contact", "javascript:alert(1)", "an address such as"),
+    ("contact", "JaVaScRiPt:alert(1)", "an address such as"),
+    ("contact", "java\nscript:alert(1)", "an address such as"),
+    ("contact", " \x01javascript:alert(1)", "an address such as"),
+    ("contact", "vbscript:x", "an address such as"),
+    ("contact", "", "an address such as"),
+    ("contact", {"label": "Write"}, "needs href"),
+    ("strings", {"clos": "x"}, "did you mean close"),
+    ("strings", {"chat": {"sned": "x"}}, "did you mean send"),
+    ("strings", {"close": ""}, "not blank"),
+    ("strings", {"close": None}, "a text"),
+    ("strings", "x", "a mapping with some of"),
+    ("strings", {"chat": "x"}, "a mapping with some of"),
+    ("preset", "tailwind", "auto, bootstrap, shadcn, pico, plain"),
+    ("message_events", 1, "True or False"),
+    ("width", "50", "CSS length"),
+    ("height", 0, "CSS length"),
+    ("label", "", "not blank"),
+    ("id", "1a", "HTML id"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "told"), WRONG_OWN)
+def test_wrong_own_option_is_refused(name: str, given: Any, told: str) -> None:
+    """The error of a wrong own option names it and the accepted form."""
+    with pytest.raises(OptionError, match=told) as caught:
+        split("floating", {name: given})
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("variant", ["inline", "themed"])
+def test_chats_in_the_page_have_no_launcher(variant: str) -> None:
+    """What is about a launcher belongs to the floating widget, the rest to all."""
+    floating = {"side", "edge", "offset", "size", "z_index", "icon", "text", "teaser"}
+    assert set(PRESENTATION["floating"]) - set(PRESENTATION[variant]) == floating | {"panel_header"}
+    for name in floating:
+        with pytest.raises(OptionError, match=f"not of chatkit_{variant}"):
+            split(variant, {name: "x"})
+    for load in ("visible", "click", "consent"):
+        assert split(variant, {"load": load}) == ({"load": load}, {})
+
+
+@pytest.mark.parametrize(
+    ("button", "found"),
+    [
+        ({"icon": "home", "href": "/"}, {"icon": "home", "href": "/"}),
+        (
+            {"icon": "share", "action": "share", "label": "Share"},
+            {"icon": "share", "action": "share", "label": "Share"},
+        ),
+    ],
+)
+def test_button_in_the_header(button: dict[str, Any], found: dict[str, Any]) -> None:
+    """A button leads to an address or calls a function of the page's, by name."""
+    options = element(header={"left_action": button})
+    assert options["header"] == {"enabled": True, "leftAction": found}
+
+
+@pytest.mark.parametrize(
+    ("button", "told"),
+    [
+        ({"icon": "home"}, "either href, an address, or action, a name"),
+        ({"icon": "home", "href": "/", "action": "go"}, "either href, an address, or action"),
+        ({"href": "/"}, "needs icon"),
+        ({"icon": "ufo", "href": "/"}, "sidebar-left"),
+        ({"icon": "home", "href": "javascript:alert(1)"}, "an address such as"),
+        ({"icon": "home", "action": ""}, "not blank"),
+        ({"icon": "home", "href": "/", "label": " "}, "not blank"),
+    ],
+)
+def test_wrong_button_in_the_header_is_refused(button: dict[str, Any], told: str) -> None:
+    """A button that would do nothing, or two things, or run a script, is an error."""
+    with pytest.raises(OptionError, match=told):
+        element(header={"right_action": button})
+
+
 def test_options_of_another_macro_are_told() -> None:
     """Side belongs to the floating widget, and the inline one says so."""
     with pytest.raises(OptionError, match="option of chatkit_floating, not of chatkit_inline"):
         split("inline", {"side": "left"})
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, float("inf"), float("nan"), 10**6, "٣px", "9" * 12 + "px"]
+)
+def test_length_beyond_reason_is_refused(value: object) -> None:
+    """What no screen has, and digits that no stylesheet knows, are no length."""
+    with pytest.raises(OptionError, match="width must be a CSS length"):
+        split("inline", {"width": value})

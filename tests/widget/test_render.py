@@ -8,21 +8,23 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import pytest
-from flask import Flask, render_template, render_template_string
+from flask import Flask, render_template_string
 from jinja2 import DictLoader
 
 from flask_chatkit import ChatKit, OptionError
-from flask_chatkit.widget.assets import FOLDER, hashed_name, resolve
+from flask_chatkit.widget.assets import hashed_name
+from flask_chatkit.widget.options import GLYPHS
 from tests.support import MakeApp
 
 IMPORT = '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'
 HEAD = (
     f'<link rel="stylesheet" href="/chatkit/static/{hashed_name("chatkit.css")}">'
     f'<script src="/chatkit/static/{hashed_name("loader.js")}" data-kit=\'{{"base":"/chatkit/",'
-    f'"widget":"/chatkit/static/{hashed_name("widget.js")}","script":'
+    f'"widget":"/chatkit/static/{hashed_name("widget.js")}",'
+    f'"styles":"/chatkit/static/{hashed_name("widget.css")}","script":'
     '"https://cdn.platform.openai.com/deployments/chatkit/chatkit.js"}\' defer></script>'
 )
-URLS = '"page":"/chatkit/","secret":"/chatkit/secret","session":"/chatkit/session/"'
+URLS = '"page":"/chatkit/"'
 
 
 @pytest.fixture
@@ -68,7 +70,9 @@ def test_inline_is_a_named_section(app: Flask) -> None:
         ' data-chatkit=\'{"chat":"sales",'
         + URLS.replace("/chatkit/", "/chatkit/sales/")
         + ',"options":{"frameTitle":"Ask us","startScreen":{"greeting":"Welcome"}},'
-        '"height":"500px"}\'><noscript><a href="/chatkit/sales/">Ask us</a></noscript></section>'
+        '"style":{"height":"500px"}}\'>'
+        '<svg class="chatkit-space" height="500px" aria-hidden="true"></svg>'
+        '<noscript><a href="/chatkit/sales/">Ask us</a></noscript></section>'
     )
 
 
@@ -76,8 +80,8 @@ def test_themed_says_so(app: Flask) -> None:
     """The themed widget asks the loader to take the site's look."""
     html = render(app, '{{ chatkit_themed(accent="#0a7", radius="round") }}')
     assert 'class="chatkit chatkit-themed"' in html
-    assert config(html)["themed"] is True
-    assert config(html)["accent"] == ["#0a7", "#000000"]
+    assert config(html)["preset"] == "auto"
+    assert config(html)["style"] == {"accent": "#0a7", "on-accent": "#000000"}
     assert config(html)["options"]["theme"] == {
         "color": {"accent": {"level": 1, "primary": "#0a7"}},
         "radius": "round",
@@ -147,6 +151,12 @@ def test_disabled_kit_renders_nothing(make_app: MakeApp) -> None:
         ("chatkit_inline(label=' ')", "not blank"),
         ("chatkit_inline(side='left')", "chatkit_floating"),
         ("chatkit_floating(side='top')", "right, left"),
+        ("chatkit_inline(load='later')", "visible, click, consent"),
+        ("chatkit_floating(load='visible')", "click, consent"),
+        ("chatkit_inline(teaser='x')", "option of chatkit_floating, not of chatkit_inline"),
+        ("chatkit_floating(contact='javascript:alert(1)')", "an address such as"),
+        ("chatkit_floating(strings={'clos': 'x'})", "did you mean close"),
+        ("chatkit_themed(preset='tailwind')", "auto, bootstrap, shadcn, pico, plain"),
         ("chatkit_inline(height='tall')", "CSS length"),
         ("chatkit_inline(height='1px;position:fixed')", "CSS length"),
         ("chatkit_inline(id='a b')", "HTML id"),
@@ -218,7 +228,9 @@ def test_remembered_html_is_what_was_asked_for(app: Flask) -> None:
     with pytest.raises(OptionError, match="feedback"):
         render(app, call, greeting="A", flag=1)
     with app.test_request_context("/", environ_overrides={"SCRIPT_NAME": "/shop"}):
-        assert "/shop/chatkit/secret" in render_template_string(IMPORT + "{{ chatkit_inline() }}")
+        assert '"page":"/shop/chatkit/"' in render_template_string(
+            IMPORT + "{{ chatkit_inline() }}"
+        )
     for number in range(600):
         render(app, call, greeting=str(number), flag=True)
     assert len(app.extensions["chatkit"]["chatkit"].rendered) <= 256
@@ -271,41 +283,139 @@ def test_site_may_replace_the_page(app: Flask) -> None:
 
 def test_full_page_has_no_link_to_itself(app: Flask) -> None:
     """On its own page the widget does not link to the page."""
-    with app.test_request_context("/chatkit/"):
-        assert (
-            render_template("chatkit/page.html", kit="chatkit", chat="default").count(
-                'href="/chatkit/"'
-            )
-            == 0
-        )
+    page = app.test_client().get("/chatkit/").text
+    assert "chatkit-full" in page
+    assert 'href="/chatkit/"' not in page
+    assert 'href="/chatkit/sales/"' not in app.test_client().get("/chatkit/sales/").text
 
 
-# --- assets ---
+@pytest.mark.parametrize(
+    ("locale", "lang", "direction", "back"),
+    [
+        (None, "en", "ltr", "Back to the site"),
+        ("de_AT", "de", "ltr", "Zurück zur Website"),
+        ("ar", "ar", "rtl", "العودة إلى الموقع"),
+        ("hu", "hu", "ltr", "Back to the site"),
+    ],
+)
+def test_full_page_says_its_language(
+    make_app: MakeApp, locale: str | None, lang: str, direction: str, back: str
+) -> None:
+    """The page of a chat that is declared in a language is in it, as far as there are words."""
+    kit = ChatKit()
+    kit.add_hosted("sales", "wf_standin", widget={"locale": locale} if locale else {})
+    page = make_app(kit).test_client().get("/chatkit/sales/").text
+    assert f'<html lang="{lang}" dir="{direction}">' in page
+    assert back in page
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir()))
-def test_asset_is_immutable_under_its_hash(app: Flask, name: str) -> None:
-    """A hashed name is cached for ever; a plain or outdated one is not."""
-    client = app.test_client()
-    with client.get(f"/chatkit/static/{hashed_name(name)}") as answer:
-        assert answer.status_code == 200
-        assert answer.data == (FOLDER / name).read_bytes()
-        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    stem, _, ending = name.rpartition(".")
-    for other in (name, f"{stem}.000000000000.{ending}"):
-        with client.get(f"/chatkit/static/{other}") as answer:
-            assert answer.status_code == 200
-            assert answer.headers["Cache-Control"] == "no-cache"
+# --- the macros' own options ---
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "x.000000000000.js", "../kit.py", "%2e%2e/kit.py"])
-def test_unknown_asset_is_not_found(app: Flask, name: str) -> None:
-    """What is no asset is not served."""
-    assert app.test_client().get(f"/chatkit/static/{name}").status_code == 404
+def test_options_of_a_launcher_are_in_its_html(app: Flask) -> None:
+    """The whole HTML of a floating widget that was told everything; nothing of it is a style."""
+    call = (
+        "chatkit_floating(side='left', edge='top', offset='1rem 20px', size=50, z_index=3,"
+        " icon='/a.png?b&c', text='Hi', label='Hi there', teaser='Psst', panel_header=False,"
+        " preset='pico', contact='mailto:a@b.test', strings={'close': 'Shut'},"
+        " message_events=True, load='consent', width='20rem', height='80%', class_name='x y')"
+    )
+    assert render(app, "{{ " + call + " }}").removeprefix(HEAD) == (
+        '<div class="chatkit chatkit-floating x y" id="chatkit-1" data-side="left"'
+        ' data-edge="top" data-preset="pico" data-chatkit=\'{'
+        + URLS
+        + ',"contact":{"href":"mailto:a@b.test"},"load":"consent","messageEvents":true,'
+        '"strings":{"close":"Shut"},"teaser":{"delay":5,"text":"Psst"},"preset":"pico",'
+        '"panelHeader":false,"options":{"frameTitle":"Hi there"},"style":{"width":"20rem",'
+        '"height":"80%","size":"50px","z-index":3,"offset-inline":"1rem",'
+        '"offset-block":"20px"}}\'>'
+        '<button type="button" class="chatkit-launcher" aria-expanded="false"'
+        ' aria-controls="chatkit-1-panel" aria-label="Hi there">'
+        '<img src="/a.png?b&amp;c" alt="" width="28" height="28">'
+        '<span class="chatkit-text">Hi</span></button>'
+        '<dialog class="chatkit-panel" id="chatkit-1-panel" aria-label="Hi there"></dialog>'
+        '<noscript><a href="/chatkit/">Hi there</a></noscript></div>'
+    )
 
 
-def test_hash_follows_the_content() -> None:
-    """A name resolves to its file, and a wrong hash is noticed."""
-    assert resolve(hashed_name("loader.js")) == ("loader.js", True)
-    assert resolve("loader.000000000000.js") == ("loader.js", False)
-    assert resolve("loader.js") == ("loader.js", False)
+@pytest.mark.parametrize("name", GLYPHS)
+def test_glyph_is_drawn(app: Flask, name: str) -> None:
+    """Each of the launcher's glyphs is a path of its own, hidden from screen readers."""
+    html = render(app, "{{ chatkit_floating(icon='" + name + "') }}")
+    svg = f'<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{GLYPHS[name]}"/></svg>'
+    assert html.count(svg) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "space"),
+    [
+        ("height='20rem'", 'height="20rem"'),
+        ("width=500", 'width="500px"'),
+        ("height='50vh', width='30em'", 'width="30em" height="50vh"'),
+        ("height=300, width='80%'", 'height="300px"'),
+        ("width='80%'", None),
+        ("", None),
+    ],
+)
+def test_chat_in_the_page_holds_its_place(app: Flask, call: str, space: str | None) -> None:
+    """A size is in the HTML, as attributes that no policy forbids; a percentage is not."""
+    html = render(app, "{{ chatkit_inline(" + call + ") }}")
+    wanted = f'<svg class="chatkit-space" {space} aria-hidden="true"></svg>' if space else ""
+    assert re.findall(r"<svg.*?</svg>", html) == ([wanted] if wanted else [])
+    assert "style=" not in html
+
+
+def test_text_of_a_launcher_is_its_name(app: Flask) -> None:
+    """What is seen is what speech control hears; a label may say more, but not something else."""
+    html = render(app, "{{ chatkit_floating(text='Ask us') }}")
+    assert html.count('aria-label="Ask us"') == 2
+    assert 'aria-label="Ask us now"' in render(
+        app, "{{ chatkit_floating(text='ask us', label='Ask us now') }}"
+    )
+    with pytest.raises(OptionError, match="label must contain what text shows"):
+        render(app, "{{ chatkit_floating(text='Ask us', label='Chat') }}")
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_developer_is_known_to_the_page(app: Flask, debug: bool) -> None:
+    """Only where the application is debugged the widget is told to name causes."""
+    app.debug = debug
+    assert ('"debug":true' in render(app, "{{ chatkit_inline() }}")) is debug
+
+
+def test_preset_of_themed_is_auto(app: Flask) -> None:
+    """The themed chat looks for the site's look, others when they are told to."""
+    for call, preset in (
+        ("chatkit_themed()", "auto"),
+        ("chatkit_themed(preset='shadcn')", "shadcn"),
+        ("chatkit_inline(preset='plain')", "plain"),
+        ("chatkit_floating(preset='auto')", "auto"),
+        ("chatkit_inline()", None),
+        ("chatkit_floating()", None),
+    ):
+        assert config(render(app, "{{ " + call + " }}")).get("preset") == preset
+
+
+def test_accent_without_a_known_contrast_has_no_ink(app: Flask) -> None:
+    """Of a colour that only a browser can read the stylesheet finds the contrast."""
+    for accent, style in (
+        ("#0b5fff", {"accent": "#0b5fff", "on-accent": "#ffffff"}),
+        ("#ffe000", {"accent": "#ffe000", "on-accent": "#000000"}),
+        ("teal", {"accent": "teal"}),
+        ("oklch(70% 0.2 140)", {"accent": "oklch(70% 0.2 140)"}),
+    ):
+        assert config(render(app, "{{ chatkit_floating(accent=a) }}", a=accent))["style"] == style
+
+
+def test_name_is_in_the_visitors_language(
+    app: Flask, missing: Callable[[str, str], NoReturn]
+) -> None:
+    """Without a label the widget is named in Flask-Babel's language, or in the option's."""
+    try:
+        from flask_babel import Babel
+    except ImportError:
+        missing("Flask-Babel", "pip install 'flask-chatkit[test]'")
+    Babel(app, locale_selector=lambda: "ja_JP")
+    assert 'aria-label="チャット"' in render(app, "{{ chatkit_floating() }}")
+    assert 'aria-label="الدردشة"' in render(app, "{{ chatkit_inline(locale='ar') }}")
+    assert 'aria-label="Chat"' in render(app, "{{ chatkit_inline(locale='de') }}")

@@ -1,0 +1,407 @@
+"""The widget's files over real HTTP: for ever under their hashes, packed, in parts."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, redirect
+
+from flask_chatkit import ChatKit
+from flask_chatkit.widget import assets
+from flask_chatkit.widget.assets import FOLDER, hashed_name, resolve, served
+from tests.support import MakeApp
+
+NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file())
+TEXTS = [name for name in NAMES if name.endswith((".js", ".css", ".json", ".svg"))]
+TYPES = {
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "json": "application/json",
+    "svg": "image/svg+xml; charset=utf-8",
+}
+STATIC = "/chatkit/static"
+BIG = "purify.min.js"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Make a folder of files, which stands in the place of the kit's own."""
+    monkeypatch.setattr(assets, "FOLDER", tmp_path)
+    assets.hashed_name.cache_clear()
+    assets._read.cache_clear()
+    yield tmp_path
+    assets.hashed_name.cache_clear()
+    assets._read.cache_clear()
+
+
+def get(browse: Any, app: Any, name: str, accepted: str | None = None, **headers: str) -> Any:
+    """The answer for a file, as a client that unpacks nothing gets it."""
+    browser = browse(app)
+    browser.headers.clear()
+    given = {"Accept-Encoding": accepted, **headers}
+    # http.client adds one of its own where there is none.
+    kept = {name.replace("_", "-"): value or "identity" for name, value in given.items()}
+    answer = browser.get(f"{STATIC}/{name}", headers=kept, stream=True)
+    answer.packed = answer.raw.read(decode_content=False)
+    return answer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_is_immutable_under_its_hash(browse: Any, app: Flask, name: str) -> None:
+    """A hashed name is cached for ever; a plain or outdated one is not, and has the same bytes."""
+    stem, _, ending = name.rpartition(".")
+    outdated = f"{stem}.000000000000.{ending}"
+    for asked, kept in (
+        (hashed_name(name), "public, max-age=31536000, immutable"),
+        (name, "no-cache"),
+        (outdated, "no-cache"),
+    ):
+        answer = get(browse, app, asked)
+        assert answer.status_code == 200
+        assert answer.packed == served(name)
+        assert answer.headers["Cache-Control"] == kept
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Set-Cookie" not in answer.headers
+        assert "Cookie" not in answer.headers.get("Vary", "")
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_is_packed_for_who_takes_it(browse: Any, app: Flask, name: str) -> None:
+    """Text has its type, and comes packed under an ETag of its own, told by Vary and its length."""
+    plain, packed = (get(browse, app, hashed_name(name), how) for how in ("identity", "gzip"))
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.packed) == plain.packed == served(name)
+    assert len(packed.packed) < len(plain.packed)
+    assert packed.packed == gzip.compress(plain.packed, 9, mtime=0)
+    for answer in (plain, packed):
+        assert answer.headers["Content-Length"] == str(len(answer.packed))
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert answer.headers["Content-Type"] == TYPES[name.rpartition(".")[2]]
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert re.fullmatch(r'"[0-9a-f]{12}"', plain.headers["ETag"])
+    assert packed.headers["ETag"] == plain.headers["ETag"][:-1] + '-gzip"'
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip", True),
+        ("GZIP", True),
+        ("gzip, deflate, br, zstd", True),
+        ("br;q=1.0, gzip;q=0.8, *;q=0.1", True),
+        ("*", True),
+        ("gzip, identity", True),
+        ("identity;q=0.5, gzip;q=0.5", True),
+        ("identity, gzip;q=0.5", False),
+        ("gzip;q=0", False),
+        ("gzip;q=0, *", False),
+        ("br", False),
+        ("deflate", False),
+        ("identity", False),
+        ("x", False),
+        (";;q=,,", False),
+        ("gzipped", False),
+    ],
+)
+def test_what_is_accepted_decides(browse: Any, app: Flask, accepted: str, is_packed: bool) -> None:
+    """Packed is what Accept-Encoding allows, and prefers to what it names beside."""
+    answer = get(browse, app, BIG, accepted)
+    assert ("Content-Encoding" in answer.headers) is is_packed
+    body = answer.packed
+    assert (gzip.decompress(body) if is_packed else body) == (FOLDER / BIG).read_bytes()
+
+
+def raw(base: str, *lines: str) -> tuple[str, bytes]:
+    """What is answered to a request as it is written here; head and body."""
+    host, port = base.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        head = "\r\n".join([*lines, "Host: x", "Connection: close", "", ""])
+        connection.sendall(head.encode("latin-1"))
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    told, _, body = answer.partition(b"\r\n\r\n")
+    return told.decode("latin-1"), body
+
+
+def test_client_that_says_nothing_gets_plain_bytes(browse: Any, app: Flask) -> None:
+    """Without Accept-Encoding, or with an empty one, nothing is packed."""
+    base = browse(app).base
+    for more in ((), ("Accept-Encoding:",)):
+        head, body = raw(base, f"GET {STATIC}/{BIG} HTTP/1.1", *more)
+        assert " 200 " in head.splitlines()[0]
+        assert "Content-Encoding" not in head
+        assert body == (FOLDER / BIG).read_bytes()
+
+
+@pytest.mark.parametrize("accepted", ["identity", "gzip"])
+def test_head_has_the_headers_of_get(browse: Any, app: Flask, accepted: str) -> None:
+    """HEAD answers what GET does, the length included, without a body."""
+    base = browse(app).base
+    (got, body), (headed, nothing) = (
+        raw(base, f"{method} {STATIC}/{BIG} HTTP/1.1", f"Accept-Encoding: {accepted}")
+        for method in ("GET", "HEAD")
+    )
+    assert nothing == b""
+    assert f"Content-Length: {len(body)}" in headed
+
+    def kept(head: str) -> list[str]:
+        return sorted(line for line in head.splitlines() if not line.startswith("Date:"))
+
+    assert kept(headed) == kept(got)
+
+
+@pytest.mark.parametrize("name", [BIG, hashed_name(BIG)])
+def test_conditional_requests(browse: Any, app: Flask, name: str) -> None:
+    """Who has the bytes already is told so; who has them in the other form is not."""
+    tags = {how: get(browse, app, name, how).headers["ETag"] for how in ("identity", "gzip")}
+    for how, other in (("identity", "gzip"), ("gzip", "identity")):
+        for tag in (tags[how], f"W/{tags[how]}", f'"x", {tags[how]}', "*"):
+            same = get(browse, app, name, how, If_None_Match=tag)
+            assert same.status_code == 304
+            assert same.packed == b""
+            assert same.headers["ETag"] == tags[how]
+            assert same.headers["Vary"] == "Accept-Encoding"
+            assert "Content-Encoding" not in same.headers
+            assert same.headers["Access-Control-Allow-Origin"] == "*"
+        for tag in (tags[other], '"x"'):
+            assert get(browse, app, name, how, If_None_Match=tag).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-9", 0, 9), ("bytes=100-", 100, None), ("bytes=-5", -5, None), ("bytes=3-3", 3, 3)],
+)
+@pytest.mark.parametrize("accepted", ["identity", "gzip"])
+def test_parts_are_of_the_plain_bytes(
+    browse: Any, app: Flask, accepted: str, asked: str, first: int, last: int | None
+) -> None:
+    """A range is one of the bytes as they are in the file, whatever else is accepted."""
+    plain = (FOLDER / BIG).read_bytes()
+    part = plain[first:] if last is None else plain[first : last + 1]
+    answer = get(browse, app, BIG, accepted, Range=asked)
+    assert answer.status_code == 206
+    assert answer.packed == part
+    assert "Content-Encoding" not in answer.headers
+    assert answer.headers["Content-Length"] == str(len(part))
+    start = first % len(plain)
+    told = f"bytes {start}-{start + len(part) - 1}/{len(plain)}"
+    assert answer.headers["Content-Range"] == told
+    assert answer.headers["Vary"] == "Accept-Encoding"
+
+
+def test_parts_of_what_has_changed(browse: Any, app: Flask) -> None:
+    """A range of other bytes is answered with all of these; one beyond their end is refused."""
+    plain = (FOLDER / BIG).read_bytes()
+    tags = {how: get(browse, app, BIG, how).headers["ETag"] for how in ("identity", "gzip")}
+    same = get(browse, app, BIG, "gzip", Range="bytes=0-9", If_Range=tags["identity"])
+    assert (same.status_code, same.packed) == (206, plain[:10])
+    for other in (tags["gzip"], '"x"'):
+        answer = get(browse, app, BIG, "gzip", Range="bytes=0-9", If_Range=other)
+        assert (answer.status_code, answer.packed) == (200, plain)
+    beyond = get(browse, app, BIG, "gzip", Range=f"bytes={len(plain)}-")
+    assert beyond.status_code == 416
+    assert get(browse, app, BIG, "identity").headers["Accept-Ranges"] == "bytes"
+    assert "Accept-Ranges" not in get(browse, app, BIG, "gzip").headers
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".js")])
+def test_comments_are_not_sent(name: str) -> None:
+    """Of our own scripts visitors get every line that is no comment; others' come as they are."""
+    lines = (FOLDER / name).read_bytes().splitlines(keepends=True)
+    is_ours = name not in {"marked.umd.js", "purify.min.js"}
+    kept = [line for line in lines if not (is_ours and line.lstrip(b" ").startswith(b"//"))]
+    if name == "loader.js":
+        kept = [line.lstrip(b" ") for line in kept]
+    assert served(name) == b"".join(kept)
+    left_out = [line for line in lines if line.strip() and line.lstrip() not in served(name)]
+    assert b"copyright" not in b"".join(left_out).lower()
+
+
+def test_files_in_folders_have_hashes_too(browse: Any, app: Flask, folder: Path) -> None:
+    """A file in a folder is found under its plain and its hashed name, and packed as well."""
+    (folder / "lang" / "x").mkdir(parents=True)
+    words = b'{"widget": {"close": "Schlie\xc3\x9fen"}}' * 20
+    for name in ("lang/de.json", "lang/pt-BR.json", "lang/x/zh_TW.min.json"):
+        (folder / name).write_bytes(words)
+        hashed = hashed_name(name)
+        stem, _, ending = name.rpartition(".")
+        assert re.fullmatch(rf"{re.escape(stem)}\.[0-9a-f]{{12}}\.{ending}", hashed)
+        assert resolve(hashed) == (name, True)
+        answer = get(browse, app, hashed, "gzip")
+        assert gzip.decompress(answer.packed) == words
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["Content-Type"] == "application/json"
+        assert get(browse, app, name).headers["Cache-Control"] == "no-cache"
+
+
+def test_what_gains_nothing_is_not_packed(browse: Any, app: Flask, folder: Path) -> None:
+    """A tiny text, and what is no text, come as they are, and do not vary."""
+    (folder / "tiny.json").write_bytes(b"{}")
+    (folder / "empty.js").write_bytes(b"")
+    (folder / "dot.png").write_bytes(b"\x89PNG" + bytes(5000))
+    (folder / "unknown.xyz0").write_bytes(bytes(5000))
+    for name, kind in (
+        ("tiny.json", "application/json"),
+        ("empty.js", "text/javascript; charset=utf-8"),
+        ("dot.png", "image/png"),
+        ("unknown.xyz0", "application/octet-stream"),
+    ):
+        answer = get(browse, app, name, "gzip")
+        assert answer.packed == (folder / name).read_bytes()
+        assert answer.headers["Content-Type"] == kind
+        assert answer.headers["Content-Length"] == str(len(answer.packed))
+        assert "Content-Encoding" not in answer.headers
+        assert "Vary" not in answer.headers
+
+
+def test_edited_file_is_served_as_it_is(browse: Any, app: Flask, folder: Path) -> None:
+    """Whoever works on a file gets it anew, under another ETag, without starting anew."""
+    path = folder / "a.js"
+    path.write_text("1;" * 500)
+    first = get(browse, app, "a.js", "gzip")
+    path.write_text("2;" * 500)
+    # Some systems tell times to hundredths only.
+    os.utime(path, (0, 0))
+    second = get(browse, app, "a.js", "gzip", If_None_Match=first.headers["ETag"])
+    assert second.status_code == 200
+    assert gzip.decompress(second.packed) == b"2;" * 500
+
+
+def test_file_is_packed_once(
+    browse: Any, app: Flask, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many requests at once only one packs, and all get the same whole bytes."""
+    (folder / "a.js").write_text("let a = 1;" * 5000)
+    calls, pack = [], gzip.compress
+
+    def slowly(*given: Any, **more: Any) -> bytes:
+        calls.append(given)
+        threading.Event().wait(0.1)
+        return pack(*given, **more)
+
+    monkeypatch.setattr(assets.gzip, "compress", slowly)
+    base, bodies = browse(app).base, []
+    asked = (f"GET {STATIC}/a.js HTTP/1.1", "Accept-Encoding: gzip")
+
+    def ask() -> None:
+        bodies.append(raw(base, *asked)[1])
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1
+    assert len(bodies) == 16
+    assert {gzip.decompress(body) for body in bodies} == {b"let a = 1;" * 5000}
+
+
+NOWHERE = [
+    "nothing.js",
+    "x.000000000000.js",
+    "lang",
+    "lang/",
+    "",
+    ".",
+    "..",
+    "../kit.py",
+    "%2e%2e/kit.py",
+    "..%2fkit.py",
+    "lang/../loader.js",
+    "lang/../../kit.py",
+    "lang/%2e%2e/%2e%2e/kit.py",
+    "./loader.js",
+    ".//loader.js",
+    "..\\kit.py",
+    "lang\\de.json",
+    "loader.js/",
+    "loader.js%00",
+    "loader.js%0a",
+    "%00",
+    "/etc/passwd",
+    "//etc/passwd",
+    "C:/x.js",
+    "~/x.js",
+    "loader%2ejs%2f..",
+    "x" * 100,
+    "x" * 5000,
+    "/".join("x" * 1000),
+    "x" * 5000 + ".000000000000.js",
+    "..000000000000.js",
+    "../kit.000000000000.py",
+    "../views.000000000000.py",
+]
+
+
+@pytest.mark.parametrize("name", NOWHERE)
+def test_nothing_else_is_served(browse: Any, app: Flask, name: str) -> None:
+    """What is no file of the kit's, in its one spelling, is not found, by whatever path."""
+    head, body = raw(browse(app).base, f"GET {STATIC}/{name} HTTP/1.1")
+    # A browser that asks again without the second slash finds nothing there either.
+    assert re.match(r"HTTP/1\.. (404|308) ", head)
+    assert b"from __future__" not in body
+    assert b"root:" not in body
+    assert "immutable" not in head
+
+
+def test_remembered_files_are_few(app: Flask) -> None:
+    """Asking for names that are none makes a process remember nothing."""
+    client = app.test_client()
+    before = assets._read.cache_info().currsize, hashed_name.cache_info().currsize
+    for number in range(300):
+        client.get(f"{STATIC}/nothing{number}.000000000000.js")
+        client.get(f"{STATIC}/lang/../x{number}.js")
+    assert (assets._read.cache_info().currsize, hashed_name.cache_info().currsize) == before
+
+
+def test_age_of_a_sites_own_is_kept(browse: Any, make_app: MakeApp) -> None:
+    """A site's SEND_FILE_MAX_AGE_DEFAULT holds for plain names, and not for hashed ones."""
+    app = make_app(SEND_FILE_MAX_AGE_DEFAULT=60)
+    assert get(browse, app, BIG).headers["Cache-Control"] == "public, max-age=60"
+    assert "immutable" in get(browse, app, hashed_name(BIG)).headers["Cache-Control"]
+
+
+def test_files_pass_a_guard_of_the_kit(browse: Any, make_app: MakeApp) -> None:
+    """A login that guards the kit does not guard its files, which public pages show."""
+    kit = ChatKit()
+    kit.before_request(lambda: redirect("/login"))
+    assert get(browse, make_app(kit), BIG, "gzip").status_code == 200
+
+
+def test_system_that_knows_no_types_changes_nothing(
+    browse: Any, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scripts are scripts where the system's table of types says that they are plain text."""
+    import mimetypes
+
+    monkeypatch.setattr(mimetypes, "guess_type", lambda _name: ("text/plain", None))
+    assert get(browse, app, BIG).headers["Content-Type"] == TYPES["js"]
+
+
+def test_hash_follows_the_content(folder: Path) -> None:
+    """A name resolves to its file, and a wrong hash is noticed."""
+    (folder / "loader.js").write_text("1")
+    hashed = hashed_name("loader.js")
+    assert resolve(hashed) == ("loader.js", True)
+    assert resolve("loader.000000000000.js") == ("loader.js", False)
+    assert resolve("loader.js") == ("loader.js", False)
+    assets.hashed_name.cache_clear()
+    (folder / "loader.js").write_text("2")
+    assert hashed_name("loader.js") != hashed
+
+
+def test_every_file_can_be_asked_for() -> None:
+    """Every file that is shipped has a name that is found again."""
+    for name in NAMES:
+        assert resolve(hashed_name(name)) == (name, True), name
