@@ -211,13 +211,8 @@ def aims(peers):
     print(f"{'errors, all peers':<44}{count:>8}{'':>18}== 0    {'MISSED' if count else 'met'}")
 
 
-def main():
-    """Start everything, measure in turns, and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (%(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=4, help="counted seconds of a turn (%(default)s)"
-    )
+def add_also(parser):
+    """Let other versions of flask_chatkit be measured beside this one."""
     parser.add_argument(
         "--also",
         action="append",
@@ -225,6 +220,16 @@ def main():
         metavar="FOLDER",
         help="measure the flask_chatkit in this folder too, in the same run",
     )
+
+
+def main():
+    """Start everything, measure in turns, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=4, help="counted seconds of a turn (%(default)s)"
+    )
+    add_also(parser)
     args = parser.parse_args()
     peers = [
         Peer("ours, complete", "ours"),

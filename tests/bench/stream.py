@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
-from mint import HERE, ROOT, free_port, ratio, running
+from mint import HERE, ROOT, add_also, free_port, ratio, running
 
 WARM_UP = 1.0
 THREADS = 256
@@ -235,13 +235,7 @@ def main():
         action="store_true",
         help="bind the servers to one core and the visitors to another",
     )
-    parser.add_argument(
-        "--also",
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="measure the flask_chatkit in this folder too, in the same run",
-    )
+    add_also(parser)
     args = parser.parse_args()
     peers = [
         Peer("ours, gunicorn gthread", "ours"),
