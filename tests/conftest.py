@@ -56,10 +56,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "browser" in item.path.parts)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of pytest-xdist read."""
+    seen = getattr(node, "workeroutput", {}).get("log watched")
+    if seen is None:
+        _watch.leaks.append("a process that did not tell what it read")
+    else:
+        _watch.read += seen[0]
+        _watch.leaks += seen[1]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a secret was logged."""
     logging.getLogger().removeHandler(_watch)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["log watched"] = (_watch.read, _watch.leaks)
     if _watch.leaks:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

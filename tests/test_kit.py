@@ -51,8 +51,8 @@ def test_several_kits_on_one_application(make_app: MakeApp, browse: Browse) -> N
     }
     told(browser.get(f"/staff/chat/session/{session_id}/validate"), 404, "not_found")
     with app.test_request_context():
-        assert "/staff/chat/secret" in render_template_string(FLOATING, kit="staff")
-        assert '"/chatkit/secret"' in render_template_string(FLOATING, kit=None)
+        assert '"page":"/staff/chat/"' in render_template_string(FLOATING, kit="staff")
+        assert '"page":"/chatkit/"' in render_template_string(FLOATING, kit=None)
         with pytest.raises(OptionError, match="no kit 'nobody'; registered: chatkit, staff"):
             render_template_string(FLOATING, kit="nobody")
 
@@ -105,7 +105,7 @@ def test_exact_name_of_a_kit_comes_first(make_app: MakeApp) -> None:
     app.register_blueprint(admin)
     app.register_blueprint(ChatKit(url_prefix="/talk"))
     page = app.test_client().get("/talk/").text
-    assert '"secret":"/talk/secret"' in page
+    assert '"page":"/talk/"' in page
 
 
 @pytest.mark.parametrize("prefix", [None, "", "/"])
@@ -185,7 +185,7 @@ def test_nested_below_another_blueprint(openai_standin: OpenAIStandIn, browse: B
     assert browser.get(url).json()["status"] == "active"
     with app.test_request_context():
         assert url_for("account.chatkit.page") == "/account/chatkit/"
-        assert "/account/chatkit/secret" in render_template_string(FLOATING, kit="chatkit")
+        assert '"page":"/account/chatkit/"' in render_template_string(FLOATING, kit="chatkit")
 
 
 def test_prefix_with_a_variable(openai_standin: OpenAIStandIn, browse: Browse) -> None:
@@ -202,7 +202,7 @@ def test_prefix_with_a_variable(openai_standin: OpenAIStandIn, browse: Browse) -
     (one, two) = (request.body["user"] for request in openai_standin.requests)
     assert one == two
     with app.test_request_context():
-        assert "/de/chatkit/secret" in render_template_string(FLOATING, kit=None)
+        assert '"page":"/de/chatkit/"' in render_template_string(FLOATING, kit=None)
 
 
 def test_subdomain(openai_standin: OpenAIStandIn) -> None:
@@ -259,7 +259,18 @@ async def forgotten() -> str:
 
 
 @pytest.mark.parametrize(
-    "unusable", ["", True, Account(), b"7", 1.5, "a" * 513, "a\nb", "\ud800", forgotten], ids=ascii
+    "unusable",
+    [
+        pytest.param("", id="empty"),
+        pytest.param(True, id="bool"),
+        pytest.param(Account(), id="object"),
+        pytest.param(b"7", id="bytes"),
+        pytest.param(1.5, id="float"),
+        pytest.param("a" * 513, id="long"),
+        pytest.param("a\nb", id="line break"),
+        pytest.param("\ud800", id="surrogate"),
+        pytest.param(forgotten, id="coroutine"),
+    ],
 )
 def test_unusable_login_is_the_sites_fault(
     make_app: MakeApp, browse: Browse, caplog: pytest.LogCaptureFixture, unusable: Any
@@ -434,7 +445,7 @@ def test_talisman(
     assert browser.mint()
     page = browser.get("/chatkit/")
     nonce = page.headers["Content-Security-Policy"].split("'nonce-")[1].split("'")[0]
-    assert page.text.count(f'nonce="{nonce}"') == 2
+    assert page.text.count(f'nonce="{nonce}"') == 3
 
 
 def test_a_session_of_the_site_is_left_alone(make_app: MakeApp, browse: Browse) -> None:

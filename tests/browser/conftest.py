@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 
 Missing = Callable[[str, str], NoReturn]
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+#: What Chromium does beside showing a page. Its popup of the address bar and its spare renderer
+#: cost each new profile more than most tests do; the rest is of the list of Playwright that this
+#: replaces.
+DISABLED = (
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "SpareRendererForSitePerProcess",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsUpgrades",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+)
 NPM = {
     "@hotwired/turbo": "8.0.23",
     "@openai/chatkit": "1.9.0",
@@ -56,6 +73,7 @@ def browser(missing: Missing) -> Iterator[Browser]:
                 "--disable-component-update",
                 "--disable-sync",
                 "--no-first-run",
+                f"--disable-features={','.join(DISABLED)}",
                 "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
             ],
         )
@@ -161,6 +179,13 @@ def node_modules(request: pytest.FixtureRequest, missing: Missing) -> Path:
     if given:
         return Path(given)
     folder = Path(request.config.cache.mkdir("npm"))
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests may run in several processes
+        _install_npm(folder, missing)
+    return folder / "node_modules"
+
+
+def _install_npm(folder: Path, missing: Missing) -> None:
     stamp = folder / "installed.txt"
     wanted = [f"{name}@{version}" for name, version in NPM.items()]
     if not stamp.is_file() or stamp.read_text() != "\n".join(wanted):
@@ -178,4 +203,3 @@ def node_modules(request: pytest.FixtureRequest, missing: Missing) -> Path:
         if done.returncode != 0:
             missing("npm packages", f"npm install failed: {done.stderr.strip()[-300:]}")
         stamp.write_text("\n".join(wanted))
-    return folder / "node_modules"
