@@ -1191,10 +1191,11 @@
     @keyframes turn { to { rotate: 360deg; } }
     @keyframes beat { 0%, 60%, 100% { opacity: 0.3; } 30% { opacity: 1; } }
 
-    .notice { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem 0.6rem; padding: 0.5rem 0.5rem 0.5rem 0.9rem;
+    .notice { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; align-items: center; gap: 0.5rem 0.6rem; padding: 0.5rem 0.5rem 0.5rem 0.9rem;
       border: 1px solid var(--line); border-inline-start: 3px solid var(--info); border-radius: min(var(--corner), 0.75rem); font-size: 0.9375em; }
-    .notice > div { flex: 1 1 11rem; min-inline-size: 0; overflow-wrap: anywhere; }
-    .notice > p { flex: 1 1 11rem; }
+    .notice > div { overflow-wrap: anywhere; }
+    .notice > .plain { grid-area: 1 / 3; }
+    .notice > .button { grid-column: 2; justify-self: start; }
     .notice > svg { color: var(--info); }
     .notice.danger { border-inline-start-color: var(--danger); }
     .notice.danger > svg { color: var(--danger); }

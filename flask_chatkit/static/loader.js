@@ -1,205 +1,224 @@
 // The loader: what every page with a widget pays for. The rest, widget.js, comes when a visitor wants
 // to chat. Starting it twice is harmless.
 (() => {
-  const own = document.currentScript;
-  // Not what an <img name="currentScript"> of a visitor's says.
-  if (own?.tagName !== "SCRIPT") return;
-  const started = typeof window.FlaskChatKit?.script === "function";
-  if (!started) window.FlaskChatKit = { kits: {}, tags: [] };
-  const api = window.FlaskChatKit;
-  api.tags.push(own);
-  // Later: at load, reading the page costs more than all the rest.
+  // Later: at load, touching the page's elements costs more than all the rest.
   const idle = (work) => (window.requestIdleCallback ?? setTimeout)(work, { timeout: 1000 });
-  if (started) return idle(api.scan);
-
-  const widgets = new WeakMap(); // root → what it is told
-  const chats = Object.create(null);
-  const scripts = {};
-  const roots = () => [...document.querySelectorAll("[data-chatkit]:not(form)")];
-  const absolute = (url) => new URL(url, origin).href;
-  const find = (name) => {
-    api.scan();
-    const found = roots().filter((root) => {
-      const config = widgets.get(root);
-      return config && (!name || root.id === name || config.chat === name);
-    });
-    return found.find((root) => root.matches(".chatkit-floating")) ?? found[0];
-  };
-
-  class Chat extends EventTarget {
-    tools = Object.create(null);
-    actions = Object.create(null);
-    #name;
-    constructor(name) {
-      super();
-      this.#name = name;
-      for (const act of ["open", "close", "toggle", "send", "compose", "thread", "setTheme"]) {
-        this[act] = async (value) => {
-          const root = find(name);
-          if (!root) throw new Error(`No widget of the chat ${name} is here`);
-          await perform(root, act, value);
-        };
-      }
-    }
-    on(...given) {
-      this.addEventListener(...given);
-      return this;
-    }
-    off(...given) {
-      this.removeEventListener(...given);
-      return this;
-    }
-    tool(name, run) {
-      this.tools[name] = run;
-      return this;
-    }
-    action(type, run) {
-      this.actions[type] = run;
-      return this;
-    }
-    get state() {
-      const { state: status = "idle", open, unread = 0, thread } = find(this.#name)?.dataset ?? {};
-      return { status, [status]: true, open: open === "", unread: +unread, thread };
-    }
+  const started = window.FlaskChatKit;
+  // Not what an <a id="FlaskChatKit"> of a visitor's says.
+  if (typeof started?.scan === "function") return idle(started.scan);
+  const api = { kits: {} };
+  window.FlaskChatKit = api;
+  for (const name of ["get", "consent", "scan"]) {
+    api[name] = (...given) => {
+      main();
+      return api[name](...given);
+    };
   }
-  api.get = (name = "default") => (chats[name] ??= new Chat(name));
+  // Who is faster than that is answered as well: this comes before the listeners that it adds.
+  addEventListener("click", main, { capture: true, once: true });
+  idle(api.scan);
 
-  // Adds a classic script, once; one that did not come may be tried again.
-  api.script = (src) =>
-    (scripts[src] ??= new Promise((resolve, reject) => {
-      const onerror = () => {
-        delete scripts[src];
-        script.remove();
-        reject(new Error(`${src} failed`));
-      };
-      const given = { src, nonce: own.nonce, onload: resolve, onerror };
-      const script = Object.assign(document.createElement("script"), given);
-      document.head.append(script);
-    }));
-
-  // A widget is of the kit that its page lies in, whatever else its markup says.
-  const read = (root) => {
-    const config = JSON.parse(root.dataset.chatkit);
-    const page = absolute(config.page);
-    const fits = (base) => page.startsWith(base) && /^([\w-]+\/)?$/.test(page.slice(base.length));
-    const base = Object.keys(api.kits).filter(fits).sort().pop();
-    if (!base) throw new Error("flask_chatkit: a widget of no kit");
-    return { chat: "default", ...config, page, ...api.kits[base] };
-  };
-
-  const perform = async (root, act, ...given) => {
-    const config = widgets.get(root);
-    try {
-      await api.script(config.widget);
-    } catch (error) {
-      if (!/warm|tease/.test(act) && root.dataset.state !== "failed") {
-        root.dataset.state = "failed";
-        const { page: href, options } = config;
-        const link = { className: "chatkit-fallback", href, textContent: options.frameTitle };
-        root.append(Object.assign(document.createElement("a"), link));
-      }
-      throw error;
-    }
-    await api.act(root, config, act, ...given);
-  };
-  const call = (...given) => perform(...given).catch(console.warn);
-
-  api.consent = (given = true) => {
-    api.agreed = given;
-    try {
-      if (!given) localStorage.removeItem("chatkit:consent");
-    } catch {}
-    api.agree?.();
-  };
-
-  const on = (types, handle) => {
-    for (const type of types.split(" ")) document.addEventListener(type, handle, { passive: true });
-  };
-  document.addEventListener("click", (event) => {
-    const at = event.target.closest?.(
-      ".chatkit-launcher,[data-chatkit-open],[data-chatkit-consent]",
-    );
-    if (!at || event.defaultPrevented || event.metaKey || event.ctrlKey || event.shiftKey) return;
-    const { chatkitOpen: name, chatkitMessage, chatkitSend, chatkitConsent } = at.dataset;
-    if (chatkitConsent !== undefined) api.consent();
-    const found = find(name);
-    const launched = at.matches(".chatkit-launcher");
-    const root = launched ? at.parentNode : name !== undefined && found;
-    if (!widgets.has(root)) return name && console.warn(`No widget of the chat ${name} is here`);
-    event.preventDefault();
-    const text = chatkitSend ?? chatkitMessage;
-    // Before there is anything to close, a second click is an impatient first one.
-    const act = launched && api.act ? "toggle" : chatkitSend ? "send" : text ? "compose" : "open";
-    call(root, act, text, at);
-  });
-  // A visitor who points at the launcher will probably click it.
-  on("pointerover focusin touchstart", ({ target }) => {
-    const root = target.closest?.(".chatkit-launcher")?.parentNode;
-    if (root) api.scan();
-    if (root?.dataset.state === "idle") call(root, "warm");
-  });
-
-  const sight = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      sight.unobserve(target);
-      call(target, "show");
-    }
-  });
-  const adopt = (root) => {
-    // What a page cache put back is the markup of a chat, without its life.
-    for (const part of root.querySelectorAll("[data-chatkit-life],.chatkit-fallback"))
-      part.remove();
-    root.querySelector(".chatkit-launcher")?.setAttribute("aria-expanded", "false");
-    for (const name of ["open", "unread", "modal", "builtin", "thread"]) delete root.dataset[name];
-    const config = read(root);
-    widgets.set(root, config);
-    root.dataset.state = "idle";
-    // Through CSSOM, which a Content-Security-Policy without inline styles allows.
-    for (const name in config.style) {
-      root.style.setProperty(`--chatkit-${name}`, config.style[name]);
-    }
-    if (!root.matches(".chatkit-floating")) sight.observe(root);
-    return root;
-  };
-
-  const follow = () => {
-    const [said, name] = /^#chat(?:-(.+))?$/.exec(location.hash) ?? [];
-    const root = said && find(name);
-    if (root) call(root, "open");
-  };
-  api.scan = () => {
+  function main() {
+    if (api.script) return;
     // Which scripts run is told by these tags, and by nothing that somebody may write into the page.
-    for (const { dataset } of api.tags.splice(0)) {
-      const kit = JSON.parse(dataset.kit ?? "null");
-      if (kit) api.kits[absolute(kit.base)] = kit;
-    }
-    const fresh = [];
-    for (const root of roots()) {
-      try {
-        // A morph, as htmx and Turbo know it, takes away all that the server did not send.
-        if (!widgets.has(root) || !root.dataset.state) fresh.push(adopt(root));
-      } catch (error) {
-        console.error(error);
+    const tags = () => [...document.querySelectorAll("script[data-kit]")];
+    const nonce = tags()[0]?.nonce;
+    const widgets = new WeakMap(); // root → what it is told
+    const chats = Object.create(null);
+    const scripts = {};
+    const roots = () => [...document.querySelectorAll("[data-chatkit]:not(form)")];
+    const absolute = (url) => new URL(url, origin).href;
+    const find = (name) => {
+      api.scan();
+      const found = roots().filter((root) => {
+        const config = widgets.get(root);
+        return config && (!name || root.id === name || config.chat === name);
+      });
+      return found.find((root) => root.matches(".chatkit-floating")) ?? found[0];
+    };
+
+    class Chat extends EventTarget {
+      tools = Object.create(null);
+      actions = Object.create(null);
+      #name;
+      constructor(name) {
+        super();
+        this.#name = name;
+        for (const act of ["open", "close", "toggle", "send", "compose", "thread", "setTheme"]) {
+          this[act] = async (value) => {
+            const root = find(name);
+            if (!root) throw new Error(`No widget of the chat ${name} is here`);
+            await perform(root, act, value);
+          };
+        }
+      }
+      on(...given) {
+        this.addEventListener(...given);
+        return this;
+      }
+      off(...given) {
+        this.removeEventListener(...given);
+        return this;
+      }
+      tool(name, run) {
+        this.tools[name] = run;
+        return this;
+      }
+      action(type, run) {
+        this.actions[type] = run;
+        return this;
+      }
+      get state() {
+        const {
+          state: status = "idle",
+          open,
+          unread = 0,
+          thread,
+        } = find(this.#name)?.dataset ?? {};
+        return { status, [status]: true, open: open === "", unread: +unread, thread };
       }
     }
-    if (fresh[0]) idle(() => start(fresh));
-  };
-  const start = (fresh) => {
-    follow();
-    let open;
-    try {
-      open = sessionStorage.getItem("chatkit:open");
-    } catch {}
-    for (const root of fresh) {
-      const { teaser } = widgets.get(root);
-      // By its chat: on another page the widget may have another number.
-      if (open && root === find(open)) call(root, "restore");
-      else if (teaser) setTimeout(call, teaser.delay * 1000, root, "tease");
-    }
-  };
-  const soon = () => idle(api.scan);
-  soon();
-  on("DOMContentLoaded turbo:load htmx:load htmx:after:process", soon);
-  window.addEventListener("hashchange", follow);
+    api.get = (name = "default") => (chats[name] ??= new Chat(name));
+
+    // Adds a classic script, once; one that did not come may be tried again.
+    api.script = (src) =>
+      (scripts[src] ??= new Promise((resolve, reject) => {
+        const onerror = () => {
+          delete scripts[src];
+          script.remove();
+          reject(new Error(`${src} failed`));
+        };
+        const given = { src, nonce, onload: resolve, onerror };
+        const script = Object.assign(document.createElement("script"), given);
+        document.head.append(script);
+      }));
+
+    // A widget is of the kit that its page lies in, whatever else its markup says.
+    const read = (root) => {
+      const config = JSON.parse(root.dataset.chatkit);
+      const page = absolute(config.page);
+      const fits = (base) => page.startsWith(base) && /^([\w-]+\/)?$/.test(page.slice(base.length));
+      const base = Object.keys(api.kits).filter(fits).sort().pop();
+      if (!base) throw new Error("flask_chatkit: a widget of no kit");
+      return { chat: "default", ...config, page, ...api.kits[base] };
+    };
+
+    const perform = async (root, act, ...given) => {
+      const config = widgets.get(root);
+      try {
+        await api.script(config.widget);
+      } catch (error) {
+        if (!/warm|tease/.test(act) && root.dataset.state !== "failed") {
+          root.dataset.state = "failed";
+          const { page: href, options } = config;
+          const link = { className: "chatkit-fallback", href, textContent: options.frameTitle };
+          root.append(Object.assign(document.createElement("a"), link));
+        }
+        throw error;
+      }
+      await api.act(root, config, act, ...given);
+    };
+    const call = (...given) => perform(...given).catch(console.warn);
+
+    api.consent = (given = true) => {
+      api.agreed = given;
+      try {
+        if (!given) localStorage.removeItem("chatkit:consent");
+      } catch {}
+      api.agree?.();
+    };
+
+    const on = (types, handle) => {
+      for (const type of types.split(" "))
+        document.addEventListener(type, handle, { passive: true });
+    };
+    document.addEventListener("click", (event) => {
+      const at = event.target.closest?.(
+        ".chatkit-launcher,[data-chatkit-open],[data-chatkit-consent]",
+      );
+      if (!at || event.defaultPrevented || event.metaKey || event.ctrlKey || event.shiftKey) return;
+      const { chatkitOpen: name, chatkitMessage, chatkitSend, chatkitConsent } = at.dataset;
+      if (chatkitConsent !== undefined) api.consent();
+      const found = find(name);
+      const launched = at.matches(".chatkit-launcher");
+      const root = launched ? at.parentNode : name !== undefined && found;
+      if (!widgets.has(root)) return name && console.warn(`No widget of the chat ${name} is here`);
+      event.preventDefault();
+      const text = chatkitSend ?? chatkitMessage;
+      // Before there is anything to close, a second click is an impatient first one.
+      const act = launched && api.act ? "toggle" : chatkitSend ? "send" : text ? "compose" : "open";
+      call(root, act, text, at);
+    });
+    // A visitor who points at the launcher will probably click it.
+    on("pointerover focusin touchstart", ({ target }) => {
+      const root = target.closest?.(".chatkit-launcher")?.parentNode;
+      if (root) api.scan();
+      if (root?.dataset.state === "idle") call(root, "warm");
+    });
+
+    const sight = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        sight.unobserve(target);
+        call(target, "show");
+      }
+    });
+    const adopt = (root) => {
+      // What a page cache put back is the markup of a chat, without its life.
+      for (const part of root.querySelectorAll("[data-chatkit-life],.chatkit-fallback"))
+        part.remove();
+      root.querySelector(".chatkit-launcher")?.setAttribute("aria-expanded", "false");
+      for (const name of ["open", "unread", "modal", "builtin", "thread"])
+        delete root.dataset[name];
+      const config = read(root);
+      widgets.set(root, config);
+      root.dataset.state = "idle";
+      // Through CSSOM, which a Content-Security-Policy without inline styles allows.
+      for (const name in config.style) {
+        root.style.setProperty(`--chatkit-${name}`, config.style[name]);
+      }
+      if (!root.matches(".chatkit-floating")) sight.observe(root);
+      return root;
+    };
+
+    const follow = () => {
+      const [said, name] = /^#chat(?:-(.+))?$/.exec(location.hash) ?? [];
+      const root = said && find(name);
+      if (root) call(root, "open");
+    };
+    api.scan = () => {
+      for (const { dataset } of tags()) {
+        try {
+          const kit = JSON.parse(dataset.kit);
+          api.kits[absolute(kit.base)] = kit;
+        } catch {} // somebody else's
+      }
+      const fresh = [];
+      for (const root of roots()) {
+        try {
+          // A morph, as htmx and Turbo know it, takes away all that the server did not send.
+          if (!widgets.has(root) || !root.dataset.state) fresh.push(adopt(root));
+        } catch (error) {
+          console.error(error);
+        }
+      }
+      if (fresh[0]) idle(() => start(fresh));
+    };
+    const start = (fresh) => {
+      follow();
+      let open;
+      try {
+        open = sessionStorage.getItem("chatkit:open");
+      } catch {}
+      for (const root of fresh) {
+        const { teaser } = widgets.get(root);
+        // By its chat: on another page the widget may have another number.
+        if (open && root === find(open)) call(root, "restore");
+        else if (teaser) setTimeout(call, teaser.delay * 1000, root, "tease");
+      }
+    };
+    const soon = () => idle(api.scan);
+    on("DOMContentLoaded turbo:load htmx:load htmx:after:process", soon);
+    window.addEventListener("hashchange", follow);
+  }
 })();

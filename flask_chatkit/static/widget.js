@@ -656,16 +656,19 @@
   const emit = (widget, type, detail) => {
     const { root, config } = widget;
     const init = { detail: { chat: config.chat, id: root.id, ...detail } };
-    root.dispatchEvent(new CustomEvent(`chatkit.${type}`, { bubbles: true, ...init }));
+    const whole = `chatkit.${type}`;
+    root.dispatchEvent(new CustomEvent(whole, { bubbles: true, ...init }));
     for (const name of new Set([config.chat, root.id])) {
-      api.get(name).dispatchEvent(new CustomEvent(type, init));
+      // Who listens to a chat may say it either way.
+      for (const said of [type, whole]) api.get(name).dispatchEvent(new CustomEvent(said, init));
     }
   };
 
   const become = (widget, state, detail) => {
     if (widget.root.dataset.state === state) return;
     widget.root.dataset.state = state;
-    if (state !== "loading") emit(widget, state, detail);
+    // These two are no news to anybody.
+    if (!/loading|idle/.test(state)) emit(widget, state, detail);
   };
 
   const tell = ({ notice, works, bar }, ...parts) => {
@@ -1361,6 +1364,11 @@
       else widget.thread = id;
     },
     setTheme: (widget, theme) => {
+      const isOptions = typeof theme === "object" && !Array.isArray(theme);
+      const name = isOptions ? theme?.colorScheme : theme;
+      if (![undefined, null, "light", "dark", "auto"].includes(name)) {
+        throw new TypeError('setTheme: give "light", "dark", "auto", theme options, or null');
+      }
       widget.override = theme ?? undefined;
       follow();
     },

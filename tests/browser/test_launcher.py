@@ -987,11 +987,29 @@ def test_javascript_talks(page: Page, site: Start, openai_standin: Any, console:
         assert page.evaluate(theme)["color"]["accent"]["primary"] == "#0a7"
     page.evaluate("FlaskChatKit.get().setTheme({colorScheme: 'dark', radius: 'sharp'})")
     assert page.evaluate(theme).items() >= {"colorScheme": "dark", "radius": "sharp"}.items()
+    for wrong in ("'blue'", "7", "['dark']", "{colorScheme: 'blue'}"):
+        told = f"FlaskChatKit.get().setTheme({wrong}).then(() => 'kept', (error) => error.message)"
+        assert '"light"' in page.evaluate(told)
     page.evaluate("document.documentElement.dataset.theme = 'light'")
     page.wait_for_timeout(50)
     assert page.evaluate(theme)["colorScheme"] == "dark"
     assert page.evaluate("__chatkitStandin.frameLoads") == 1
     assert console.uncaught == console.violations == []
+
+
+def test_javascript_may_come_right_after_the_loader(page: Page, site: Start, console: Any) -> None:
+    """The next script of the page finds the API, and its click is answered, beside other kits."""
+    early = (
+        "FlaskChatKit.get().on('chatkit.ready', () => { window.heard = 'ready'; });"
+        "document.querySelector('.chatkit-launcher').click();"
+    )
+    others = "<script type='text/plain' data-kit='fonts'></script>"
+    mine = "{{ chatkit_floating() }}<script src='/early.js' defer></script>"
+    page.goto(site(others + mine, files={"/early.js": early}))
+    ready(page)
+    assert panel(page).is_visible()
+    until(page, "window.heard", "ready")
+    assert console.all == []
 
 
 def test_javascript_is_told_of_a_failure(page: Page, site: Start) -> None:
