@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
-import shutil
 import sys
 import tempfile
 import threading
@@ -33,12 +32,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import demo_app
 from demo_app import catalogue
 from flask_chatkit import ChatKit
+from tests import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"desktop": (1200, 800), "phone": (390, 844), "readme": (1280, 880)}
 #: Milliseconds that a page may take to become what is shown, and that it then has to settle.
 PATIENCE, SETTLE = 15_000, 250
@@ -602,24 +601,17 @@ def studio() -> Iterator[tuple[Flask, str, Browser]]:
     """Start the site and a browser that reaches nothing else."""
     from playwright.sync_api import sync_playwright
 
-    program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    program = chromium.program()
     if program is None:
-        raise SystemExit(f"Chromium is missing: put one of {', '.join(CHROMIUMS)} on the PATH")
+        raise SystemExit(f"Chromium is missing: {chromium.MISSING}")
     logging.getLogger("flask_chatkit").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as kept, sync_playwright() as playwright:
         app = make_site(Path(kept))
         server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(
-            executable_path=program,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--hide-scrollbars",
-                "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
-            ],
-        )
+        flags = [*chromium.FLAGS, "--hide-scrollbars"]
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
         yield app, f"http://127.0.0.1:{server.port}", browser
         browser.close()
         server.shutdown()

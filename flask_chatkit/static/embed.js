@@ -2,11 +2,7 @@
 (async (own) => {
   try {
     const { variant = "floating", target, options = "{}", ...rest } = own.dataset;
-    let given;
-    try {
-      given = JSON.parse(options);
-    } catch {}
-    if (`${given}` !== "[object Object]") throw `data-options must be a JSON object: ${options}`;
+    const given = JSON.parse(options);
     for (const [name, text] of Object.entries(rest)) {
       // Page optimisers and Turbo mark each script on the way.
       if (/^(cf|turbo)[A-Za-z]/.test(name)) continue;

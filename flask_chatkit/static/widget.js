@@ -298,6 +298,20 @@
     throw failure("failed");
   };
 
+  // Asked for beside the script, since each takes a while, and handed out once.
+  const early = new WeakMap();
+  const firstSecret = (widget) => {
+    const secret = early.get(widget) ?? getClientSecret(widget.config, null);
+    early.delete(widget);
+    return secret;
+  };
+  const askEarly = (widget) => {
+    const secret = getClientSecret(widget.config, null);
+    early.set(widget, secret);
+    // Who hands it out tells of a failure.
+    return secret.catch(() => {});
+  };
+
   // The thread that a page of this tab was in, for the next one.
   const keepThread = (config, id) => tab.set(`thread:${config.page}`, id);
   const keptThread = (config) => tab.get(`thread:${config.page}`);
@@ -310,7 +324,8 @@
       getClientSecret: async (current) => {
         clearTimeout(widget.watchdog);
         try {
-          const secret = await getClientSecret(widget.config, current);
+          const { config } = widget;
+          const secret = await (current ? getClientSecret(config, current) : firstSecret(widget));
           if (widget.element === element) settle(widget);
           return secret;
         } catch (error) {
@@ -352,7 +367,8 @@
     clearTimeout(widget.watchdog);
     try {
       const entry = recall(config);
-      const token = isFresh(entry) ? entry.secret : await getClientSecret(config, null);
+      const token = isFresh(entry) ? entry.secret : await firstSecret(widget);
+      early.delete(widget);
       const response = await send(token);
       const answer =
         response.status === 401 ? await send(await getClientSecret(config, token)) : response;
@@ -890,6 +906,8 @@
     shadowRoot.adoptedStyleSheets = [...shadowRoot.adoptedStyleSheets, sheet];
   };
 
+  // Without a key of OpenAI's list, or on an insecure page, a served chat would only be blank there.
+  const usesOpenAI = ({ served, domainKey }) => !served || (domainKey && isSecureContext);
   const useOpenAI = async (widget, turn) => {
     const { body, config } = widget;
     const patience = config.served ? HURRY : PATIENCE;
@@ -971,10 +989,10 @@
     if (navigator.onLine === false) return fail(widget, failure("offline"));
     tell(widget, skeleton(), say(words.widget.loading));
     become(widget, "loading");
-    await resume(widget);
+    const secret = config.served && isFresh(recall(config)) ? null : askEarly(widget);
+    await resume(widget, secret);
     if (widget.element !== turn) return;
-    // Without a key of OpenAI's list, or on an insecure page, its element would only be blank.
-    if (config.served && !(config.domainKey && isSecureContext)) return useBuiltin(widget);
+    if (!usesOpenAI(config)) return useBuiltin(widget);
     try {
       await useOpenAI(widget, turn);
     } catch (error) {
@@ -993,12 +1011,12 @@
   };
 
   // The thread of the page before, if it is still the same visitor's.
-  const resume = async (widget) => {
+  const resume = async (widget, secret) => {
     const { config } = widget;
     const { history, initialThread } = config.options;
     if (initialThread !== undefined || history?.enabled === false) return;
     if (!keptThread(config)) return;
-    await getClientSecret(config, null).catch(() => {});
+    await (secret ?? getClientSecret(config, null).catch(() => {}));
     widget.thread ??= keptThread(config) ?? undefined;
   };
 
@@ -1337,12 +1355,7 @@
     show,
     restore: (widget) => SMALL.matches || show(widget, { quiet: true }),
     tease,
-    warm: (widget) => {
-      const { config } = widget;
-      if (agreed(widget) && !(config.served && !config.domainKey)) {
-        api.script(config.script).catch(() => {});
-      }
-    },
+    warm: () => {},
     send: async (widget, value, opener) => {
       const element = await ready(widget, opener);
       try {
@@ -1374,7 +1387,14 @@
     },
   };
 
+  // Beside the stylesheet, when the visitor is about to open the chat.
+  const warm = (config) => {
+    const waits = config.load === "click" || !agreed({ config });
+    if (!waits && usesOpenAI(config)) api.script(config.script).catch(() => {});
+  };
+
   api.act = async (root, config, act, value, opener) => {
+    if (opener || act === "warm") warm(config);
     let widget = widgets.get(root);
     if (widget && !root.contains(widget.body)) {
       // Morphed back to what the server sends; it starts anew.

@@ -29,12 +29,12 @@ from stream import environment, listening
 sys.path.append(str(ROOT))
 
 from flask_chatkit.testing import OpenAIStandIn
+from tests import chromium
 
 GUNICORN = [
     *("gunicorn", "-k", "gthread", "--threads", "16", "-w", "1", "--keep-alive", "30"),
     *("--no-control-socket", "--log-level", "warning"),
 ]
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 #: Bundled, with React, as an app is.
 NPM = {
     "@openai/chatkit": "1.9.0",
@@ -145,6 +145,7 @@ class Peer:
     :param path: of the page in ``page_peers``.
     :param launcher: what a visitor clicks; None shows the chat without being asked, or none.
     :param framed: whether one types into a frame.
+    :param chats: whether there is anything to type into.
     :param package: a folder that holds another ``flask_chatkit`` than this checkout's.
     """
 
@@ -152,6 +153,7 @@ class Peer:
     path: str
     launcher: str | None = None
     framed: bool = True
+    chats: bool = True
     package: str | None = None
     base: str = ""
     seen: dict[int, list[Seen]] = field(default_factory=dict)
@@ -374,7 +376,7 @@ def usable(browser, peer, throttle, hover, seen):
 def measure(browser, peer, throttle, hover, standin):
     """Visit twice: once to count, and once to type."""
     seen = load(browser, peer, throttle, standin)
-    if peer.path != "floor":
+    if peer.chats:
         usable(browser, peer, throttle, hover, seen)
     return seen
 
@@ -427,6 +429,7 @@ def unpacked(folder, name, number):
 
 def prepare(files, folder, given):
     """Put together what the site serves beside its pages."""
+    (files / "empty.js").write_text("")
     node_modules = installed(folder, given)
     for name, (package, number) in LAUNCHERS.items():
         (files / name).symlink_to(unpacked(folder, package, number) / "dist")
@@ -462,19 +465,12 @@ def start(peers, standin, files, stack):
         peer.base = bases[peer.package]
 
 
-def chromium(playwright):
-    """Start Chromium; no name but localhost resolves in it."""
-    program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+def launched(playwright):
+    """Start Chromium."""
+    program = chromium.program()
     if program is None:
-        raise SystemExit(f"Chromium is not there: put one of {', '.join(CHROMIUMS)} on the PATH")
-    return playwright.chromium.launch(
-        executable_path=program,
-        args=[
-            *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-            *("--disable-component-update", "--disable-sync", "--no-first-run"),
-            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
-        ],
-    )
+        raise SystemExit(f"Chromium is not there: {chromium.MISSING}")
+    return playwright.chromium.launch(executable_path=program, args=chromium.FLAGS)
 
 
 # --- what is printed ---
@@ -608,8 +604,9 @@ def main():
     add_also(parser)
     args = parser.parse_args()
     peers = [
-        Peer("floor: the page alone", "floor"),
+        Peer("floor: the page alone", "floor", chats=False),
         Peer("ours, chatkit_floating()", "ours", ".chatkit-launcher"),
+        Peer("floor with an empty script", "empty", chats=False),
         Peer("chatkit-react, as in the snippet", "react"),
         Peer("chatkit-react, behind a button", "react_button", "#root button"),
         Peer("Typebot, bubble", "typebot", "typebot-bubble button", framed=False),
@@ -623,7 +620,7 @@ def main():
         prepare(files, args.folder, args.node_modules)
         standin = stack.enter_context(OpenAIStandIn())
         start(peers, standin, files, stack)
-        browser = chromium(stack.enter_context(sync_playwright()))
+        browser = launched(stack.enter_context(sync_playwright()))
         stack.callback(browser.close)
         # The browser's and the server's first time is nobody's number.
         for peer in peers:

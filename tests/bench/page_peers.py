@@ -41,6 +41,10 @@ DOCUMENT = """\
 </html>
 """
 
+#: What no script can be below.
+EMPTY = """
+  <script src="/files/empty.js" defer></script>"""
+
 #: As the README says: the macro before the end of the body.
 OURS = """
   {% from "chatkit/macros.html" import chatkit_floating %}{{ chatkit_floating() }}"""
@@ -202,6 +206,7 @@ def site():
         app.add_url_rule(f"/{path}", path, lambda: render_template_string(html))
 
     page("floor")
+    page("empty", "", EMPTY)
     page("ours", "", OURS)
     for name in REACT:
         tags = REACT_HEAD.replace("SCRIPT", config["CHATKIT_SCRIPT_URL"])

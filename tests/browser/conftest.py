@@ -15,28 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import pytest
 from werkzeug.wrappers import Request, Response
 
+from tests import chromium
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 Missing = Callable[[str, str], NoReturn]
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-#: What Chromium does beside showing a page. Its popup of the address bar and its spare renderer
-#: cost each new profile more than most tests do; the rest is of the list of Playwright that this
-#: replaces.
-DISABLED = (
-    "WebUIOmniboxPopup",
-    "WebUIOmniboxAimPopup",
-    "SpareRendererForSitePerProcess",
-    "AvoidUnnecessaryBeforeUnloadCheckSync",
-    "DestroyProfileOnBrowserClose",
-    "HttpsUpgrades",
-    "MediaRouter",
-    "NetworkTimeServiceQuerying",
-    "OptimizationHints",
-    "PaintHolding",
-    "PreconnectToSearch",
-)
 NPM = {
     "@hotwired/turbo": "8.0.23",
     "@openai/chatkit": "1.9.0",
@@ -60,25 +45,13 @@ def browser(missing: Missing) -> Iterator[Browser]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("playwright", "pip install playwright")
-    program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    program = chromium.program()
     if program is None:
-        missing("Chromium", f"put one of {', '.join(CHROMIUMS)} on the PATH")
+        missing("Chromium", chromium.MISSING)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=program,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-                f"--disable-features={','.join(DISABLED)}",
-                "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
-            ],
-        )
-        yield chromium
-        chromium.close()
+        started = playwright.chromium.launch(executable_path=program, args=chromium.FLAGS)
+        yield started
+        started.close()
 
 
 @dataclass

@@ -246,6 +246,31 @@ def test_ten_page_views_mint_once(page: Page, site: Any, openai_standin: OpenAIS
     assert mints(openai_standin) == 1
 
 
+def test_secret_comes_beside_the_script(
+    page: Page, site: Any, openai_standin: OpenAIStandIn, console: Any
+) -> None:
+    """The visitor waits for the secret and for ChatKit's script at once; it is asked for once."""
+    answers: list[str] = []
+
+    def hold(route: Any) -> None:
+        for _ in range(100):
+            if mints(openai_standin):
+                break
+            page.wait_for_timeout(50)
+        answers.append(f"after {mints(openai_standin)}")
+        route.continue_()
+
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.route(re.compile("/deployments/.*chatkit[.]js"), hold)
+    page.goto(site({"/": "{{ chatkit_floating() }}"}))
+    launcher(page).click()
+    ready(page)
+    assert answers == ["after 1"]
+    assert len([url for url in asked if "/secret" in url or "/session" in url]) == 1
+    assert console.all == []
+
+
 def test_two_widgets_share_one_mint(
     page: Page, site: Any, openai_standin: OpenAIStandIn, console: Any
 ) -> None:
