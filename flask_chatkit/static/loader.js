@@ -23,7 +23,8 @@
     // Which scripts run is told by these tags, and by nothing that somebody may write into the page.
     const tags = () => [...document.querySelectorAll("script[data-kit]")];
     const nonce = tags()[0]?.nonce;
-    const widgets = new WeakMap(); // root → what it is told
+    // root → what it is told
+    const widgets = new WeakMap();
     const chats = Object.create(null);
     const scripts = {};
     const roots = () => [...document.querySelectorAll("[data-chatkit]:not(form)")];
@@ -191,7 +192,8 @@
         try {
           const kit = JSON.parse(dataset.kit);
           api.kits[absolute(kit.base)] = kit;
-        } catch {} // somebody else's
+          // Else it is somebody else's.
+        } catch {}
       }
       const fresh = [];
       for (const root of roots()) {

@@ -398,7 +398,7 @@ def test_broken_connection_is_told(chat: Chat) -> None:
 
     def broken(connection: socket.socket) -> Iterator[bytes]:
         yield sse(*created("Part"))
-        time.sleep(0.1)
+        time.sleep(0.5)
         connection.shutdown(socket.SHUT_RDWR)
 
     def answer(body: Any) -> Response:
