@@ -1107,7 +1107,7 @@
       text-overflow: ellipsis; white-space: nowrap; }
 
     .log { flex: 1; min-block-size: 0; overflow: hidden auto; overscroll-behavior: contain;
-      padding: 0.5rem 1rem 1rem; scrollbar-width: thin; scrollbar-color: var(--line) transparent; }
+      padding: 1rem; scrollbar-width: thin; scrollbar-color: var(--line) transparent; }
     .log:focus-visible { outline-offset: -2px; }
     .column { display: flex; flex-direction: column; min-block-size: 100%; max-inline-size: 46rem; margin-inline: auto; }
     .thread { display: flex; flex-direction: column; gap: var(--gap); }

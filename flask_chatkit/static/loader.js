@@ -3,10 +3,14 @@
 (() => {
   // Later: at load, touching the page's elements costs more than all the rest.
   const idle = (work) => (window.requestIdleCallback ?? setTimeout)(work, { timeout: 1000 });
-  const started = window.FlaskChatKit;
+  const given = window.FlaskChatKit;
   // Not what an <a id="FlaskChatKit"> of a visitor's says.
-  if (typeof started?.scan === "function") return idle(started.scan);
-  const api = { kits: {} };
+  const isStarted = typeof given?.scan === "function";
+  const api = isStarted ? given : { kits: {}, tags: [] };
+  // Which scripts run is told by the tags that have run this, and by nothing that somebody may write
+  // into the page. The next tag to tell that it is loaded is this one's.
+  document.addEventListener("load", ({ target }) => api.tags.push(target), { capture: true, once: true });
+  if (isStarted) return idle(api.scan);
   window.FlaskChatKit = api;
   for (const name of ["get", "consent", "scan"]) {
     api[name] = (...given) => {
@@ -14,15 +18,17 @@
       return api[name](...given);
     };
   }
-  // Who is faster than that is answered as well: this comes before the listeners that it adds.
-  addEventListener("click", main, { capture: true, once: true });
+  // Before those of the page's own scripts, which may keep a click to themselves.
+  let click;
+  document.addEventListener("click", (event) => {
+    main();
+    click(event);
+  });
   idle(api.scan);
 
   function main() {
     if (api.script) return;
-    // Which scripts run is told by these tags, and by nothing that somebody may write into the page.
-    const tags = () => [...document.querySelectorAll("script[data-kit]")];
-    const nonce = tags()[0]?.nonce;
+    api.nonce = api.tags[0]?.nonce;
     // root → what it is told
     const widgets = new WeakMap();
     const chats = Object.create(null);
@@ -70,13 +76,8 @@
         return this;
       }
       get state() {
-        const {
-          state: status = "idle",
-          open,
-          unread = 0,
-          thread,
-        } = find(this.#name)?.dataset ?? {};
-        return { status, [status]: true, open: open === "", unread: +unread, thread };
+        const { state = "idle", open, unread = 0, thread } = find(this.#name)?.dataset ?? {};
+        return { status: state, [state]: true, open: open === "", unread: +unread, thread };
       }
     }
     api.get = (name = "default") => (chats[name] ??= new Chat(name));
@@ -89,7 +90,7 @@
           script.remove();
           reject(new Error(`${src} failed`));
         };
-        const given = { src, nonce, onload: resolve, onerror };
+        const given = { src, nonce: api.nonce, onload: resolve, onerror };
         const script = Object.assign(document.createElement("script"), given);
         document.head.append(script);
       }));
@@ -133,7 +134,7 @@
       for (const type of types.split(" "))
         document.addEventListener(type, handle, { passive: true });
     };
-    document.addEventListener("click", (event) => {
+    click = (event) => {
       const at = event.target.closest?.(
         ".chatkit-launcher,[data-chatkit-open],[data-chatkit-consent]",
       );
@@ -149,7 +150,7 @@
       // Before there is anything to close, a second click is an impatient first one.
       const act = launched && api.act ? "toggle" : chatkitSend ? "send" : text ? "compose" : "open";
       call(root, act, text, at);
-    });
+    };
     // A visitor who points at the launcher will probably click it.
     on("pointerover focusin touchstart", ({ target }) => {
       const root = target.closest?.(".chatkit-launcher")?.parentNode;
@@ -188,12 +189,9 @@
       if (root) call(root, "open");
     };
     api.scan = () => {
-      for (const { dataset } of tags()) {
-        try {
-          const kit = JSON.parse(dataset.kit);
-          api.kits[absolute(kit.base)] = kit;
-          // Else it is somebody else's.
-        } catch {}
+      for (const tag of api.tags.splice(0)) {
+        const kit = tag.matches("script") && JSON.parse(tag.dataset.kit ?? null);
+        if (kit) api.kits[absolute(kit.base)] = kit;
       }
       const fresh = [];
       for (const root of roots()) {
@@ -221,6 +219,6 @@
     };
     const soon = () => idle(api.scan);
     on("DOMContentLoaded turbo:load htmx:load htmx:after:process", soon);
-    window.addEventListener("hashchange", follow);
+    addEventListener("hashchange", follow);
   }
 })();

@@ -8,6 +8,7 @@
   const PATIENCE = 15_000; // milliseconds for OpenAI's script, and for the element's first call
   const HURRY = 8_000; // the same where the chat can go on without OpenAI's element
   const DRESSING = 2_000; // milliseconds that the first opening waits for style and words
+  const SOON = 3_000; // milliseconds that a secret which was asked for early is handed out
   const MARGIN = 30_000; // a secret that has less left is not handed out again
   const LONGEST_WAIT = 60; // seconds of Retry-After that a visitor is kept waiting
   const SMALL = matchMedia("(max-width: 30rem), (max-height: 30rem)");
@@ -298,18 +299,18 @@
     throw failure("failed");
   };
 
-  // Asked for beside the script, since each takes a while, and handed out once.
-  const early = new WeakMap();
-  const firstSecret = (widget) => {
-    const secret = early.get(widget) ?? getClientSecret(widget.config, null);
-    early.delete(widget);
-    return secret;
-  };
+  // Asked for beside the script, since each takes a while, and handed out once, and soon: later the
+  // visitor may be another one, and what has failed may work.
   const askEarly = (widget) => {
     const secret = getClientSecret(widget.config, null);
-    early.set(widget, secret);
+    widget.early = { secret, until: Date.now() + SOON };
     // Who hands it out tells of a failure.
     return secret.catch(() => {});
+  };
+  const firstSecret = (widget) => {
+    const { config, early } = widget;
+    widget.early = null;
+    return early?.until > Date.now() ? early.secret : getClientSecret(config, null);
   };
 
   // The thread that a page of this tab was in, for the next one.
@@ -367,8 +368,7 @@
     clearTimeout(widget.watchdog);
     try {
       const entry = recall(config);
-      const token = isFresh(entry) ? entry.secret : await firstSecret(widget);
-      early.delete(widget);
+      const token = isFresh(entry) ? entry.secret : await getClientSecret(config, null);
       const response = await send(token);
       const answer =
         response.status === 401 ? await send(await getClientSecret(config, token)) : response;
@@ -989,8 +989,7 @@
     if (navigator.onLine === false) return fail(widget, failure("offline"));
     tell(widget, skeleton(), say(words.widget.loading));
     become(widget, "loading");
-    const secret = config.served && isFresh(recall(config)) ? null : askEarly(widget);
-    await resume(widget, secret);
+    await resume(widget, config.served ? null : askEarly(widget));
     if (widget.element !== turn) return;
     if (!usesOpenAI(config)) return useBuiltin(widget);
     try {
@@ -1029,8 +1028,7 @@
   const style = (href) => {
     styles[href] ??= new Promise((resolve) => {
       const link = make("link", { rel: "stylesheet", href, onload: resolve, onerror: resolve });
-      const { nonce } = document.querySelector("script[data-kit]") ?? {};
-      if (nonce) link.nonce = nonce;
+      if (api.nonce) link.nonce = api.nonce;
       document.head.append(link);
     });
     return styles[href];

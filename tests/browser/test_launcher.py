@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from flask import Flask, session
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import Failure
-from tests.browser.sites import HEAD, Sites, chat
+from tests.browser.sites import HEAD, NONCE, Sites, chat
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
@@ -1010,6 +1011,47 @@ def test_javascript_may_come_right_after_the_loader(page: Page, site: Start, con
     assert panel(page).is_visible()
     until(page, "window.heard", "ready")
     assert console.all == []
+
+
+@pytest.mark.parametrize("how", ["parsed", "written"])
+def test_kit_is_told_by_a_tag_that_ran(page: Page, site: Start, how: str) -> None:
+    """A tag that the policy keeps from running says neither what is run nor what nonce it gets."""
+    kit = {"base": "/chatkit/", "widget": "/evil.js", "styles": "/x.css", "script": "/evil.js"}
+    tag = f"<script data-kit='{json.dumps(kit)}'></script>"
+    files = {
+        "/evil.js": "window.pwned = true;",
+        "/write.js": f"document.getElementById('e').innerHTML = {json.dumps(tag)};",
+    }
+    write = "<p id=e></p><script nonce=abc src=/write.js></script>"
+    inert = write if how == "written" else tag
+    page.goto(
+        site(inert + "{{ chatkit_floating(nonce='abc') }}" + inert, files=files, policy=NONCE)
+    )
+    launcher(page).hover()
+    open_chat(page)
+    assert page.evaluate("window.pwned") is None
+
+
+def test_tag_that_went_has_been_heard(page: Page, site: Start, console: Any) -> None:
+    """A script that tidies the page up before it is idle does not stop the widget."""
+    tidy = "for (const tag of document.querySelectorAll('script')) tag.remove();"
+    body = "{{ chatkit_floating() }}<script src='/tidy.js' defer></script>"
+    page.goto(site(body, files={"/tidy.js": tidy}))
+    open_chat(page)
+    assert console.all == []
+
+
+def test_click_comes_before_a_router_of_the_page(page: Page, site: Start) -> None:
+    """A router that was added after the loader, and keeps links to itself, leaves it its own."""
+    router = (
+        "addEventListener('DOMContentLoaded', () => document.addEventListener('click', (event) => {"
+        " if (event.target.closest('a[href]')) event.preventDefault(); }));"
+    )
+    link = "<a href='/help' data-chatkit-open>Ask</a><script src=/r.js></script>"
+    page.goto(site("{{ chatkit_floating() }}" + link, files={"/r.js": router}))
+    page.get_by_role("link", name="Ask").click()
+    ready(page)
+    assert panel(page).is_visible()
 
 
 def test_javascript_is_told_of_a_failure(page: Page, site: Start) -> None:

@@ -271,6 +271,31 @@ def test_secret_comes_beside_the_script(
     assert console.all == []
 
 
+def test_early_secret_is_handed_out_soon_or_never(
+    page: Page, site: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """Who signs in while ChatKit's script is slow has a chat of their own when it comes."""
+    kit = ChatKit()
+    kit.user_loader(lambda: session.get("user"))
+    base = site({"/": "{{ chatkit_floating() }}"}, kit)
+
+    def hold(route: Any) -> None:
+        page.wait_for_timeout(1000)
+        assert mints(openai_standin) == 1
+        page.context.request.get(f"{base}/in/bob")
+        page.wait_for_timeout(2500)
+        route.continue_()
+
+    page.route(re.compile("/deployments/.*chatkit[.]js"), hold)
+    page.goto(base)
+    page.context.request.get(f"{base}/in/ann")
+    launcher(page).click()
+    ready(page)
+    users = [request.body["user"] for request in openai_standin.requests if request.body]
+    assert users[0] == "user:ann"
+    assert users[-1] == "user:bob"
+
+
 def test_two_widgets_share_one_mint(
     page: Page, site: Any, openai_standin: OpenAIStandIn, console: Any
 ) -> None:
