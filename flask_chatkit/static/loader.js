@@ -3,15 +3,15 @@
 (() => {
   // Later: at load, touching the page's elements costs more than all the rest.
   const idle = (work) => (window.requestIdleCallback ?? setTimeout)(work, { timeout: 1000 });
-  const given = window.FlaskChatKit;
+  let api = window.FlaskChatKit;
   // Not what an <a id="FlaskChatKit"> of a visitor's says.
-  const isStarted = typeof given?.scan === "function";
-  const api = isStarted ? given : { kits: {}, tags: [] };
+  const started = typeof api?.scan === "function";
+  if (!started) window.FlaskChatKit = api = { kits: {}, tags: [] };
   // Which scripts run is told by the tags that have run this, and by nothing that somebody may write
   // into the page. The next tag to tell that it is loaded is this one's.
-  document.addEventListener("load", ({ target }) => api.tags.push(target), { capture: true, once: true });
-  if (isStarted) return idle(api.scan);
-  window.FlaskChatKit = api;
+  const note = ({ target }) => api.tags.push(target);
+  document.addEventListener("load", note, { capture: true, once: true });
+  if (started) return idle(api.scan);
   for (const name of ["get", "consent", "scan"]) {
     api[name] = (...given) => {
       main();
