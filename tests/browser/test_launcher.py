@@ -195,7 +195,14 @@ def reached(page: Page, presses: int, key: str = "Tab") -> list[str]:
     found = []
     for _ in range(presses):
         page.keyboard.press(key)
-        found.append(page.evaluate(f"{FOCUSED} || document.activeElement.localName"))
+        now = "body"
+        # Into a frame of another site it takes its time.
+        for _ in range(10):
+            now = page.evaluate(f"{FOCUSED} || document.activeElement.localName")
+            if now != "body":
+                break
+            page.wait_for_timeout(50)
+        found.append(now)
     return found
 
 
