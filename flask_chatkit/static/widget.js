@@ -721,8 +721,12 @@
   };
 
   // What is probably the matter, for who develops the site.
-  const causeOf = ({ config, blocked }, { reason, told }) => {
-    if (blocked) return blocked;
+  const causeOf = ({ config }, { reason, told }) => {
+    const { origin } = new URL(config.script, location);
+    for (const [uri, directive] of blocked) {
+      if (!uri.startsWith(origin)) continue;
+      return `The page's Content-Security-Policy blocks ${uri}: see ${directive}.`;
+    }
     if (!isSecureContext) return "ChatKit needs a secure context: https, or localhost.";
     if (reason === "script") return `${config.script} did not load: is it blocked, or offline?`;
     if (reason === "silent") {
@@ -776,13 +780,10 @@
     become(widget, "failed", { reason: error.code ?? error.reason });
   };
 
-  // A policy that forbids what the chat needs says so itself.
+  // A policy that forbids what the chat needs says so itself, before there is a widget perhaps.
+  const blocked = new Map();
   document.addEventListener("securitypolicyviolation", ({ blockedURI, effectiveDirective }) => {
-    for (const widget of widgets.values()) {
-      const { script } = widget.config;
-      if (!blockedURI.startsWith(new URL(script, location).origin)) continue;
-      widget.blocked = `The page's Content-Security-Policy blocks ${blockedURI}: see ${effectiveDirective}.`;
-    }
+    blocked.set(blockedURI, effectiveDirective);
   });
   window.addEventListener("online", () => {
     for (const widget of widgets.values()) {
@@ -983,7 +984,6 @@
     stop(widget);
     const turn = {};
     widget.element = turn; // of two starts at once the later goes on
-    widget.blocked = null;
     widget.bell ??= bell();
     // Nothing would come, and the browser knows: it says so when that changes.
     if (navigator.onLine === false) return fail(widget, failure("offline"));
