@@ -13,6 +13,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 
 from . import views
 from .chats import DEFAULT, Chat, HostedChat, ServedChat, ServedOptions, Source, StateSource
+from .cli.base import KitGroup
 from .config import Settings, check_extra
 from .errors import API_ERRORS, ApiError, ConfigurationError
 from .handlers import Handlers
@@ -72,6 +73,7 @@ class ChatKit(Blueprint):
             **blueprint,
         )
         self._declared = Declared(store=store)
+        self.cli = KitGroup(self._declared)
         self.record(self._bind)
         for rule, view, _ in views.RULES:
             for prefix in ("", "/<chat>"):

@@ -33,7 +33,7 @@ from .handlers import Handlers
 from .hosted.client import WORKFLOWS_END, Client
 from .limits import Quotas
 from .sessions import Minted, Sessions
-from .visitor import Visitor, VisitorCookie, VisitorToken
+from .visitor import LONGEST_ID, Visitor, VisitorCookie, VisitorToken
 
 if TYPE_CHECKING:
     from .server.service import Service
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_chatkit")
 
 EXTENSION = "chatkit"
-#: Characters of a login's id; OpenAI gets it with each session.
-LONGEST_ID = 512
 
 #: Seconds after which a visitor's threads that could not be handed over are tried again.
 HAND_OVER_AGAIN = 60

@@ -24,6 +24,9 @@ from .signing import SIGNATURE, signer
 #: Seconds for which an anonymous visitor is new.
 NEW_SECONDS = 86400
 
+#: Characters of a login's id; OpenAI gets it with each session.
+LONGEST_ID = 512
+
 #: The header in which a page of another origin shows its visitor's token, or that it has none yet.
 HEADER = "X-ChatKit-Visitor"
 
@@ -48,6 +51,23 @@ class Visitor:
     def login(cls, user_id: str) -> Visitor:
         """A visitor whom the site's login knows."""
         return cls(f"user:{user_id}", known=True)
+
+    @classmethod
+    def from_key(cls, key: str) -> Visitor:
+        """The person whom a key names: ``user:<login id>``, ``anon:<id>``, or a bare login id.
+
+        :raises ValueError: it is empty, too long or not printable; the message has the accepted
+            form.
+        """
+        prefix, _, name = key.partition(":")
+        whole = key if prefix in {"user", "anon"} else f"user:{key}"
+        name = whole.partition(":")[2]
+        if not (0 < len(name) <= LONGEST_ID and name.isprintable()):
+            raise ValueError(
+                "a key is user:<login id> or anon:<id>, or a login id alone: printable, and at "
+                f"most {LONGEST_ID} characters"
+            )
+        return cls(whole, known=True)
 
     @classmethod
     def new(cls) -> Visitor:

@@ -31,7 +31,8 @@ FLOORS = (
     {"server", "server.service"},
     {"state"},
     {"widget.render"},
-    {"views"},
+    {"views", "cli.base"},
+    {"cli.doctor", "cli.stats", "cli.threads", "cli.users"},
     {"kit"},
     {""},
 )
