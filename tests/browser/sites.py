@@ -133,6 +133,26 @@ def ready(page: Page, root: str = "[data-chatkit]") -> None:
     page.wait_for_selector(f"{root}[data-state=ready]", state="attached")
 
 
+def usable(page: Page, root: str = "[data-chatkit]") -> FrameLocator:
+    """Wait until a visitor can write in OpenAI's element; what is in its frame."""
+    ready(page, root)
+    chat(page, root).locator("#input").wait_for()
+    return chat(page, root)
+
+
+def wrote(page: Page, text: str, root: str = "[data-chatkit]") -> None:
+    """Wait for the answer to a message."""
+    chat(page, root).get_by_text(f"You wrote “{text}”").wait_for()
+
+
+def say(page: Page, text: str, root: str = "[data-chatkit]") -> None:
+    """Write a message, and wait for the answer to it."""
+    frame = chat(page, root)
+    frame.locator("#input").fill(text)
+    frame.locator("#send").click()
+    wrote(page, text, root)
+
+
 def state(page: Page, wanted: str, root: str = "[data-chatkit]") -> None:
     """Wait for a widget's state."""
     page.wait_for_selector(f"{root}[data-state={wanted}]", state="attached")

@@ -15,6 +15,8 @@ from werkzeug.wrappers import Request, Response
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
+from tests.browser import sites
+from tests.browser.sites import usable as ready
 from tests.server.helpers_api import PNG
 from tests.support import MakeApp
 
@@ -90,25 +92,15 @@ def launcher(page: Page, root: str = "[data-chatkit]") -> Locator:
     return page.locator(f"{root} > .chatkit-launcher")
 
 
-def ready(page: Page, root: str = "[data-chatkit]") -> FrameLocator:
-    """Wait until the visitor can write; what is inside of ChatKit's frame."""
-    page.wait_for_selector(f"{root}[data-state=ready]", state="attached")
-    frame = page.frame_locator(f"{root} openai-chatkit iframe")
-    frame.locator("#input").wait_for()
-    return frame
-
-
 def open_chat(page: Page, root: str = "[data-chatkit]") -> FrameLocator:
     launcher(page, root).click()
     return ready(page, root)
 
 
 def say(page: Page, text: str) -> None:
-    """Write a message, and wait for the answer to it."""
-    frame = open_chat(page)
-    frame.locator("#input").fill(text)
-    frame.locator("#send").click()
-    frame.get_by_text(f"You wrote “{text}”").wait_for()
+    """Open the chat, write a message, and wait for the answer to it."""
+    open_chat(page)
+    sites.say(page, text)
 
 
 def users(openai: OpenAIStandIn) -> list[str]:

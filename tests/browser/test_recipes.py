@@ -15,10 +15,12 @@ from jinja2 import DictLoader
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
+from tests.browser.sites import chat, say, wrote
+from tests.browser.sites import usable as ready
 from tests.support import MakeApp
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FrameLocator, Locator, Page
+    from playwright.sync_api import Locator, Page
 
 RECIPES = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
 IMPORT = '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'
@@ -103,27 +105,6 @@ def document(body: str, files: Mapping[str, str]) -> str:
     body = body.replace("</body>", f"{script}</body>")
     html = IMPORT + DOCUMENT.replace("HEAD", head).replace("BODY", body)
     return render_template_string(html, product=Product())
-
-
-def chat(page: Page, root: str = "[data-chatkit]") -> FrameLocator:
-    return page.frame_locator(f"{root} openai-chatkit iframe")
-
-
-def ready(page: Page, root: str = "[data-chatkit]") -> None:
-    page.wait_for_selector(f"{root}[data-state=ready]", state="attached")
-    chat(page, root).locator("#input").wait_for()
-
-
-def say(page: Page, text: str, root: str = "[data-chatkit]") -> None:
-    frame = chat(page, root)
-    frame.locator("#input").fill(text)
-    frame.locator("#send").click()
-    wrote(page, text, root)
-
-
-def wrote(page: Page, text: str, root: str = "[data-chatkit]") -> None:
-    """Wait for the answer to a message."""
-    chat(page, root).get_by_text(f"You wrote “{text}”").wait_for()
 
 
 def panel(page: Page, root: str = "[data-chatkit]") -> Locator:

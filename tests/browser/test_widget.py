@@ -12,12 +12,13 @@ from flask import redirect, render_template_string, request, session
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import Failure, OpenAIStandIn
+from tests.browser.sites import IMPORT, chat, say
+from tests.browser.sites import usable as ready
 from tests.support import MakeApp
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FrameLocator, Page
+    from playwright.sync_api import Page
 
-IMPORT = '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'
 STRICT = (
     "default-src 'none'; script-src 'self' {cdn}; style-src 'self'; connect-src 'self';"
     " frame-src {cdn}; img-src 'self'; base-uri 'none'; form-action 'none'"
@@ -60,28 +61,12 @@ def document(body: str) -> str:
     return render_template_string(head + IMPORT + body)
 
 
-def chat(page: Page, root: str = "[data-chatkit]") -> FrameLocator:
-    return page.frame_locator(f"{root} openai-chatkit iframe")
-
-
-def say(page: Page, text: str, root: str = "[data-chatkit]") -> None:
-    frame = chat(page, root)
-    frame.locator("#input").fill(text)
-    frame.locator("#send").click()
-    frame.get_by_text(f"You wrote “{text}”").wait_for()
-
-
 def mints(openai: OpenAIStandIn) -> int:
     return sum(request.path == "/v1/chatkit/sessions" for request in openai.requests)
 
 
 def launcher(page: Page) -> Any:
     return page.locator(".chatkit-launcher")
-
-
-def ready(page: Page, root: str = "[data-chatkit]") -> None:
-    page.wait_for_selector(f"{root}[data-state=ready]", state="attached")
-    chat(page, root).locator("#input").wait_for()
 
 
 def test_nothing_happens_before_the_visitor_acts(
