@@ -35,6 +35,7 @@ class ApiError(ChatKitError, exceptions.HTTPException):
     :param description: what the browser is told; never what OpenAI said, never anything secret.
     :param detail: what the log is told in addition; never anything secret.
     :param retry_after: seconds after which trying again may help; sent as ``Retry-After``.
+    :param reason: what the widget needs to know beside the code; sent as ``error.reason``.
     """
 
     code: int
@@ -50,10 +51,12 @@ class ApiError(ChatKitError, exceptions.HTTPException):
         *,
         detail: str | None = None,
         retry_after: int | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(description or self.summary)
         self.detail = detail
         self.retry_after = retry_after
+        self.reason = reason
 
 
 class BadRequest(ApiError, exceptions.BadRequest):

@@ -308,9 +308,11 @@ def _answer(error: HTTPException) -> Response:
         request_id,
         f": {detail}" if detail else "",
     )
-    response = jsonify(
-        error={"code": slug, "message": message, "request_id": request_id}, message=message
-    )
+    shown = {"code": slug, "message": message, "request_id": request_id}
+    reason = getattr(error, "reason", None)
+    if reason is not None:
+        shown["reason"] = reason
+    response = jsonify(error=shown, message=message)
     response.status_code = status
     response.cache_control.no_store = True
     if isinstance(error, MethodNotAllowed):

@@ -39,6 +39,9 @@ BETA = "chatkit_beta=v1"
 #: The day on which OpenAI shuts Agent Builder, and with it hosted workflows, down
 #: (announced 2026-06-03).
 WORKFLOWS_END = datetime.date(2026, 11, 30)
+#: What a visitor reads of a chat whose workflow has ended, and by which reason the widget knows.
+ENDED = "This chat has ended and is no longer available."
+WORKFLOW_ENDED = "workflow_ended"
 MAX_ANSWER_BYTES = 1_000_000
 ATTEMPTS = 3
 #: Answers after which asking again is safe: nothing was done, or a session that nobody will use.
@@ -140,6 +143,7 @@ class Client:
         if project:
             self._headers["OpenAI-Project"] = project
         self._pools: dict[int, _Pool] = {}
+        self._has_minted = False
 
     def create_session(self, body: Mapping[str, Any]) -> Session:
         """Create a session.
@@ -163,6 +167,7 @@ class Client:
             _malformed(
                 "it is not an active session with id, client_secret and expires_at", request_id
             )
+        self._has_minted = True
         return Session(identifier, secret, expires_at, request_id)
 
     def cancel_session(self, session_id: str, budget: float | None = None) -> None:
@@ -305,25 +310,33 @@ class Client:
             _printable(error.get("code")),
             self._redact(_printable(error.get("message"), 300)),
         )
+        if path == "/chatkit/sessions" and self._has_ended(status):
+            logger.error(
+                "OpenAI does not run this workflow: hosted workflows end on %s. Serve the chat "
+                "yourself: set CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID",
+                WORKFLOWS_END,
+            )
+            if self._today() < WORKFLOWS_END and status == 404 and not self._has_minted:
+                logger.error(
+                    "If the workflow still runs, it belongs to another organisation or project: "
+                    "see CHATKIT_ORGANIZATION and CHATKIT_PROJECT"
+                )
+            return UpstreamRejected(ENDED, reason=WORKFLOW_ENDED)
         if status in {401, 403}:
             logger.error("OpenAI does not accept the key: see CHATKIT_API_KEY")
-        if status in {404, 410} and path == "/chatkit/sessions":
-            if self._today() >= WORKFLOWS_END:
-                logger.error(
-                    "OpenAI has ended hosted workflows on %s; serve the chat yourself: set "
-                    "CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID",
-                    WORKFLOWS_END,
-                )
-            else:
-                logger.error(
-                    "If the workflow exists, the key probably belongs to another organisation or "
-                    "project: see CHATKIT_ORGANIZATION and CHATKIT_PROJECT"
-                )
         if status == 429 or status >= 500:
             wait = _retry_after(headers)
             seconds = RETRY_AFTER if wait is None else min(MAX_RETRY_AFTER, max(1, round(wait)))
             return UpstreamUnavailable(retry_after=seconds)
         return UpstreamRejected()
+
+    def _has_ended(self, status: int) -> bool:
+        """Whether a refused mint means that the workflow has ended.
+
+        What OpenAI answers after the end is not documented: 410 and 404 mean it on any day, and
+        once the day has come so does what else is said of a key that is good.
+        """
+        return status in {404, 410} or (status in {400, 403} and self._today() >= WORKFLOWS_END)
 
     def _redact(self, text: str) -> str:
         return _SECRETS.sub(r"\1-[removed]", text.replace(self._key or "\0", "[key removed]"))

@@ -21,6 +21,7 @@
     consent: "To chat here, a script is loaded from OpenAI, and what you write is sent there.",
     contact: "Contact us another way",
     dismiss: "Dismiss",
+    ended: "This chat has ended and is no longer available.",
     failed: "The chat could not be loaded.",
     history: "Earlier chats",
     limited: "You have asked for a lot. Please try again later.",
@@ -223,7 +224,13 @@
     }
     const told = typeof body?.message === "string" ? body.message : null;
     const wait = Number(response.headers.get("Retry-After"));
-    throw failure("failed", { told, code: body?.error?.code, status: response.status, wait });
+    const { code, reason = "failed" } = body?.error ?? {};
+    throw failure(reason === "workflow_ended" ? "ended" : "failed", {
+      told,
+      code,
+      status: response.status,
+      wait,
+    });
   };
 
   // One mint after the other, in all tabs: the first one's answer brings the cookie by which the
@@ -251,6 +258,22 @@
     return answer?.status === "active" ? entry.secret : null;
   };
 
+  // Whether a thread of a served chat is that of the visitor whom a secret is for.
+  const owns = async (config, secret, thread) => {
+    const token = csrfToken(config);
+    const response = await fetch(`${config.page}api`, {
+      method: "POST",
+      headers: {
+        "Content-Type": "application/json",
+        Authorization: `Bearer ${secret}`,
+        ...(token && { "X-CSRFToken": token }),
+      },
+      body: JSON.stringify({ type: "threads.get_by_id", params: { thread_id: thread } }),
+      credentials: config.embedded ? "omit" : "include",
+    }).catch(() => null);
+    return response?.ok ?? false;
+  };
+
   const mint = async (config, entry) => {
     let minted;
     if (entry) {
@@ -261,6 +284,7 @@
         },
       );
     }
+    const kept = minted ? null : keptThread(config);
     // Somebody else's thread is not this visitor's to go on with.
     if (!minted) keepThread(config, null);
     minted ??= await post(config, `${config.page}secret`);
@@ -271,6 +295,8 @@
       session: minted.session_id,
       until: Date.now() + minted.expires_in * 1000 - Math.min(MARGIN, minted.expires_in * 250),
     });
+    // Who has signed in since keeps the conversation: a served chat's threads come along.
+    if (kept && config.served && (await owns(config, secret, kept))) keepThread(config, kept);
     return secret;
   };
 
@@ -716,7 +742,8 @@
   };
   const textOf = ({ words, config }, { reason, told, code }) => {
     const key = CODES[code] ?? reason;
-    const isOurs = !told || (CODES[code] && (words.language !== "en" || config.strings?.[key]));
+    const isKnown = CODES[code] || reason === "ended";
+    const isOurs = !told || (isKnown && (words.language !== "en" || config.strings?.[key]));
     return isOurs ? (words.widget[key] ?? words.widget.failed) : told;
   };
 
@@ -732,6 +759,9 @@
     if (reason === "silent") {
       return `ChatKit's frame did not call back: is ${location.hostname} in OpenAI's domain allow-list,
         and its key right?`;
+    }
+    if (reason === "ended") {
+      return `OpenAI has ended hosted workflows: set CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID.`;
     }
     return told ?? "The site's log and the browser's network panel tell more.";
   };
@@ -769,11 +799,13 @@
       widget.enters = true;
       begin(widget);
     });
+    // A chat that has ended comes back neither by trying again nor on its own page.
+    const ways = error.reason === "ended" ? contactOf(widget) : [retry, ...waysOut(widget)];
     tell(
       widget,
       say(text),
       ...(config.debug ? [say(cause, "chatkit-cause")] : []),
-      make("p", { className: "chatkit-actions" }, retry, ...waysOut(widget)),
+      ...(ways.length ? [make("p", { className: "chatkit-actions" }, ...ways)] : []),
     );
     widget.bell?.reject(new Error(text));
     widget.bell = null;

@@ -280,6 +280,30 @@ def test_missing_key_is_named(page: Page, site: Sites, monkeypatch: pytest.Monke
     assert "OPENAI_API_KEY" in cause(page)
 
 
+@pytest.mark.parametrize(
+    ("language", "ended"),
+    [
+        ("en", "This chat has ended and is no longer available."),
+        ("de", "Dieser Chat wurde beendet und ist nicht mehr verfügbar."),
+    ],
+)
+def test_chat_whose_workflow_has_ended(
+    page: Page, site: Sites, openai_standin: OpenAIStandIn, language: str, ended: str
+) -> None:
+    """After the end of workflows a visitor reads of it, and finds the contact, and no Try again."""
+    openai_standin.end_workflows()
+    page.goto(site({"/": f"{{{{ chatkit_inline(locale='{language}', {CONTACT}) }}}}"}))
+    page.get_by_text(ended).wait_for()
+    assert page.locator(".chatkit-actions > *").all_inner_texts() == ["Write to us"]
+
+
+def test_end_of_workflows_is_named(page: Page, site: Sites, openai_standin: OpenAIStandIn) -> None:
+    """While developing the chat's place names the setting that serves the chat from now on."""
+    openai_standin.end_workflows(410)
+    page.goto(site({"/": "{{ chatkit_inline() }}"}, debug=True))
+    assert "CHATKIT_SERVER" in cause(page)
+
+
 @pytest.mark.parametrize("what", ["key", "script", "upstream"])
 def test_visitors_are_not_told_how_the_site_is_made(
     page: Page, site: Sites, monkeypatch: pytest.MonkeyPatch, what: str

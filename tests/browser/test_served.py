@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flask import render_template_string, request
+from flask import redirect, render_template_string, request, session
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
@@ -23,7 +23,7 @@ HEAD = (
 )
 STRICT = (
     "default-src 'none'; script-src 'self' {cdn}; style-src 'self'; connect-src 'self';"
-    " frame-src {cdn}; img-src 'self' data:; base-uri 'none'; form-action 'none'"
+    " frame-src {cdn}; img-src 'self' data:; base-uri 'none'; form-action 'self'"
 )
 
 
@@ -282,3 +282,58 @@ def test_history_survives_a_reload(page: Page, site: Any) -> None:
     page.get_by_role("button", name="Earlier chats").click()
     builtin(page).get_by_text("remember this").first.click()
     read(page, "You wrote “remember this” to us")
+
+
+@pytest.fixture
+def members(site: Any) -> str:
+    """Serve a site whose visitors sign in by a form, as whom they like."""
+    kit = parrot()
+    kit.user_loader(lambda: session.get("user"))
+
+    @kit.route("/in", methods=["POST"])
+    def sign_in() -> Any:
+        session["user"] = request.form["user"]
+        return redirect("/")
+
+    form = "<form method=post action=/chatkit/in><input name=user><button>Sign in</button></form>"
+    return str(site("{{ chatkit_inline() }}" + form, kit))
+
+
+def sign_in(page: Page, user: str) -> None:
+    page.locator("input[name=user]").fill(user)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector("[data-state=ready]", state="attached")
+
+
+def test_login_by_a_form_keeps_the_thread(page: Page, members: str) -> None:
+    """A visitor who signs in by a form goes on in the thread that was open; nobody else does."""
+    page.goto(members)
+    frame = standin(page)
+    frame.locator("#input").fill("hello")
+    frame.locator("#send").click()
+    frame.get_by_text("You wrote “hello” to us").wait_for()
+    thread = page.locator("[data-chatkit]").get_attribute("data-thread")
+    assert thread
+    sign_in(page, "ann")
+    frame.get_by_text("You wrote “hello” to us").wait_for()
+    frame.locator("#input").fill("again")
+    frame.locator("#send").click()
+    frame.get_by_text("You wrote “again” to you").wait_for()
+    assert page.locator("[data-chatkit]").get_attribute("data-thread") == thread
+    sign_in(page, "bob")
+    frame.locator("#input").wait_for()
+    assert page.locator("[data-chatkit]").get_attribute("data-thread") is None
+    assert frame.get_by_text("You wrote").count() == 0
+
+
+def test_login_by_a_form_keeps_the_thread_of_the_built_in_chat(page: Page, members: str) -> None:
+    """The built-in chat, too, shows the open thread after the login."""
+    page.route(re.compile("/deployments/"), lambda route: route.abort())
+    page.goto(members)
+    builtin(page).get_by_role("textbox").wait_for()
+    say(page, "hello")
+    read(page, "You wrote “hello” to us")
+    sign_in(page, "ann")
+    read(page, "You wrote “hello” to us")
+    say(page, "again")
+    read(page, "You wrote “again” to you")

@@ -22,7 +22,7 @@ from flask_chatkit.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from flask_chatkit.hosted.client import MAX_ANSWER_BYTES, Client
+from flask_chatkit.hosted.client import MAX_ANSWER_BYTES, WORKFLOW_ENDED, Client
 from flask_chatkit.testing import Failure, OpenAIStandIn
 
 BODY = {"user": "anon:tester", "workflow": {"id": "wf_standin"}}
@@ -358,22 +358,57 @@ def test_browser_is_told_nothing_of_it(openai_standin: OpenAIStandIn) -> None:
 
 
 def test_unknown_workflow_is_explained(caplog: pytest.LogCaptureFixture) -> None:
-    """A 404 for a workflow says that the key may be another organisation's or project's."""
+    """A 404 for a workflow that never ran names the end, and another organisation or project."""
     with OpenAIStandIn(workflows=("wf_other",)) as standin:
-        refused(standin, today=lambda: datetime.date(2026, 11, 29))
+        error = refused(standin, today=lambda: datetime.date(2026, 11, 29))
+    assert error.reason == WORKFLOW_ENDED
+    assert "2026-11-30" in caplog.text
     assert "another organisation or project" in caplog.text
-    assert "CHATKIT_SERVER" not in caplog.text
 
 
+@pytest.mark.parametrize("today", [datetime.date(2026, 11, 1), datetime.date(2026, 12, 1)])
 @pytest.mark.parametrize("status", [404, 410])
 def test_end_of_workflows_is_explained(
-    openai_standin: OpenAIStandIn, caplog: pytest.LogCaptureFixture, status: int
+    openai_standin: OpenAIStandIn,
+    caplog: pytest.LogCaptureFixture,
+    status: Any,
+    today: datetime.date,
 ) -> None:
-    """After 2026-11-30 a 404 or 410 says that hosted workflows have ended, and what follows."""
+    """A workflow that ran and is refused has ended, on whatever day; the log names the cure."""
+    ours = client(openai_standin, today=lambda: today)
+    ours.create_session(BODY)
     openai_standin.end_workflows(status)
-    refused(openai_standin, today=lambda: datetime.date(2026, 12, 1))
+    with pytest.raises(UpstreamRejected) as caught:
+        ours.create_session(BODY)
+    assert caught.value.reason == WORKFLOW_ENDED
     assert "2026-11-30" in caplog.text
     assert "CHATKIT_SERVER" in caplog.text
+    assert "key" not in caplog.text
+    assert "organisation" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "today", "ended"),
+    [
+        (403, datetime.date(2026, 12, 1), True),
+        (400, datetime.date(2026, 12, 1), True),
+        (401, datetime.date(2026, 12, 1), False),
+        (403, datetime.date(2026, 11, 29), False),
+        (400, datetime.date(2026, 11, 29), False),
+    ],
+)
+def test_other_refusals_after_the_end(
+    openai_standin: OpenAIStandIn,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    today: datetime.date,
+    ended: bool,
+) -> None:
+    """Once the day has come a refusal that is not about the key means the end as well."""
+    openai_standin.fail(Failure(status=status))
+    error = refused(openai_standin, today=lambda: today)
+    assert (error.reason == WORKFLOW_ENDED) is ended
+    assert ("hosted workflows end" in caplog.text) is ended
 
 
 def test_refused_key_is_explained(
