@@ -35,7 +35,7 @@ class ApiError(ChatKitError, exceptions.HTTPException):
     :param description: what the browser is told; never what OpenAI said, never anything secret.
     :param detail: what the log is told in addition; never anything secret.
     :param retry_after: seconds after which trying again may help; sent as ``Retry-After``.
-    :param reason: what the widget needs to know beside the code; sent as ``error.reason``.
+    :param reason: what the widget needs to know beside the code; sent as ``X-ChatKit-Reason``.
     """
 
     code: int

@@ -20,6 +20,9 @@ MAX_BODY = 4096
 #: Bytes of a query.
 MAX_QUERY = 4096
 
+#: The header that tells the widget more of a failure than its code does.
+REASON = "X-ChatKit-Reason"
+
 #: What samples on the web let a browser choose, and what decides it here.
 _CHOSEN_HERE = {
     "user": "the login or the visitor cookie tells who the visitor is",
@@ -105,7 +108,8 @@ def allow_origin(request: Request, response: Response, trusted: AbstractSet[str]
     headers = response.headers
     headers["Access-Control-Allow-Origin"] = origin
     headers["Access-Control-Allow-Credentials"] = "true"
-    headers["Access-Control-Expose-Headers"] = "Retry-After"
+    shown = ["Retry-After", *([REASON] if REASON in headers else [])]
+    headers["Access-Control-Expose-Headers"] = ", ".join(shown)
     if request.method == "OPTIONS":
         headers["Access-Control-Allow-Methods"] = "GET, POST, PUT"
         headers["Access-Control-Allow-Headers"] = (

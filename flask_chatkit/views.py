@@ -308,11 +308,9 @@ def _answer(error: HTTPException) -> Response:
         request_id,
         f": {detail}" if detail else "",
     )
-    shown = {"code": slug, "message": message, "request_id": request_id}
-    reason = getattr(error, "reason", None)
-    if reason is not None:
-        shown["reason"] = reason
-    response = jsonify(error=shown, message=message)
+    response = jsonify(
+        error={"code": slug, "message": message, "request_id": request_id}, message=message
+    )
     response.status_code = status
     response.cache_control.no_store = True
     if isinstance(error, MethodNotAllowed):
@@ -320,6 +318,9 @@ def _answer(error: HTTPException) -> Response:
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
+    reason = getattr(error, "reason", None)
+    if reason is not None:
+        response.headers[guard.REASON] = reason
     return response
 
 

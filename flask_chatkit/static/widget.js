@@ -224,13 +224,9 @@
     }
     const told = typeof body?.message === "string" ? body.message : null;
     const wait = Number(response.headers.get("Retry-After"));
-    const { code, reason = "failed" } = body?.error ?? {};
-    throw failure(reason === "workflow_ended" ? "ended" : "failed", {
-      told,
-      code,
-      status: response.status,
-      wait,
-    });
+    const hasEnded = response.headers.get("X-ChatKit-Reason") === "workflow_ended";
+    const { code } = body?.error ?? {};
+    throw failure(hasEnded ? "ended" : "failed", { told, code, status: response.status, wait });
   };
 
   // One mint after the other, in all tabs: the first one's answer brings the cookie by which the
