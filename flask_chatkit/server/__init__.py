@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .chat import Chat, ClientToolResult, Message, Turn
     from .context import ChatContext
+    from .history.migrations import upgrade_tables
     from .owned import OwnedStore
     from .store import SQLAlchemyStore
     from .tables import metadata
@@ -25,6 +26,7 @@ _HOMES = {
     "SQLAlchemyStore": "store",
     "Turn": "chat",
     "metadata": "tables",
+    "upgrade_tables": "history.migrations",
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "SQLAlchemyStore",
     "Turn",
     "metadata",
+    "upgrade_tables",
 ]
 
 

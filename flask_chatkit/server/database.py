@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.pool import Pool, SingletonThreadPool, StaticPool
 
 from ..errors import ConfigurationError
-from .tables import metadata
+from .history.migrations import is_current, upgrade_tables
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -79,7 +79,8 @@ class Database:
 
     :param source: a URI, an engine, or a Flask-SQLAlchemy extension. The latter is asked for its
         engine at each piece of work, since it has one for each application.
-    :param create_tables: whether missing tables are made, at the first piece of work.
+    :param create_tables: whether missing tables are made, and those of an earlier release brought
+        up to date, at the first piece of work.
     :raises ConfigurationError: the source is none of these, or can't be used.
     """
 
@@ -183,8 +184,23 @@ class Database:
             _make_folder(engine.url)
             _use_wal(engine)
         if self._create_tables:
-            _again(lambda: _work(engine, metadata.create_all, transaction=True), anything=True)
+            _upgrade(engine)
         process.ready.add(engine)
+
+
+def _upgrade(engine: Engine) -> None:
+    if _again(lambda: _work(engine, is_current, transaction=False), anything=True):
+        return
+    try:
+        _again(lambda: _work(engine, upgrade_tables, transaction=True), anything=True)
+    except DBAPIError as error:
+        logger.error(  # noqa: TRY400  the error itself is raised, and logged by who gets it
+            "The tables of the history could not be made or brought up to date (%s). If the "
+            "database's user may not change tables, let one who may call "
+            "flask_chatkit.server.upgrade_tables, and make the store with create_tables=False",
+            type(error).__name__,
+        )
+        raise
 
 
 def _work(engine: Engine, work: Callable[[Connection], T], *, transaction: bool) -> T:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from chatkit.store import NotFoundError, Store, StoreItemType
 from chatkit.types import (
@@ -50,6 +50,7 @@ from .tables import LONGEST_ID, attachments, items, threads
 logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
+Change = TypeVar("Change", Insert, Update)
 
 _THREAD: TypeAdapter[ThreadMetadata] = TypeAdapter(ThreadMetadata)
 _ITEM: TypeAdapter[ThreadItem] = TypeAdapter(ThreadItem)
@@ -233,7 +234,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         """Keep what is known of an attachment, its metadata included."""
         values = _owned(context) | {
             "id": _storable(attachment.id),
-            "thread": attachment.thread_id and _storable(attachment.thread_id),
+            "thread_": attachment.thread_id and _storable(attachment.thread_id),
             "created_at": datetime.now(timezone.utc),
             "data": attachment.model_dump_json(),
         }
@@ -279,13 +280,19 @@ class SQLAlchemyStore(Store[ChatContext]):
         return await self._database.transaction(work)
 
     async def _save(self, table: Table, values: Mapping[str, Any]) -> None:
+        values = {**values, "owner_": values["owner"]}
+
         def work(db: Connection) -> None:
             if not _is_mysql(db):
-                _changed(db.execute(_upsert(table, db.dialect.name), values).rowcount)
+                try:
+                    _changed(db.execute(_upsert(table, db.dialect.name), values).rowcount)
+                except IntegrityError:
+                    # The thread of an attachment has just been deleted.
+                    raise NotFoundError("there is nothing of this id") from None
             # MySQL replaces without a condition or not at all.
             elif not _update(db, table, values):
                 try:
-                    db.execute(insert(table).inline(), values)
+                    db.execute(_with_thread(insert(table), table).inline(), values)
                 except IntegrityError:
                     # Somebody else's, or our own that another request has just made.
                     _changed(_update(db, table, values))
@@ -403,6 +410,18 @@ def _mine() -> ScalarSelect[int]:
     )
 
 
+def _with_thread(statement: Change, table: Table) -> Change:
+    """Have an attachment refer to its thread, if the owner has one of that id."""
+    if table is not attachments:
+        return statement
+    owners = (
+        select(threads.c.id)
+        .where(threads.c.id == bindparam("thread_"), threads.c.owner == bindparam("owner_"))
+        .scalar_subquery()
+    )
+    return statement.values(thread=owners)
+
+
 _LOAD_THREAD = select(threads.c.data).where(
     threads.c.id == bindparam("thread_"), threads.c.owner == bindparam("owner_")
 )
@@ -504,7 +523,8 @@ _CHANGED: Mapping[str, Sequence[str]] = {
 @lru_cache
 def _upsert(table: Table, dialect: str) -> Insert:
     """Insert, or replace what the owner has; no row is changed if it is somebody else's."""
-    statement = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    theirs = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    statement = cast("postgresql.Insert", _with_thread(theirs, table))
     return (
         statement.on_conflict_do_update(
             index_elements=[table.c.id],
@@ -543,13 +563,14 @@ def _save_item(dialect: str) -> Insert:
 
 @lru_cache
 def _replace(table: Table) -> Update:
-    return update(table).where(table.c.id == bindparam("id_"), table.c.owner == bindparam("owner_"))
+    mine = (table.c.id == bindparam("id_"), table.c.owner == bindparam("owner_"))
+    return _with_thread(update(table).where(*mine), table)
 
 
 def _update(db: Connection, table: Table, values: Mapping[str, Any]) -> int:
     """Replace what the owner has; how many rows that are."""
-    keys = {"id_": values["id"], "owner_": values["owner"]}
-    changes = {name: values[name] for name in _CHANGED[table.name]}
+    changes = {name: values[name] for name in _CHANGED[table.name] if name in values}
+    keys = {"id_": values["id"], "owner_": values["owner"], "thread_": values.get("thread_")}
     return db.execute(_replace(table), keys | changes).rowcount
 
 

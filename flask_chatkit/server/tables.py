@@ -1,7 +1,12 @@
 """The tables of the history, for SQLite, PostgreSQL and MySQL or MariaDB.
 
 A site that migrates with Alembic adds :data:`metadata` to its ``target_metadata``, and makes its
-store with ``create_tables=False``.
+store with ``create_tables=False``. What each release changes is applied by
+:func:`~flask_chatkit.server.history.migrations.upgrade_tables`, which such a site calls from a
+revision of its own.
+
+On SQLite foreign keys hold only on a connection that switches them on, which a plain one does not.
+There the tables have triggers too, so that a plain ``DELETE`` leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -10,10 +15,12 @@ from typing import Any
 
 from sqlalchemy import (
     CHAR,
+    DDL,
     BigInteger,
     Column,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -21,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
 from sqlalchemy.dialects import mysql
 
@@ -54,7 +62,16 @@ def _exact(length: int) -> String:
 
 # SQLite numbers only an INTEGER PRIMARY KEY by itself.
 _POSITION = BigInteger().with_variant(Integer(), "sqlite")
-_OWNER = CHAR(64).with_variant(mysql.CHAR(64, charset="ascii", collation="ascii_bin"), *_MYSQL)
+
+
+def _ascii(length: int) -> CHAR:
+    """A string of always that many characters, all of them ASCII."""
+    return CHAR(length).with_variant(
+        mysql.CHAR(length, charset="ascii", collation="ascii_bin"), *_MYSQL
+    )
+
+
+_OWNER = _ascii(64)
 _ID = _exact(LONGEST_ID)
 _NAME = _exact(255)
 #: ``user:`` and a login id of at most 512 characters.
@@ -82,6 +99,7 @@ threads = Table(
     **_OPTIONS,
 )
 Index(None, threads.c.owner, threads.c.position)
+Index(None, threads.c.owner, threads.c.created_at, threads.c.position)
 Index(None, threads.c.visitor)
 
 #: ``thread`` is the thread's position. An id is unique within its thread only: adapters for models
@@ -101,7 +119,7 @@ items = Table(
 )
 Index(None, items.c.thread, items.c.position)
 
-#: ``thread`` is the id of the thread that the attachment was sent to; null until it was.
+#: ``thread`` is the id of the owner's thread that the attachment was sent to; null until it was.
 attachments = Table(
     "chatkit_attachments",
     metadata,
@@ -111,7 +129,7 @@ attachments = Table(
     Column("kit", _NAME, nullable=False),
     Column("chat", _NAME, nullable=False),
     Column("visitor", _VISITOR, nullable=False),
-    Column("thread", _ID, nullable=True),
+    Column("thread", _ID, ForeignKey(threads.c.id, ondelete="CASCADE"), nullable=True),
     Column("created_at", _TIME, nullable=False),
     Column("data", _DATA, nullable=False),
     UniqueConstraint("id"),
@@ -119,4 +137,102 @@ attachments = Table(
     **_OPTIONS,
 )
 Index(None, attachments.c.owner, attachments.c.thread)
+Index(None, attachments.c.thread)
 Index(None, attachments.c.visitor)
+
+#: What a visitor thinks of an answer: ``kind`` is ``positive`` or ``negative``. ``thread`` is the
+#: thread's position, ``item`` the item's id.
+feedback = Table(
+    "chatkit_feedback",
+    metadata,
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("thread", _POSITION, nullable=False),
+    Column("item", _ID, nullable=False),
+    Column("kind", _exact(16), nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    ForeignKeyConstraint(["thread", "item"], [items.c.thread, items.c.id], ondelete="CASCADE"),
+    UniqueConstraint("thread", "item"),
+    sqlite_autoincrement=True,
+    **_OPTIONS,
+)
+
+#: How often something happened on a day (``2026-11-28``, in UTC) in a chat. Nobody's name is in it.
+counts = Table(
+    "chatkit_counts",
+    metadata,
+    Column("day", _ascii(10), primary_key=True),
+    Column("kit", _NAME, primary_key=True),
+    Column("chat", _NAME, primary_key=True),
+    Column("name", _exact(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+#: Which anonymous visitor (``alias``, a key) signed in as whom (``visitor``, a key). ``pair`` is
+#: SHA-256 of kit, alias and visitor, for no database has an index over strings that long.
+aliases = Table(
+    "chatkit_aliases",
+    metadata,
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("pair", _ascii(64), nullable=False),
+    Column("kit", _NAME, nullable=False),
+    Column("alias", _VISITOR, nullable=False),
+    Column("visitor", _VISITOR, nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    UniqueConstraint("pair"),
+    sqlite_autoincrement=True,
+    **_OPTIONS,
+)
+Index(None, aliases.c.alias)
+Index(None, aliases.c.visitor)
+
+#: Since when nothing that a visitor was given before is good: ``revoked_at`` is Unix time in
+#: microseconds, ``visitor`` is :attr:`Visitor.digest <flask_chatkit.visitor.Visitor.digest>`.
+revocations = Table(
+    "chatkit_revocations",
+    metadata,
+    Column("kit", _NAME, primary_key=True),
+    Column("visitor", _ascii(32), primary_key=True),
+    Column("revoked_at", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+#: When a job that one process does for all was last begun.
+jobs = Table(
+    "chatkit_jobs",
+    metadata,
+    Column("kit", _NAME, primary_key=True),
+    Column("name", _exact(64), primary_key=True),
+    Column("begun_at", _TIME, nullable=False),
+    **_OPTIONS,
+)
+
+#: The versions of these tables that the database has reached; see
+#: :mod:`~flask_chatkit.server.history.migrations`.
+schema = Table(
+    "chatkit_schema",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("applied_at", _TIME, nullable=False),
+    **_OPTIONS,
+)
+
+#: What SQLite does on a connection that has not switched foreign keys on, by table.
+#: A trigger may set off another one; ``recursive_triggers`` is about one that sets off itself.
+TRIGGERS = {
+    threads: (
+        "CREATE TRIGGER IF NOT EXISTS chatkit_threads_deleted AFTER DELETE ON chatkit_threads "
+        "BEGIN "
+        "DELETE FROM chatkit_feedback WHERE thread = OLD.position; "
+        "DELETE FROM chatkit_items WHERE thread = OLD.position; "
+        "DELETE FROM chatkit_attachments WHERE thread = OLD.id; "
+        "END"
+    ),
+    items: (
+        "CREATE TRIGGER IF NOT EXISTS chatkit_items_deleted AFTER DELETE ON chatkit_items "
+        "BEGIN DELETE FROM chatkit_feedback WHERE thread = OLD.thread AND item = OLD.id; END"
+    ),
+}
+for _table, _trigger in TRIGGERS.items():
+    _ddl: Any = DDL(_trigger)  # type: ignore[no-untyped-call]  # SQLAlchemy's own typing
+    event.listen(_table, "after_create", _ddl.execute_if(dialect="sqlite"))

@@ -1,0 +1,153 @@
+"""What brings the tables of an earlier release up to date.
+
+Each step looks whether it is needed, so that all of them can be done again: MySQL commits after
+each change of a table, and a process may be killed between two. One process at a time does them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+from sqlalchemy import (
+    Connection,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    Table,
+    exists,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import AddConstraint, CreateIndex, DropIndex
+
+from ..tables import TRIGGERS, attachments, metadata, schema, threads
+
+#: The version of :data:`~flask_chatkit.server.tables.metadata`. 1 had threads, items and
+#: attachments only, and no table of versions.
+VERSION = 2
+#: Seconds that a process waits, on MySQL, for another one that upgrades the same tables.
+PATIENCE = 600
+#: The key of our advisory lock on PostgreSQL.
+_LOCK = int.from_bytes(b"chatkit", "big")
+_OLD = "chatkit_attachments_old"
+
+
+def is_current(db: Connection) -> bool:
+    """Whether the tables are those of this release, or of a later one."""
+    try:
+        reached = db.scalar(select(func.max(schema.c.version)))
+    except DBAPIError:
+        return False
+    return reached is not None and reached >= VERSION
+
+
+def upgrade_tables(connection: Connection) -> None:
+    """Make the tables that are missing, and bring those of an earlier release up to date.
+
+    Nothing is done where they are up to date, and no row is lost. It is called on first use,
+    unless the store was made with ``create_tables=False``; such a site calls it from an Alembic
+    revision of its own: ``upgrade_tables(op.get_bind())``.
+
+    :param connection: a connection in a transaction, which the caller commits.
+    :raises TimeoutError: on MySQL, another process has been at it for ten minutes.
+    """
+    with _alone(connection):
+        metadata.create_all(connection)
+        if not _has_reference(connection):
+            _forget_missing_threads(connection)
+            if connection.dialect.name == "sqlite":
+                _rebuild_attachments(connection)
+            else:
+                connection.execute(AddConstraint(_reference()))
+        for table in (threads, attachments):
+            _add_missing_indexes(connection, table)
+        if connection.dialect.name == "sqlite":
+            for trigger in TRIGGERS.values():
+                connection.exec_driver_sql(trigger)
+        reached = connection.scalar(select(func.max(schema.c.version)))
+        if reached is None or reached < VERSION:
+            now = datetime.now(timezone.utc)
+            connection.execute(insert(schema), {"version": VERSION, "applied_at": now})
+
+
+@contextmanager
+def _alone(db: Connection) -> Iterator[None]:
+    """Keep other processes that would do the same waiting."""
+    dialect = db.dialect.name
+    if dialect == "sqlite":
+        # A change of a table begins no transaction by itself, and this must not end half-way.
+        if not getattr(db.connection.dbapi_connection, "in_transaction", False):
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+        yield
+    elif dialect == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        yield
+    else:
+        # A lock's name is the whole server's.
+        name = func.concat("flask_chatkit.", func.md5(func.database()))
+        if not db.scalar(select(func.get_lock(name, PATIENCE))):
+            raise TimeoutError("another process is still upgrading the tables of the history")
+        try:
+            yield
+        finally:
+            db.execute(select(func.release_lock(name)))
+
+
+def _reference() -> ForeignKeyConstraint:
+    # Of a copy: what is added to a table later is left out when that table is made elsewhere.
+    copies = MetaData(naming_convention=metadata.naming_convention)
+    threads.to_metadata(copies)
+    (reference,) = attachments.to_metadata(copies).foreign_key_constraints
+    return reference
+
+
+def _has_reference(db: Connection) -> bool:
+    return bool(inspect(db).get_foreign_keys(attachments.name))
+
+
+def _forget_missing_threads(db: Connection) -> None:
+    """Take the threads that are gone, or somebody else's, from attachments: these are unsent."""
+    mine = exists().where(
+        threads.c.id == attachments.c.thread, threads.c.owner == attachments.c.owner
+    )
+    db.execute(
+        update(attachments).where(attachments.c.thread.is_not(None), ~mine).values(thread=None)
+    )
+
+
+def _rebuild_attachments(db: Connection) -> None:
+    """Make the table anew: SQLite adds no foreign key to a table that is there."""
+    for table in TRIGGERS:
+        # SQLite renames no table that a trigger speaks of without changing the trigger.
+        db.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table.name}_deleted")
+    present = {index["name"] for index in inspect(db).get_indexes(attachments.name)}
+    for index in attachments.indexes:
+        if index.name in present:
+            db.execute(DropIndex(index))
+    db.exec_driver_sql(f"ALTER TABLE {attachments.name} RENAME TO {_OLD}")
+    attachments.create(db, checkfirst=False)
+    columns = ", ".join(column.name for column in attachments.columns)
+    db.exec_driver_sql(f"INSERT INTO {attachments.name} ({columns}) SELECT {columns} FROM {_OLD}")  # noqa: S608  names of our own
+    # The highest position ever given, of a row that may be gone.
+    db.execute(
+        text(
+            "UPDATE sqlite_sequence SET seq = "
+            "(SELECT seq FROM sqlite_sequence WHERE name = :old) WHERE name = :new"
+        ),
+        {"old": _OLD, "new": attachments.name},
+    )
+    db.exec_driver_sql(f"DROP TABLE {_OLD}")
+
+
+def _add_missing_indexes(db: Connection, table: Table) -> None:
+    present = {index["name"] for index in inspect(db).get_indexes(table.name)}
+    missing: list[Index] = [index for index in table.indexes if index.name not in present]
+    for index in sorted(missing, key=lambda index: str(index.name)):
+        db.execute(CreateIndex(index))
