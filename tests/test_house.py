@@ -23,7 +23,7 @@ FLOORS = (
     {"errors", "handlers", "hosted.deadline", "server.loop", "signing", "widget.words"},
     {"config", "server.bridge", "server.files", "server.filetypes", "server.operations"},
     {"visitor", "widget.assets", "widget.options"},
-    {"chats", "guard", "hosted.client", "server.context"},
+    {"chats", "guard", "hosted.client", "hosted.threads", "server.context"},
     {"limits", "server.links", "server.paging", "server.tables", "server.threads", "sessions"},
     {"server.attachments", "server.chat", "server.history.migrations", "server.within"},
     {"server.database"},

@@ -43,7 +43,17 @@ WORKFLOWS_END = datetime.date(2026, 11, 30)
 ENDED = "This chat has ended and is no longer available."
 WORKFLOW_ENDED = "workflow_ended"
 MAX_ANSWER_BYTES = 1_000_000
+#: Answers that there is nothing of an id; and that a session is not active any more.
+GONE = frozenset({404, 410})
+ENDED_SESSION = GONE | {400, 409}
+NEVER: frozenset[int] = frozenset()
+#: Bytes of a page of threads or items.
+MAX_PAGE_BYTES = 64 * 2**20
 ATTEMPTS = 3
+#: For what a command asks: attempts, seconds of one attempt at least, and of one wait at most.
+PATIENT_ATTEMPTS = 8
+PATIENT_SECONDS = 30.0
+LONGEST_PATIENCE = 60.0
 #: Answers after which asking again is safe: nothing was done, or a session that nobody will use.
 RETRIED = frozenset({429, 502, 503, 504})
 #: Seconds of Retry-After that are waited for here.
@@ -69,6 +79,27 @@ class Session:
     client_secret: str = field(repr=False)
     expires_at: int
     request_id: str = "none"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call: what is sent, and how much may come back.
+
+    :param path: below the base URL, with its query.
+    :param most: bytes of the longest answer.
+    :param gone: statuses that say there is nothing any more, where that is no failure.
+    """
+
+    method: str
+    path: str
+    data: bytes | None
+    most: int
+    gone: frozenset[int] = NEVER
+
+    @property
+    def shown(self) -> str:
+        """The call as the log has it: a query names people."""
+        return f"{self.method} {self.path.partition('?')[0]}"
 
 
 class _Again(Exception):
@@ -177,25 +208,65 @@ class Client:
         :raises ApiError: as for :meth:`create_session`.
         """
         path = f"/chatkit/sessions/{quote(session_id, safe='')}/cancel"
-        self._call(path, None, gone_is_fine=True, budget=budget)
+        self._call(path, None, gone=ENDED_SESSION, budget=budget)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        gone_is_fine: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> dict[str, Any]:
+        """Read or delete something, patiently: a command waits for it, and no visitor.
+
+        What may come right is asked again, up to eight times, after as long as OpenAI's
+        ``Retry-After`` says, a minute at most.
+
+        :param method: ``GET`` or ``DELETE``.
+        :param path: the path below the base URL, with its query.
+        :param gone_is_fine: True for an empty mapping in place of an error where there is nothing.
+        :raises ApiError: as for :meth:`create_session`.
+        """
+        self._check_key()
+        for attempt in range(1, PATIENT_ATTEMPTS + 1):
+            deadline = time.monotonic() + max(PATIENT_SECONDS, sum(self._timeout))
+            wait: float | None = None
+            try:
+                call = _Call(method, path, None, MAX_PAGE_BYTES, GONE if gone_is_fine else NEVER)
+                return self._once(call, deadline)[0]
+            except _Again as again:
+                error, wait = again.error, again.wait
+            except (UpstreamTimeout, UpstreamUnavailable) as slow:
+                error = slow
+            if wait is None:
+                wait = random.uniform(0.5, 1.0) * 2 ** (attempt - 1)  # noqa: S311
+            if attempt == PATIENT_ATTEMPTS or wait > LONGEST_PATIENCE:
+                raise error
+            sleep(wait)
+        raise AssertionError  # the last attempt has returned or raised
+
+    def _check_key(self) -> None:
+        if not self._key:
+            raise Misconfigured(detail="there is no API key: set CHATKIT_API_KEY or OPENAI_API_KEY")
 
     def _call(
         self,
         path: str,
         body: Mapping[str, Any] | None,
         *,
-        gone_is_fine: bool = False,
+        gone: frozenset[int] = NEVER,
         budget: float | None = None,
     ) -> tuple[dict[str, Any], str]:
-        if not self._key:
-            raise Misconfigured(detail="there is no API key: set CHATKIT_API_KEY or OPENAI_API_KEY")
+        self._check_key()
         usual = sum(self._timeout)
         deadline = time.monotonic() + min(usual, budget or usual)
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
+        call = _Call("POST", path, data, MAX_ANSWER_BYTES, gone)
         attempt = 1
         while True:
             try:
-                return self._once(path, data, deadline, gone_is_fine=gone_is_fine)
+                return self._once(call, deadline)
             except _Again as again:
                 # Jitter, so that workers which failed together do not come back together.
                 wait = again.wait
@@ -211,19 +282,17 @@ class Client:
                 time.sleep(wait)
                 attempt += 1
 
-    def _once(
-        self, path: str, data: bytes | None, deadline: float, *, gone_is_fine: bool
-    ) -> tuple[dict[str, Any], str]:
+    def _once(self, call: _Call, deadline: float) -> tuple[dict[str, Any], str]:
         """Ask once; the answer, and OpenAI's id of the call.
 
         :raises ApiError: for good.
         :raises _Again: asking again is safe, and may help.
         """
         try:
-            status, headers, raw = self._send(path, data, deadline)
+            status, headers, raw = self._send(call, deadline)
         except ApiError as error:
             if error.detail:
-                logger.error("OpenAI: POST %s: %s", path, error.detail)  # noqa: TRY400  in a line
+                logger.error("OpenAI: %s: %s", call.shown, error.detail)  # noqa: TRY400  in a line
             # Nobody was reached, or the line broke. An answer that is slow stays slow.
             if isinstance(error, UpstreamUnavailable) or isinstance(
                 error.__cause__, requests.ConnectTimeout
@@ -232,31 +301,29 @@ class Client:
             raise
         request_id = _request_id(headers)
         if 200 <= status < 300:
-            logger.debug("OpenAI: POST %s: %s, request id %s", path, status, request_id)
+            logger.debug("OpenAI: %s: %s, request id %s", call.shown, status, request_id)
             return _parse(raw, headers, request_id), request_id
-        if gone_is_fine and status in {400, 404, 409, 410}:
+        if status in call.gone:
             return {}, request_id
-        refusal = self._refusal(path, status, headers, raw, request_id)
+        refusal = self._refusal(call, status, headers, raw, request_id)
         if status in RETRIED and _error_of(raw).get("code") != "insufficient_quota":
             raise _Again(refusal, _retry_after(headers))
         raise refusal
 
-    def _send(
-        self, path: str, data: bytes | None, deadline: float
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send once, and read at most a megabyte of the answer before the deadline."""
+    def _send(self, call: _Call, deadline: float) -> tuple[int, Mapping[str, str], bytes]:
+        """Send once, and read the answer, as far as it may go, before the deadline."""
         request = requests.PreparedRequest()
         request.prepare(
-            method="POST",
-            url=self._base + path,
+            method=call.method,
+            url=self._base + call.path,
             headers={**self._headers, "Authorization": f"Bearer {self._key}"},
-            data=data,
+            data=call.data,
         )
         connect, read = self._timeout
         left = max(0.001, deadline - time.monotonic())
         pool = self._pool()
         headers: Mapping[str, str] = {}
-        with pool.watch.call(deadline) as call:
+        with pool.watch.call(deadline) as watched:
             try:
                 response = pool.send(
                     request,
@@ -267,10 +334,10 @@ class Client:
                 headers = response.headers
                 with response:
                     raw = bytearray()
-                    while len(raw) <= MAX_ANSWER_BYTES and (chunk := response.raw.read(65536)):
+                    while len(raw) <= call.most and (chunk := response.raw.read(65536)):
                         raw += chunk
             except (requests.RequestException, TransportError) as error:
-                if call.ended or isinstance(error, (requests.Timeout, ReadTimeoutError)):
+                if watched.ended or isinstance(error, (requests.Timeout, ReadTimeoutError)):
                     raise UpstreamTimeout(
                         detail=f"no answer in time ({type(error).__name__}), "
                         f"request id {_request_id(headers)}"
@@ -280,12 +347,12 @@ class Client:
                     f"request id {_request_id(headers)}",
                     retry_after=RETRY_AFTER,
                 ) from error
-        if call.ended:
+        if watched.ended:
             raise UpstreamTimeout(
                 detail=f"the answer did not end in time, request id {_request_id(headers)}"
             )
-        if len(raw) > MAX_ANSWER_BYTES:
-            _malformed(f"it has more than {MAX_ANSWER_BYTES} bytes", _request_id(headers))
+        if len(raw) > call.most:
+            _malformed(f"it has more than {call.most} bytes", _request_id(headers))
         return response.status_code, headers, bytes(raw)
 
     def _pool(self) -> _Pool:
@@ -297,20 +364,20 @@ class Client:
         return pool
 
     def _refusal(
-        self, path: str, status: int, headers: Mapping[str, str], raw: bytes, request_id: str
+        self, call: _Call, status: int, headers: Mapping[str, str], raw: bytes, request_id: str
     ) -> ApiError:
         """Tell the log what OpenAI said, and make the error that the browser is told."""
         error = _error_of(raw)
         logger.error(
-            "OpenAI: POST %s: %s, request id %s, type %s, code %s: %s",
-            path,
+            "OpenAI: %s: %s, request id %s, type %s, code %s: %s",
+            call.shown,
             status,
             request_id,
             _printable(error.get("type")),
             _printable(error.get("code")),
             self._redact(_printable(error.get("message"), 300)),
         )
-        if path == "/chatkit/sessions" and self._has_ended(status):
+        if call.path == "/chatkit/sessions" and self._has_ended(status):
             logger.error(
                 "OpenAI does not run this workflow: hosted workflows end on %s. Serve the chat "
                 "yourself: set CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID",

@@ -1,0 +1,77 @@
+"""The threads that OpenAI keeps of hosted chats, read page by page, and deleted.
+
+The calls and their fields are those of OpenAI's API reference for ``/v1/chatkit/threads`` (OpenAPI
+document 2.3.0). A thread has ``id``, ``title``, ``created_at`` (Unix seconds), ``status`` and
+``user``; an item ``id``, ``thread_id``, ``created_at`` and ``type``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+from ..errors import UpstreamRejected
+
+#: The most threads or items that OpenAI sends at once.
+PAGE = 100
+
+Json = dict[str, Any]
+
+
+class Asks(Protocol):
+    """What is asked of a :class:`~flask_chatkit.hosted.client.Client`."""
+
+    def ask(self, method: str, path: str, *, gone_is_fine: bool = False) -> Json:
+        """Ask OpenAI, patiently."""
+
+
+class HostedThreads:
+    """Reads and deletes the threads of hosted chats.
+
+    Every method raises an :class:`~flask_chatkit.ApiError` where OpenAI refuses, or can't be
+    reached for long.
+
+    :param client: how OpenAI is asked.
+    """
+
+    def __init__(self, client: Asks) -> None:
+        self._client = client
+
+    def threads(self, user: str | None = None, *, after: str | None = None) -> Iterator[Json]:
+        """The threads, the oldest first, each fetched when it is asked for.
+
+        :param user: whose, as the kit named them to OpenAI: ``user:<login id>`` or ``anon:<id>``.
+            None for everybody's.
+        :param after: the id of the thread to go on after.
+        """
+        yield from self._pages("/chatkit/threads", {"user": user} if user else {}, after)
+
+    def items(self, thread_id: str, *, after: str | None = None) -> Iterator[Json]:
+        """The items of a thread, the oldest first; none if the thread is gone.
+
+        :param after: the id of the item to go on after.
+        """
+        yield from self._pages(f"/chatkit/threads/{quote(thread_id, safe='')}/items", {}, after)
+
+    def delete(self, thread_id: str) -> bool:
+        """Delete a thread; False if there was none."""
+        path = f"/chatkit/threads/{quote(thread_id, safe='')}"
+        answer = self._client.ask("DELETE", path, gone_is_fine=True)
+        return bool(answer.get("deleted"))
+
+    def _pages(self, path: str, query: Mapping[str, str], after: str | None) -> Iterator[Json]:
+        while True:
+            asked = {"limit": PAGE, "order": "asc", **query, **({"after": after} if after else {})}
+            # A thread may be deleted while others are read; the list of threads is always there.
+            is_items = path.endswith("/items")
+            page = self._client.ask("GET", f"{path}?{urlencode(asked)}", gone_is_fine=is_items)
+            entries = page.get("data", [])
+            if not isinstance(entries, list):
+                raise UpstreamRejected(detail="OpenAI sent a page without a list of data")
+            yield from (entry for entry in entries if isinstance(entry, dict))
+            last = page.get("last_id")
+            # A page that goes on from where it began would be asked for without an end.
+            if not page.get("has_more") or not isinstance(last, str) or last == after:
+                return
+            after = last
