@@ -168,6 +168,17 @@ class Endpoint:
             return self._refuse(operation, refusal)
         return self._json(asked, operation, body, context)
 
+    def settle(self, seconds: float) -> None:
+        """Wait until no answer is under way, or for so many seconds; for tests."""
+        with self._lock:
+            answers = [one for some in self._under_way.values() for one in some if not one.ended]
+        for answer in answers:
+            loop.current().run(partial(answer.wait, seconds), seconds + 1)
+
+    def forget_repeats(self) -> None:
+        """Take the same message once more for a new one, whenever it comes; for tests."""
+        self._repeats.clear()
+
     # --- what may be asked -------------------------------------------------------------------
 
     def _limit(self, operation: Operation) -> int:

@@ -94,6 +94,11 @@ class Repeats:
             for key in [key for key in self._recent if key.owner == owner]:
                 del self._recent[key]
 
+    def clear(self) -> None:
+        """Take whatever anybody says next for something new."""
+        with self._lock:
+            self._recent.clear()
+
     def reader(
         self, key: Key, make: Callable[[Answer | None], Answer], charge: Callable[[], None]
     ) -> Reader | None:

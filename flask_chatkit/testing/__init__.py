@@ -1,6 +1,13 @@
-"""Stand-ins and fixtures for the tests of a site that uses ChatKit."""
+"""Stand-ins and fixtures for the tests of a site that uses ChatKit.
+
+What speaks to served chats and agents needs ``flask-chatkit[server]``, and is imported when it is
+first asked for.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .failures import Failure
 from .items import (
@@ -13,15 +20,68 @@ from .items import (
 )
 from .standin import OpenAIStandIn, RecordedHeaders, RecordedRequest
 
+if TYPE_CHECKING:
+    from .answers import Answer, AnswerError, CallRefusedError, ServedChatError
+    from .asked import Asked
+    from .model import FakeModel, fake_models
+    from .replies import FakeModelError, HandoffTo, ModelReply, ToolCall, model_error
+    from .served import ServedChat
+
 __all__ = [
+    "Answer",
+    "AnswerError",
+    "Asked",
+    "CallRefusedError",
     "Failure",
+    "FakeModel",
+    "FakeModelError",
+    "HandoffTo",
+    "ModelReply",
     "OpenAIStandIn",
     "RecordedHeaders",
     "RecordedRequest",
+    "ServedChat",
+    "ServedChatError",
+    "ToolCall",
     "assistant_message",
     "client_tool_call",
+    "fake_models",
+    "model_error",
     "task",
     "task_group",
     "user_message",
     "widget",
 ]
+
+#: Where the names are that need the packages of the extra.
+_LATER = {
+    **dict.fromkeys(("Answer", "AnswerError", "CallRefusedError", "ServedChatError"), ".answers"),
+    **dict.fromkeys(("FakeModel", "fake_models"), ".model"),
+    "Asked": ".asked",
+    **dict.fromkeys(
+        ("FakeModelError", "HandoffTo", "ModelReply", "ToolCall", "model_error"), ".replies"
+    ),
+    "ServedChat": ".served",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs the packages of ``flask-chatkit[server]``.
+
+    :raises ImportError: they are not installed.
+    """
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(module, __name__), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{name} needs the packages of flask-chatkit[server]; there is no {error.name}"
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

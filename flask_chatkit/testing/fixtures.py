@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+from flask import Flask
 
 from .standin import OpenAIStandIn
+
+if TYPE_CHECKING:
+    from .model import FakeModel
+    from .served import ServedChat
 
 
 @pytest.fixture
@@ -23,3 +29,35 @@ def openai_standin() -> Iterator[OpenAIStandIn]:
     """
     with OpenAIStandIn() as standin:
         yield standin
+
+
+@pytest.fixture
+def served_chat(app: Flask) -> ServedChat:
+    """Visit the chat ``default`` of the application that the site's own fixture ``app`` makes.
+
+    .. code-block:: python
+
+        def test_greeting(served_chat):
+            assert served_chat.say("hi").text == "Hello!"
+    """
+    from .served import ServedChat
+
+    return ServedChat(app)
+
+
+@pytest.fixture
+def fake_model() -> Iterator[FakeModel]:
+    """Have a fake model reply in the place of every agent's model, for one test.
+
+    .. code-block:: python
+
+        def test_coach(fake_model, served_chat):
+            fake_model.add("Take a break.")
+            assert served_chat.say("I am tired").text == "Take a break."
+
+    A reply that no call takes fails the test.
+    """
+    from .model import fake_models
+
+    with fake_models() as model:
+        yield model

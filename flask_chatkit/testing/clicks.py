@@ -1,0 +1,61 @@
+"""What can be clicked in a widget, by the label that a visitor sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chatkit.types import WidgetItem
+
+#: Fields in which a component shows a text.
+_SHOWN = ("label", "value", "title", "text", "name")
+
+
+def find_action(items: Sequence[WidgetItem], label: str) -> tuple[WidgetItem, dict[str, Any]]:
+    """The action of what shows this label, in the first widget that has one.
+
+    :raises LookupError: there is none; the message has the labels that there are.
+    """
+    labels: list[str] = []
+    for item in items:
+        root = item.widget.model_dump(by_alias=True, exclude_none=True)
+        for action, texts in _clickable(root, None):
+            if label in texts:
+                return item, action
+            labels += texts[:1]
+    there = ", ".join(map(repr, dict.fromkeys(labels))) or "nothing at all"
+    raise LookupError(f"no widget has anything to click that shows {label!r}; there is: {there}")
+
+
+def _clickable(
+    node: Any, form: Mapping[str, Any] | None
+) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Each action below a component, with the texts of what triggers it."""
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        for child in node:
+            yield from _clickable(child, form)
+        return
+    if not isinstance(node, Mapping):
+        return
+    if node.get("type") == "Form":
+        form = node.get("onSubmitAction")
+    if node.get("onClickAction"):
+        yield dict(node["onClickAction"]), list(_texts(node))
+    elif node.get("submit") and form:
+        yield dict(form), list(_texts(node))
+    # A card's own buttons below it.
+    for name in ("confirm", "cancel"):
+        button = node.get(name)
+        if isinstance(button, Mapping) and button.get("action"):
+            yield dict(button["action"]), list(_texts(button))
+    yield from _clickable(node.get("children"), form)
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        for child in node:
+            yield from _texts(child)
+    elif isinstance(node, Mapping):
+        yield from (node[name] for name in _SHOWN if isinstance(node.get(name), str))
+        yield from _texts(node.get("children"))

@@ -1,0 +1,234 @@
+"""The calls that the widget of a served chat makes, through a test client of the application."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, request, url_for
+from flask.testing import FlaskClient
+from werkzeug.routing import BuildError
+from werkzeug.test import TestResponse
+
+from ..chats import DEFAULT, ServedChat
+from ..errors import ApiError
+from ..state import KitState, named_kit
+from .answers import CallRefusedError
+
+if TYPE_CHECKING:
+    from ..server.endpoint import Endpoint
+
+T = TypeVar("T")
+
+
+class Transport:
+    """One visitor's calls of one served chat; a secret is minted when the first is made.
+
+    :param app: the application.
+    :param chat: the chat's name.
+    :param kit: the kit's name; the application's first by default.
+    :param client: carries the cookies.
+    :param base_url: the site's address, such as ``https://shop.example/app/``.
+    :param headers: go along with every call.
+    :param url_values: values of variables in the kit's URLs.
+    :raises LookupError: there is no such kit or chat, or it is not a served one.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        chat: str,
+        kit: str | None,
+        client: FlaskClient,
+        base_url: str | None,
+        headers: Mapping[str, str],
+        url_values: Mapping[str, Any],
+    ) -> None:
+        self.app = app
+        self.chat = chat
+        self.client = client
+        self._base_url = base_url
+        self._headers = dict(headers)
+        self._url_values = dict(url_values)
+        self._token: str | None = None
+        self._config: dict[str, Any] | None = None
+        self.state, self._declared = self._in_request(lambda: _served(app, kit, chat))
+
+    # --- the widget's calls -----------------------------------------------------------------------
+
+    def post(self, kind: str, params: Mapping[str, Any]) -> TestResponse:
+        """Make a call of ChatKit's protocol; its body is not read yet.
+
+        :raises CallRefusedError: it was answered with a status other than 200.
+        """
+        body = json.dumps({"type": kind, "params": params})
+        return self.call(kind, "POST", self._url("api"), data=body, content_type=_JSON)
+
+    def ask(self, kind: str, /, **params: Any) -> Any:
+        """Make a call that is answered with JSON.
+
+        :raises CallRefusedError: it was refused.
+        """
+        return self.post(kind, params).get_json()
+
+    def call(self, what: str, method: str, url: str, /, **more: Any) -> TestResponse:
+        """Make a call as the visitor; a secret that is not good any more is made anew once.
+
+        :param what: names the call in errors.
+        :param more: what :meth:`FlaskClient.open <flask.testing.FlaskClient.open>` takes.
+        :raises CallRefusedError: it was answered with a status other than 200.
+        """
+        response = self._as_visitor(method, url, more)
+        if response.status_code == 401:
+            self._token = None
+            response = self._as_visitor(method, url, more)
+        if response.status_code != 200:
+            raise CallRefusedError(what, response)
+        return response
+
+    def upload(self, file: Any, name: str, mime_type: str) -> dict[str, Any]:
+        """Upload a file in the way that the chat's configuration names; ChatKit's attachment.
+
+        :raises CallRefusedError: it was refused.
+        :raises ValueError: the chat accepts no files.
+        """
+        way = self.config.get("upload")
+        if way is None:
+            raise ValueError(f"the chat {self.chat!r} accepts no files: its widget has no button")
+        if way["type"] == "direct":
+            form = {"file": (file, name, mime_type)}
+            url = self._url("attachments")
+            response = self.call("attachments", "POST", url, data=form)
+            attachment: dict[str, Any] = response.get_json()
+            return attachment
+        data = file.read()
+        attachment = self.ask("attachments.create", name=name, size=len(data), mime_type=mime_type)
+        to = attachment["upload_descriptor"]
+        more = {"data": data, "headers": to.get("headers", {})}
+        self.call("attachments", to["method"], to["url"], **more)
+        return attachment
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the widget may know of the chat."""
+        if self._config is None:
+            response = self.send("GET", self._url("config"), {})
+            if response.status_code != 200:
+                raise CallRefusedError("config", response)
+            self._config = response.get_json()
+        return self._config
+
+    def forget(self) -> None:
+        """Forget the secret, as a page that is loaded anew does."""
+        self._token = None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the answers of this chat that nobody reads any more have ended."""
+        self._in_request(lambda: self._endpoint.settle(seconds))
+
+    def say_anew(self) -> None:
+        """Have the same message once more be a new one.
+
+        Within seconds it would be taken for a browser's that has lost its connection. No visitor
+        types that fast, but a test does.
+        """
+        self._in_request(self._forget_repeats)
+
+    def _forget_repeats(self) -> None:
+        self._endpoint.forget_repeats()
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        return self.state.service.endpoint(self._declared)
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def send(self, method: str, url: str, more: Mapping[str, Any]) -> TestResponse:
+        """Send a request as a page of the site does, whatever is answered."""
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        path = parts.path.removeprefix(self._root) + (f"?{parts.query}" if parts.query else "")
+        ours = {"Origin": origin, "Sec-Fetch-Site": "same-origin", **self._headers}
+        options = {**more, "headers": {**ours, **more.get("headers", {})}}
+        return self.isolate(
+            lambda: self.client.open(
+                path, method=method, base_url=f"{origin}{self._root}/", **options
+            )
+        )
+
+    def chunks(self, response: TestResponse) -> Iterator[bytes]:
+        """The pieces of a body as the application writes them."""
+        pieces = iter(response.iter_encoded())
+        while True:
+            piece = self.isolate(lambda: next(pieces, None))
+            if piece is None:
+                return
+            yield piece
+
+    def isolate(self, act: Callable[[], T]) -> T:
+        """Run without the context variables of the test.
+
+        With an application context of the test's around, all requests would share one ``g``,
+        which no real ones do. A client in a ``with`` block keeps its contexts for the test.
+        """
+        if self.client.preserve_context:
+            return act()
+        return Context().run(act)
+
+    def _as_visitor(self, method: str, url: str, more: Mapping[str, Any]) -> TestResponse:
+        if self._token is None:
+            response = self.send("POST", self._url("secret"), {"json": {}})
+            if response.status_code != 200:
+                raise CallRefusedError("secret", response)
+            self._token = response.get_json()["client_secret"]
+        headers = {**more.get("headers", {}), "Authorization": f"Bearer {self._token}"}
+        return self.send(method, url, {**more, "headers": headers})
+
+    @property
+    def _root(self) -> str:
+        """The script root, without a slash at its end."""
+        return self._in_request(lambda: request.root_path.rstrip("/"))
+
+    def _url(self, endpoint: str) -> str:
+        values = {"chat": None if self.chat == DEFAULT else self.chat, **self._url_values}
+        name = f"{self.state.name}.{endpoint}"
+        try:
+            return self._in_request(lambda: url_for(name, _external=True, **values))
+        except BuildError as error:
+            raise LookupError(
+                f"the URLs of the kit {self.state.name!r} have variables of the site's own: give "
+                f"their values, as in ServedChat(app, url_values={{…}}). {error}"
+            ) from None
+
+    def _in_request(self, act: Callable[[], T]) -> T:
+        def within() -> T:
+            with self.app.test_request_context(base_url=self._base_url):
+                return act()
+
+        return Context().run(within)
+
+
+_JSON = "application/json"
+
+
+def _served(app: Flask, kit: str | None, name: str) -> tuple[KitState, ServedChat]:
+    """The kit, and the chat's declaration.
+
+    :raises LookupError: there is none, or it is hosted.
+    """
+    try:
+        state = named_kit(app, kit)
+        chat = state.chat(name)
+    except (ApiError, ValueError) as error:
+        names = ", ".join(sorted(state.chats)) if "state" in locals() else "none"
+        told = getattr(error, "detail", None) or error
+        raise LookupError(f"no chat {name!r}: {told} (its kit has: {names})") from None
+    if not isinstance(chat, ServedChat):
+        raise LookupError(  # noqa: TRY004 - it names no served chat
+            f"the chat {name!r} is hosted by OpenAI, and nothing of the site answers in it: "
+            "test it with OpenAIStandIn, or set CHATKIT_SERVER"
+        )
+    return state, chat
