@@ -31,6 +31,8 @@ WIDGET = (ROOT / "docs" / "widget.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: What no template can say: the functions of a page's script.
 UNSAYABLE = {"entities", "commands", "widgets", "on_client_tool", "api"}
+#: The pages that begin with a list of their parts.
+CONTENTS = {"widget", "recipes", "testing"}
 #: Bytes of one picture, and of all.
 PICTURE, ALL_PICTURES = 120_000, 900_000
 
@@ -231,6 +233,12 @@ def test_python_snippets_run(
     space = {"create_app": create_app}
     exec(compile(testing, "README.md", "exec"), space)  # noqa: S102
     space["test_chat_is_offered"](openai_standin)
+    app = Flask("readme")
+    app.config.update(SECRET_KEY="of the tests", CHATKIT_DATABASE_URI="sqlite://")
+    kit = ChatKit()
+    kit.assistant()(lambda message, _: f"You said **{message.text}**")
+    app.register_blueprint(kit)
+    space["test_answer"](app)
 
 
 def test_jinja_snippets_render(make_app: MakeApp) -> None:
@@ -279,7 +287,7 @@ def test_links_within_lead_somewhere(page: Path) -> None:
         assert not heading or heading in headings(found.read_text("utf-8")), target
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in {"widget", "recipes"}])
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in CONTENTS])
 def test_contents_name_every_heading(page: Path) -> None:
     """The list at the top of a long page has each of its parts, in order."""
     text = page.read_text("utf-8")
