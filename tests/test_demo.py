@@ -19,7 +19,14 @@ import demo_app
 from demo_app import assistant, catalogue, create_app, knowledge
 from demo_app.assistant import UNKNOWN, reply, topic
 from demo_app.looks import SITES
-from flask_chatkit.testing import OpenAIStandIn
+from flask_chatkit.testing import (
+    AnswerError,
+    FakeModel,
+    OpenAIStandIn,
+    ServedChat,
+    ToolCall,
+    widget_texts,
+)
 from tests.server.helpers_api import PNG, Client, of_type, said, visit
 from tests.server.model_api import KEY, ModelApi, Say, Use, serve_model
 from tests.support import Browser
@@ -580,7 +587,64 @@ def test_standin_knows_the_shop(message: str, answer: str) -> None:
     assert answer in reply(message)
 
 
+# --- as a site would test it ----------------------------------------------------------------------
+
+
+def test_customer_sends_an_order_back(make_demo: Any) -> None:
+    """A customer asks, signs in, asks for an order, and uses the button of its card."""
+    chat = ServedChat(make_demo())
+    assert chat.say("hello").text.startswith("Hello! What are")
+    chat.sign_in(lambda client: client.post("/login", data={"name": "Ada Fell"}))
+    assert chat.say("hello").text.startswith("Hello Ada Fell!")
+    answer = chat.say("Where is order 1042?")
+    assert answer.progress == ["Looking for order 1042…"]
+    assert "Order 1042" in widget_texts(answer.widgets[0])
+    done = chat.click("Send me the return label")
+    assert done.text.startswith("The return label for order 1042 is in your inbox")
+    assert [widget.id for widget in done.widgets] == [answer.widgets[0].id]
+    with pytest.raises(LookupError):
+        chat.click("Send me the return label")
+    with pytest.raises(AnswerError, match="There is no such order to return"):
+        chat.act("return_label", {"order": "9999"})
+
+
+def test_customer_is_shown_a_product(make_demo: Any) -> None:
+    """The page shows a product, and the shop believes only what its page has done."""
+    shown: list[Any] = []
+
+    def show(arguments: dict[str, Any]) -> dict[str, Any]:
+        shown.append(arguments)
+        return {"shown": len(shown) == 1}
+
+    chat = ServedChat(make_demo(), "help", tools={"show_product": show})
+    assert chat.say("Show me the socks").text.startswith("There it is, on this page.")
+    assert "a page of its own" in chat.say("Show me the socks").text
+    assert shown == [{"slug": "fellside-socks"}] * 2
+
+
+def test_agent_without_a_model(make_demo: Any, fake_model: FakeModel) -> None:
+    """The shop's agent is tested without its model: tools, card, client tool, and what it knows."""
+    fake_model.add(
+        ToolCall("order_status", {"number": "1042"}),
+        "It is on its way.",
+        ToolCall("show_product", {"slug": "socks"}),
+        lambda asked: f"The page says {asked.tool_outputs[-1]}",
+    )
+    chat = ServedChat(make_demo(OPENAI_API_KEY="sk-invented", OPENAI_MODEL="tiny"))
+    answer = chat.say("Where is order 1042?")
+    assert (answer.text, answer.title) == ("It is on its way.", "A title")
+    assert "Order 1042" in widget_texts(answer.widgets[0])
+    (call,) = chat.say("Show me socks").client_tools
+    assert call.arguments["slug"] == "fellside-socks"
+    assert '"shown": true' in chat.tool_result({"shown": True}).text
+    first = fake_model.asked[0]
+    assert (first.model, first.tools) == ("tiny", TOOLS)
+    assert "Drizzle Jacket** is £129" in (first.instructions or "")
+
+
 # --- the agent ------------------------------------------------------------------------------------
+
+TOOLS = ["order_status", "sizes", "opening_hours", "delivery_and_returns", "show_product"]
 
 
 @pytest.fixture
@@ -606,9 +670,6 @@ def agent(
         endpoint = None
     app = make_demo(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=endpoint, OPENAI_MODEL="tiny")
     return visit(browse(app))
-
-
-TOOLS = ["order_status", "sizes", "opening_hours", "delivery_and_returns", "show_product"]
 
 
 def test_agent_shows_an_order(agent: Client, model: ModelApi) -> None:

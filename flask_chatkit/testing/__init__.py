@@ -23,6 +23,7 @@ from .standin import OpenAIStandIn, RecordedHeaders, RecordedRequest
 if TYPE_CHECKING:
     from .answers import Answer, AnswerError, CallRefusedError, ServedChatError
     from .asked import Asked
+    from .clicks import widget_texts
     from .model import FakeModel, fake_models
     from .replies import FakeModelError, HandoffTo, ModelReply, ToolCall, model_error
     from .served import ServedChat
@@ -51,6 +52,7 @@ __all__ = [
     "task_group",
     "user_message",
     "widget",
+    "widget_texts",
 ]
 
 #: Where the names are that need the packages of the extra.
@@ -58,6 +60,7 @@ _LATER = {
     **dict.fromkeys(("Answer", "AnswerError", "CallRefusedError", "ServedChatError"), ".answers"),
     **dict.fromkeys(("FakeModel", "fake_models"), ".model"),
     "Asked": ".asked",
+    "widget_texts": ".clicks",
     **dict.fromkeys(
         ("FakeModelError", "HandoffTo", "ModelReply", "ToolCall", "model_error"), ".replies"
     ),

@@ -1,4 +1,4 @@
-"""What can be clicked in a widget, by the label that a visitor sees."""
+"""What a visitor sees in a widget, and what can be clicked there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ if TYPE_CHECKING:
     from chatkit.types import WidgetItem
 
 #: Fields in which a component shows a text.
-_SHOWN = ("label", "value", "title", "text", "name")
+_SHOWN = ("label", "value", "title", "text", "placeholder", "alt")
+
+
+def widget_texts(item: WidgetItem) -> list[str]:
+    """What a widget shows in words, from top to bottom: values, labels, titles."""
+    root = _dumped(item)
+    buttons = (root[name] for name in ("confirm", "cancel") if name in root)
+    return [*_texts(root), *_texts(list(buttons))]
 
 
 def find_action(items: Sequence[WidgetItem], label: str) -> tuple[WidgetItem, dict[str, Any]]:
@@ -19,8 +26,7 @@ def find_action(items: Sequence[WidgetItem], label: str) -> tuple[WidgetItem, di
     """
     labels: list[str] = []
     for item in items:
-        root = item.widget.model_dump(by_alias=True, exclude_none=True)
-        for action, texts in _clickable(root, None):
+        for action, texts in _clickable(_dumped(item), None):
             if label in texts:
                 return item, action
             labels += texts[:1]
@@ -31,7 +37,7 @@ def find_action(items: Sequence[WidgetItem], label: str) -> tuple[WidgetItem, di
 def _clickable(
     node: Any, form: Mapping[str, Any] | None
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Each action below a component, with the texts of what triggers it."""
+    """Each action that a visitor can trigger below a component, with the texts to click on."""
     if isinstance(node, Sequence) and not isinstance(node, str):
         for child in node:
             yield from _clickable(child, form)
@@ -40,6 +46,8 @@ def _clickable(
         return
     if node.get("type") == "Form":
         form = node.get("onSubmitAction")
+    if node.get("disabled"):
+        return
     if node.get("onClickAction"):
         yield dict(node["onClickAction"]), list(_texts(node))
     elif node.get("submit") and form:
@@ -52,10 +60,16 @@ def _clickable(
     yield from _clickable(node.get("children"), form)
 
 
+def _dumped(item: WidgetItem) -> dict[str, Any]:
+    return item.widget.model_dump(by_alias=True, exclude_none=True)
+
+
 def _texts(node: Any) -> Iterator[str]:
     if isinstance(node, Sequence) and not isinstance(node, str):
         for child in node:
             yield from _texts(child)
     elif isinstance(node, Mapping):
+        yield from _texts(node.get("status"))
         yield from (node[name] for name in _SHOWN if isinstance(node.get(name), str))
+        yield from (str(option.get("label")) for option in node.get("options") or ())
         yield from _texts(node.get("children"))

@@ -19,7 +19,13 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_chatkit import ChatKit
-from flask_chatkit.testing import AnswerError, CallRefusedError, OpenAIStandIn, ServedChat
+from flask_chatkit.testing import (
+    AnswerError,
+    CallRefusedError,
+    OpenAIStandIn,
+    ServedChat,
+    widget_texts,
+)
 from tests.server.helpers_api import PNG, now
 
 CARD = {
@@ -36,6 +42,7 @@ CARD = {
             "label": "Count",
             "onClickAction": {"type": "count", "payload": {"order": "1042"}, "streaming": False},
         },
+        {"type": "Button", "label": "Off", "disabled": True, "onClickAction": {"type": "count"}},
         {
             "type": "Button",
             "label": "In the page",
@@ -45,7 +52,7 @@ CARD = {
             "type": "Form",
             "onSubmitAction": {"type": "mail", "payload": {"order": "1042"}},
             "children": [
-                {"type": "Input", "name": "address"},
+                {"type": "Input", "name": "address", "placeholder": "Where to?"},
                 {"type": "Button", "label": "Send", "submit": True},
             ],
         },
@@ -304,6 +311,12 @@ def test_widget_is_clicked(chat: ServedChat) -> None:
         chat.click("Nope")
     with pytest.raises(LookupError, match=r"for the page's JavaScript: 'show'"):
         chat.click("In the page")
+
+
+def test_widget_is_read(chat: ServedChat) -> None:
+    """The texts of a widget come as a visitor sees them, with what can be clicked and what not."""
+    texts = ["Order 1042", "Return it", "Count", "Off", "In the page", "Where to?", "Send", "Yes"]
+    assert widget_texts(chat.say("card").widgets[0]) == texts
 
 
 def test_action_is_sent(chat: ServedChat) -> None:
