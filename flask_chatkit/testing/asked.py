@@ -138,7 +138,7 @@ def _may_be_left_out(schema: Mapping[str, Any]) -> bool:
 
 def _check_choice(calls: list[tuple[str, str]], reply: ModelReply, asked: Asked) -> None:
     choice = asked.settings.tool_choice
-    if reply.error is not None or reply.hang or choice in {None, "auto"}:
+    if reply.error is not None or reply.hang or choice in (None, "auto"):
         return
     names = [name for name, _ in calls]
     if choice == "none" and names:

@@ -46,7 +46,7 @@ def served_chat(app: Flask) -> ServedChat:
 
 
 @pytest.fixture
-def fake_model() -> Iterator[FakeModel]:
+def fake_model(request: pytest.FixtureRequest) -> Iterator[FakeModel]:
     """Have a fake model reply in the place of every agent's model, for one test.
 
     .. code-block:: python
@@ -59,5 +59,9 @@ def fake_model() -> Iterator[FakeModel]:
     """
     from .model import fake_models
 
+    failed = request.session.testsfailed
     with fake_models() as model:
         yield model
+        if request.session.testsfailed > failed:
+            # What is left of the script is no news then.
+            model.clear()

@@ -72,6 +72,7 @@ class FakeModel(Model):
         self._default = _checked(default) if default is not None else None
         self._title = title
         self._lock = threading.Lock()
+        self._misfits: list[FakeModelError] = []
         self.add(*replies)
 
     def add(self, *replies: Any) -> None:
@@ -87,14 +88,22 @@ class FakeModel(Model):
         return list(self._replies)
 
     def assert_done(self) -> None:
-        """Check that the whole script was used.
+        """Check that the whole script was used, and that all of it fitted.
 
-        :raises FakeModelError: a part of it was not.
+        :raises FakeModelError: a reply was not used; or one did not fit, which an agent that was
+            a tool of another, say, has kept to itself.
         """
+        if self._misfits:
+            raise self._misfits[0]
         if self._replies:
             raise FakeModelError(
                 f"the model was asked {len(self.asked)} times, and never for {self._replies!r}"
             )
+
+    def clear(self) -> None:
+        """Forget the rest of the script."""
+        self._replies.clear()
+        self._misfits.clear()
 
     async def get_response(
         self,
@@ -183,25 +192,32 @@ class FakeModel(Model):
         )
 
     async def _begin(self, asked: Asked, *, is_remote: bool) -> tuple[ModelReply, ResponseWriter]:
+        try:
+            reply = await self._next(asked, is_remote=is_remote)
+            calls, text = fitting(reply, asked)
+        except FakeModelError as error:
+            self._misfits.append(error)
+            raise
+        return reply, ResponseWriter(reply, calls, text, self.model)
+
+    async def _next(self, asked: Asked, *, is_remote: bool) -> ModelReply:
         if _is_title(asked):
             self.titles_asked.append(asked)
-            reply = as_reply(self._title)
-        else:
-            with self._lock:
-                self.asked.append(asked)
-                given = self._replies.pop(0) if self._replies else self._default
-                number = len(self.asked)
-            if given is None:
-                raise FakeModelError(
-                    f"call {number} of the model has no reply in the script. It was asked "
-                    f"{asked.text[:200]!r}, tools returned {asked.tool_outputs}, instructions "
-                    f"{(asked.instructions or '')[:80]!r}"
-                )
-            if not is_remote:
-                check_input(asked.input)
-            reply = await _called(given, asked)
-        calls, text = fitting(reply, asked)
-        return reply, ResponseWriter(reply, calls, text, self.model)
+            return as_reply(self._title)
+        with self._lock:
+            self.asked.append(asked)
+            given = self._replies.pop(0) if self._replies else self._default
+            number = len(self.asked)
+        if given is None:
+            raise FakeModelError(
+                f"call {number} of the model has no reply in the script. It was asked "
+                f"{asked.text[:200]!r}, tools returned {asked.tool_outputs}, instructions "
+                f"{(asked.instructions or '')[:80]!r}"
+            )
+        if not is_remote:
+            # Who keeps the conversation at OpenAI sends only what is new.
+            check_input(asked.input)
+        return await _called(given, asked)
 
 
 @contextmanager

@@ -64,15 +64,19 @@ class Transport:
 
         :raises CallRefusedError: it was answered with a status other than 200.
         """
-        body = json.dumps({"type": kind, "params": params})
-        return self.call(kind, "POST", self._url("api"), data=body, content_type=_JSON)
+        return self._api(kind, params, buffered=False)
 
     def ask(self, kind: str, /, **params: Any) -> Any:
         """Make a call that is answered with JSON.
 
         :raises CallRefusedError: it was refused.
         """
-        return self.post(kind, params).get_json()
+        return self._api(kind, params, buffered=True).get_json()
+
+    def _api(self, kind: str, params: Mapping[str, Any], *, buffered: bool) -> TestResponse:
+        body = json.dumps({"type": kind, "params": params})
+        more = {"data": body, "content_type": "application/json", "buffered": buffered}
+        return self.call(kind, "POST", self._url("api"), **more)
 
     def call(self, what: str, method: str, url: str, /, **more: Any) -> TestResponse:
         """Make a call as the visitor; a secret that is not good any more is made anew once.
@@ -83,6 +87,7 @@ class Transport:
         """
         response = self._as_visitor(method, url, more)
         if response.status_code == 401:
+            self.isolate(response.close)
             self._token = None
             response = self._as_visitor(method, url, more)
         if response.status_code != 200:
@@ -152,7 +157,7 @@ class Transport:
         origin = f"{parts.scheme}://{parts.netloc}"
         path = parts.path.removeprefix(self._root) + (f"?{parts.query}" if parts.query else "")
         ours = {"Origin": origin, "Sec-Fetch-Site": "same-origin", **self._headers}
-        options = {**more, "headers": {**ours, **more.get("headers", {})}}
+        options = {"buffered": True, **more, "headers": {**ours, **more.get("headers", {})}}
         return self.isolate(
             lambda: self.client.open(
                 path, method=method, base_url=f"{origin}{self._root}/", **options
@@ -209,9 +214,6 @@ class Transport:
                 return act()
 
         return Context().run(within)
-
-
-_JSON = "application/json"
 
 
 def _served(app: Flask, kit: str | None, name: str) -> tuple[KitState, ServedChat]:

@@ -40,6 +40,8 @@ from flask_chatkit.testing import (
 )
 from tests.server.model_api import KEY, Fail, ModelApi, Say, Use, serve_model
 
+pytest_plugins = ["pytester"]
+
 
 @function_tool
 def order_status(number: str, loud: bool = False, note: str | None = None) -> str:
@@ -349,6 +351,7 @@ def test_call_too_many_is_named() -> None:
     run(agent)
     with pytest.raises(FakeModelError, match=r"call 2 .* asked 'And now\?'.*'Be brief\.'"):
         run(agent, "And now?")
+    model.clear()
     model.add("Never", "asked for")
     assert model.unused == ["Never", "asked for"]
     with pytest.raises(FakeModelError, match="never for"):
@@ -376,6 +379,17 @@ def test_conversation_that_the_api_refuses() -> None:
                     None,  # type: ignore[arg-type]
                 )
             )
+
+
+def test_misfit_that_an_agent_kept_to_itself() -> None:
+    """A misfit in the run of an agent that is a tool is raised at the end, unless it is cleared."""
+    helper = Agent[Any](name="Helper").as_tool("help", "Helps")
+    replies = [ToolCall("help", {"input": "x"}), ToolCall("nothing"), "Never mind."]
+    with pytest.raises(FakeModelError, match="calls 'nothing'"), fake_models(*replies) as model:
+        assert run(Agent(name="A", tools=[helper])).final_output == "Never mind."
+    with fake_models(*replies) as model:
+        run(Agent(name="A", tools=[helper]))
+        model.clear()
 
 
 @pytest.mark.parametrize("reply", [None, 3, [3], [["x"]], FakeModelError])
@@ -474,6 +488,38 @@ def test_title_by_an_agent_of_its_own(make_site: Any, fake_model: FakeModel) -> 
     answer = ServedChat(make_site(Agent(name="Clerk"), titles=titler)).say("hi")
     assert (answer.text, answer.title) == ("Hello!", "A title")
     assert fake_model.titles_asked[0].model == "gpt-small"
+
+
+def test_model_of_the_composer(make_site: Any) -> None:
+    """The model that a visitor chose is the one that was asked, whatever stands in its place."""
+    widget = {"models": [{"id": "gpt-big", "label": "Big"}]}
+    own = FakeModel("One", "Two")
+    chat = ServedChat(make_site(Agent(name="Clerk", model=own), widget=widget))
+    chat.say("hi", model="gpt-big")
+    chat.say("again")
+    assert [asked.model for asked in own.asked] == ["gpt-big", "fake"]
+    with fake_models("Three") as model:
+        chat = ServedChat(make_site(Agent(name="Clerk", model="gpt-small"), widget=widget))
+        assert chat.say("hi", model="gpt-big").text == "Three"
+    assert model.asked[0].model == "gpt-big"
+
+
+def test_fixture_reports_only_the_first_failure(pytester: pytest.Pytester) -> None:
+    """A script that is left over fails a test, but a test that has failed is not failed twice."""
+    pytester.makeconftest('pytest_plugins = ["flask_chatkit.testing.fixtures"]')
+    pytester.makepyfile(
+        """
+        def test_left_over(fake_model):
+            fake_model.add("unused")
+
+        def test_failed(fake_model):
+            fake_model.add("unused")
+            assert False
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, errors=1, failed=1)
+    result.stdout.fnmatch_lines(["*FakeModelError*unused*"])
 
 
 def test_stop_reaches_the_model(make_site: Any) -> None:

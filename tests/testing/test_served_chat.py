@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from chatkit.server import ChatKitServer
 from chatkit.types import AssistantMessageContent, AssistantMessageItem, ThreadItemDoneEvent
-from flask import Flask, abort, g, redirect, request, session
+from flask import Blueprint, Flask, abort, g, redirect, request, session
+from flask_login import FlaskLoginClient, LoginManager, UserMixin, current_user
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -126,7 +127,13 @@ def count(payload: Any, chat: Any) -> dict[str, Any]:
     return {"type": "Card", "children": [{"type": "Text", "value": f"One of {payload}"}]}
 
 
-def shop_kit(name: str = "chatkit", **options: Any) -> ChatKit:
+def signed_in() -> str | None:
+    """Who has signed in by the shop's form."""
+    name: str | None = session.get("name")
+    return name
+
+
+def shop_kit(name: str = "chatkit", who: Any = signed_in, **options: Any) -> ChatKit:
     """A kit with everything that a visitor can do."""
     kit = ChatKit(name, **options)
     models = [{"id": "big", "label": "Big"}]
@@ -136,7 +143,7 @@ def shop_kit(name: str = "chatkit", **options: Any) -> ChatKit:
     kit.action("mail")(lambda payload, _: f"Sent {payload['order']} to {payload['address']}")
     kit.feedback()(lambda kind, items, _: seen.append((kind, [item.type for item in items])))
     kit.transcriber()(lambda audio, _: f"{len(audio.data)} bytes of {audio.mime_type}")
-    kit.user_loader(lambda: session.get("name"))
+    kit.user_loader(who)
     return kit
 
 
@@ -484,10 +491,24 @@ def test_signing_in(chat: ServedChat, app: Flask) -> None:
     assert "Hello ada" in chat.say("after").text
     assert [item.type for item in chat.items()] == ["user_message", "assistant_message"] * 2
     client = app.test_client()
-    with client.session_transaction() as signed_in:
-        signed_in["name"] = "ada"
+    with client.session_transaction() as cookie:
+        cookie["name"] = "ada"
     elsewhere = ServedChat(app, client=client)
     assert [thread.title for thread in elsewhere.threads()] == ["before"]
+
+
+def test_flask_login(make_site: Any) -> None:
+    """The client of Flask-Login, which is signed in already, is the visitor of that login."""
+    app = make_site(shop_kit(who=lambda: str(current_user.get_id() or "") or None))
+    manager = LoginManager(app)
+    ada = UserMixin()
+    ada.id = "ada"
+    manager.user_loader(lambda key: ada if key == "ada" else None)
+    app.test_client_class = FlaskLoginClient
+    with app.app_context():
+        assert "Hello stranger" in ServedChat(app).say("hi").text
+        assert "Hello ada" in ServedChat(app, client=app.test_client(user=ada)).say("hi").text
+        assert "Hello stranger" in ServedChat(app).say("hi").text
 
 
 def test_secret_is_made_anew(chat: ServedChat) -> None:
@@ -530,7 +551,12 @@ def test_kit_elsewhere(make_site: Any) -> None:
     staff = shop_kit("staff", url_prefix="/staff/chat")
     staff.assistant("coach")(lambda _, chat: f"Coach of {chat.context.kit}")
     app.register_blueprint(staff)
+    shop = Blueprint("shop", __name__, url_prefix="/shop")
+    shop.register_blueprint(shop_kit("inner"))
+    app.register_blueprint(shop)
     hello(ServedChat(app))
+    hello(ServedChat(app, kit="inner"))
+    hello(ServedChat(app, kit="shop.inner"))
     hello(ServedChat(app, kit=staff))
     assert ServedChat(app, "coach", kit="staff").say("hi").text == "Coach of staff"
 
