@@ -54,6 +54,7 @@ from openai.types.responses import (
     ResponseInputImageParam,
     ResponseInputTextParam,
 )
+from pydantic import BaseModel
 from typing_extensions import override
 
 from ..errors import ConfigurationError
@@ -375,7 +376,14 @@ class _Run:
 
 
 async def _next(events: AsyncIterator[Any]) -> Any:
-    return await events.__anext__()
+    event = await events.__anext__()
+    # openai (3.57) has a class of its own for a source that is streamed, and openai-chatkit (1.6.5)
+    # refuses it, and with it the whole answer; it takes the same as a dict.
+    data = getattr(event, "data", None)
+    annotation = getattr(data, "annotation", None)
+    if isinstance(annotation, BaseModel):
+        data.annotation = annotation.model_dump()  # type: ignore[union-attr] # it has one
+    return event
 
 
 class _Events(asyncio.Queue[Any]):

@@ -62,6 +62,16 @@ class Asked:
         return texts[-1] if texts else ""
 
     @property
+    def files(self) -> list[str]:
+        """Pictures and files of all messages: the name of each, of a picture its MIME type."""
+        parts = [part for item in self.input if "role" in item for part in _parts(item)]
+        return [
+            str(part.get("filename") or part.get("file_id") or _mime_type(part.get("image_url")))
+            for part in parts
+            if part.get("type") in {"input_file", "input_image"}
+        ]
+
+    @property
     def tool_outputs(self) -> list[str]:
         """What the tools returned since the user's last message."""
         outputs: list[str] = []
@@ -186,10 +196,19 @@ def check_input(items: list[dict[str, Any]]) -> None:
 
 
 def _text(item: Mapping[str, Any]) -> str:
+    return "".join(str(part.get("text", "")) for part in _parts(item))
+
+
+def _parts(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts of a message, whose content may be a string as well."""
     content = item.get("content")
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text", "")) for part in content or ())
+    return [{"text": content}] if isinstance(content, str) else list(content or ())
+
+
+def _mime_type(url: object) -> str:
+    """What a data URL holds; another URL as it is."""
+    text = str(url)
+    return text[5:].partition(";")[0] if text.startswith("data:") else text
 
 
 def _listed(names: Any) -> str:

@@ -137,7 +137,11 @@ class ResponseWriter:
         if self._reply.error is not None or self._reply.hang:
             return
         text = "".join(self._text)
-        whole = {**part, "text": text}
+        annotations = [dict(annotation) for annotation in self._reply.annotations]
+        whole = {**part, "text": text, "annotations": annotations}
+        for index, annotation in enumerate(annotations):
+            more = {"annotation_index": index, "annotation": annotation}
+            yield self._event("response.output_text.annotation.added", **place, **more)
         yield self._event("response.output_text.done", **place, text=text, logprobs=[])
         yield self._event("response.content_part.done", **place, part=whole)
         yield self._done(self._message([whole], self._status, key))

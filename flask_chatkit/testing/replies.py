@@ -57,6 +57,8 @@ class ModelReply:
     :param text: a message, streamed word by word; a list is streamed as it is, one delta each.
     :param calls: tools that are called, and handoffs, after the text.
     :param output: what an agent with an ``output_type`` returns: a pydantic object, or JSON.
+    :param annotations: of the text, in the form of the Responses API: ``{"type": "url_citation",
+        "url": …, "title": …, "start_index": 0, "end_index": 5}``.
     :param thinking: a summary of reasoning, before the text.
     :param refusal: a refusal, in the place of the text.
     :param usage: tokens that went in, and came out.
@@ -68,6 +70,7 @@ class ModelReply:
     text: str | Sequence[str] = ""
     calls: Sequence[ToolCall | HandoffTo] = ()
     output: Any = None
+    annotations: Sequence[Mapping[str, Any]] = ()
     thinking: str | None = None
     refusal: str | None = None
     usage: tuple[int, int] = (1, 1)

@@ -38,6 +38,7 @@ from flask_chatkit.testing import (
     fake_models,
     model_error,
 )
+from tests.server.helpers_api import PNG
 from tests.server.model_api import KEY, Fail, ModelApi, Say, Use, serve_model
 
 pytest_plugins = ["pytester"]
@@ -517,9 +518,24 @@ def test_fixture_reports_only_the_first_failure(pytester: pytest.Pytester) -> No
             assert False
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, errors=1, failed=1)
     result.stdout.fnmatch_lines(["*FakeModelError*unused*"])
+
+
+def test_files_and_sources(make_site: Any) -> None:
+    """What files the model was shown is told, and the sources of its text are the chat's."""
+    source = {"type": "url_citation", "url": "https://shop.example/1", "title": "One"}
+    place = {"start_index": 0, "end_index": 3}
+    model = FakeModel(ModelReply("Yes", annotations=[{**source, **place}]))
+    chat = ServedChat(make_site(Agent(name="Clerk", model=model), attachments=True))
+    pdf = b"%PDF-1.4 of the tests"
+    answer = chat.say("Look", files=[("dot.png", PNG), ("plan.pdf", pdf), ("a.txt", b"plain")])
+    (item,) = answer.items
+    (annotation,) = item.content[0].annotations  # type: ignore[union-attr]
+    assert annotation.source.url == "https://shop.example/1"  # type: ignore[union-attr]
+    assert model.asked[0].files == ["image/png", "plan.pdf"]
+    assert "plain" in model.asked[0].text
 
 
 def test_stop_reaches_the_model(make_site: Any) -> None:
