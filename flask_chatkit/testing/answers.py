@@ -119,7 +119,7 @@ class Answer:
 
     @property
     def progress(self) -> list[str]:
-        """What the lines of progress said."""
+        """The texts of the progress lines, in order."""
         return [event.text for event in self._of(ProgressUpdateEvent)]
 
     @property
@@ -135,8 +135,8 @@ class Answer:
     @property
     def thread(self) -> ThreadMetadata | None:
         """The thread as it is after the answer."""
-        told = [event.thread for event in self.events if isinstance(event, _THREAD_EVENTS)]
-        return told[-1] if told else self.before
+        threads = [event.thread for event in self.events if isinstance(event, _THREAD_EVENTS)]
+        return threads[-1] if threads else self.before
 
     @property
     def title(self) -> str | None:
@@ -193,18 +193,18 @@ class CallRefusedError(ServedChatError):
     def __init__(self, what: str, response: TestResponse) -> None:
         body = response.get_json(silent=True)
         error = body.get("error") if isinstance(body, dict) else None
-        told = error if isinstance(error, dict) else {}
+        fields = error if isinstance(error, dict) else {}
         self.what = what
         self.response = response
         #: The HTTP status.
         self.status = response.status_code
         #: The code of the kit's errors, such as ``rate_limited``; None for an answer of another.
-        self.code: str | None = told.get("code")
+        self.code: str | None = fields.get("code")
         #: What the visitor may read.
-        self.message: str = told.get("message") or response.status
+        self.message: str = fields.get("message") or response.status
         #: Seconds, or an HTTP date, from the header ``Retry-After``.
         self.retry_after: str | None = response.headers.get("Retry-After")
-        kind = f", {response.mimetype}" if not told else ""
+        kind = f", {response.mimetype}" if not fields else ""
         super().__init__(f"{what}: {self.status} {self.code or ''}{kind}: {self.message}")
 
 

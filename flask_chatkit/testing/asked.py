@@ -23,7 +23,7 @@ from .replies import (
 
 @dataclass
 class Asked:
-    """One call of the model: what the agent told it.
+    """One call of the model, with everything the agent sent.
 
     :param instructions: the agent's instructions.
     :param input: the conversation, in the form of the Responses API, the oldest first.

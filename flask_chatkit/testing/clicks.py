@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chatkit.types import WidgetItem
 
-#: Fields in which a component shows a text.
+#: Fields of a component that hold visible text.
 _SHOWN = ("label", "value", "title", "text", "placeholder", "alt")
 
 

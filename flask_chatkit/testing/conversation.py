@@ -73,7 +73,7 @@ class Conversation:
             while answer.error is None and not answer.stopped and self._runs(answer.client_tools):
                 call = answer.client_tools[-1]
                 output = self.tools[call.name](call.arguments)
-                # No event says so: the page knows it.
+                # The server sends no event for this.
                 call.status, call.output = "completed", output
                 params = {"result": {} if output is None else output}
                 self._run("threads.add_client_tool_output", answer, stop_when, params)
@@ -123,8 +123,8 @@ class Conversation:
     def _pages(self, kind: str, page_of: TypeAdapter[Any], **params: Any) -> Iterator[Any]:
         after = None
         while True:
-            told = self._ask(kind, limit=_PAGE, after=after, **params)
-            page = page_of.validate_python(told)
+            answer = self._ask(kind, limit=_PAGE, after=after, **params)
+            page = page_of.validate_python(answer)
             yield from page.data
             after = page.after
             if not page.has_more:

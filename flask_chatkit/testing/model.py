@@ -47,7 +47,7 @@ class FakeModel(Model):
 
     Each call of the model takes the next reply: a string, which is streamed word by word; a
     :class:`ToolCall` or :class:`HandoffTo`; a list of these; a pydantic object or mapping for an
-    agent with an ``output_type``; a :class:`ModelReply`, which says more; an exception, such as
+    agent with an ``output_type``; a :class:`ModelReply` for everything else; an exception, such as
     :func:`model_error` makes; or a function, plain or asynchronous, of :class:`Asked` that returns
     one of them. A reply that the agent could not have got from a real model raises
     :class:`FakeModelError`.
@@ -88,10 +88,10 @@ class FakeModel(Model):
         return list(self._replies)
 
     def assert_done(self) -> None:
-        """Check that the whole script was used, and that all of it fitted.
+        """Check that every reply of the script was used and fitted the call it answered.
 
-        :raises FakeModelError: a reply was not used; or one did not fit, which an agent that was
-            a tool of another, say, has kept to itself.
+        :raises FakeModelError: a reply is left; or one did not fit. The SDK hides the error of a
+            misfit where the agent was a tool of another agent.
         """
         if self._misfits:
             raise self._misfits[0]
@@ -228,7 +228,7 @@ def fake_models(
 
     That holds for all runs of the Agents SDK in this process while the block lasts, whatever
     model an agent, a ``RunConfig`` or a provider names, but not for agents that have a
-    ``FakeModel`` of their own. Nothing is traced. At the end the whole script must have been used.
+    ``FakeModel`` of their own. Nothing is traced. At the end every reply must have been used.
 
     :raises FakeModelError: it was not; see :class:`FakeModel` for the rest.
     """

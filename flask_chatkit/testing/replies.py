@@ -18,7 +18,7 @@ _JSON_PIECE = 12
 
 
 class FakeModelError(Exception):
-    """The script does not fit what the model was asked; the message says both."""
+    """A reply of the script does not fit the call; the message names both."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class HandoffTo:
 
 @dataclass(frozen=True)
 class ModelReply:
-    """One whole reply of a model; in a script, most are written shorter.
+    """One reply of a model, in full; most scripts use a shorter form.
 
     :param text: a message, streamed word by word; a list is streamed as it is, one delta each.
     :param calls: tools that are called, and handoffs, after the text.

@@ -223,8 +223,8 @@ class ServedChat(Conversation):
                 "threads.custom_action", check=check, item_id=item_id, action=action
             )
         params = {"thread_id": self._opened(), "item_id": item_id, "action": action}
-        told = self._transport.ask("threads.sync_custom_action", **params)
-        updated = SyncCustomActionResponse.model_validate(told).updated_item
+        result = self._transport.ask("threads.sync_custom_action", **params)
+        updated = SyncCustomActionResponse.model_validate(result).updated_item
         events = [ThreadItemReplacedEvent(item=updated)] if updated is not None else []
         return Answer([*events], before=self.thread)
 
@@ -316,7 +316,7 @@ class ServedChat(Conversation):
         """Sign in, or out, as the site does it: ``chat.sign_in(lambda c: c.post("/login", …))``.
 
         The page is loaded anew after it: the next call mints a new secret, and what the visitor
-        said before signing in becomes the login's.
+        wrote before signing in becomes the login's.
 
         :param sign_in: gets the test client; what it returns is returned.
         :raises CallRefusedError: it returned a response with a status of 400 or more.

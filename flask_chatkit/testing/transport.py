@@ -226,8 +226,8 @@ def _served(app: Flask, kit: str | None, name: str) -> tuple[KitState, ServedCha
         chat = state.chat(name)
     except (ApiError, ValueError) as error:
         names = ", ".join(sorted(state.chats)) if "state" in locals() else "none"
-        told = getattr(error, "detail", None) or error
-        raise LookupError(f"no chat {name!r}: {told} (its kit has: {names})") from None
+        reason = getattr(error, "detail", None) or error
+        raise LookupError(f"no chat {name!r}: {reason} (its kit has: {names})") from None
     if not isinstance(chat, ServedChat):
         raise LookupError(  # noqa: TRY004 - it names no served chat
             f"the chat {name!r} is hosted by OpenAI, and nothing of the site answers in it: "

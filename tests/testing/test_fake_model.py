@@ -242,7 +242,7 @@ def test_structured_output() -> None:
 
 
 def test_function_of_what_was_asked() -> None:
-    """A function, plain or asynchronous, makes the reply of what the model was told."""
+    """A function, plain or asynchronous, makes the reply from what was asked."""
 
     async def later(asked: Any) -> Any:
         return f"You said {asked.text}"
@@ -285,7 +285,7 @@ def test_default_replies_for_ever() -> None:
 
 
 def test_refusal_and_cut_are_the_sdks() -> None:
-    """A refusal and a reply that is cut off end a run as the SDK ends it, with the text told."""
+    """A refusal and a reply that is cut off end a run as the SDK ends it."""
     with pytest.raises(AgentsException, match="refused"):
         stream(agent_of(ModelReply(refusal="I can't help with that.")))
     cut = ModelReply("So far", incomplete="max_output_tokens")
@@ -524,7 +524,7 @@ def test_fixture_reports_only_the_first_failure(pytester: pytest.Pytester) -> No
 
 
 def test_files_and_sources(make_site: Any) -> None:
-    """What files the model was shown is told, and the sources of its text are the chat's."""
+    """The files that the model got are listed, and the sources of its text reach the chat."""
     source = {"type": "url_citation", "url": "https://shop.example/1", "title": "One"}
     place = {"start_index": 0, "end_index": 3}
     model = FakeModel(ModelReply("Yes", annotations=[{**source, **place}]))

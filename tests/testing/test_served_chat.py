@@ -536,6 +536,34 @@ def test_login_that_is_asked_for(make_site: Any) -> None:
     assert "Hello ada" in chat.say("hi").text
 
 
+def test_visitors_at_once(app: Flask) -> None:
+    """Visitors in several threads get each their own answers, in threads of their own."""
+    wrong: list[Any] = []
+
+    def visit(name: str) -> None:
+        chat = ServedChat(app)
+        texts = [chat.say(f"{name}{number}").text for number in range(5)]
+        if not all(f"'{name}{number}'" in text for number, text in enumerate(texts)):
+            wrong.append(texts)
+        wrong.extend([chat.items()] if len(chat.items()) != 10 else [])
+
+    visitors = [threading.Thread(target=visit, args=(name,)) for name in "abcdef"]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join(30)
+    assert wrong == []
+
+
+def test_within_a_running_loop(chat: ServedChat) -> None:
+    """An asynchronous test can ask as well, as its event loop is not the one that answers."""
+
+    async def act() -> str:
+        return chat.say("hi").text
+
+    assert "you said 'hi'" in asyncio.run(act())
+
+
 # --- where ----------------------------------------------------------------------------------------
 
 
