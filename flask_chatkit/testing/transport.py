@@ -14,8 +14,8 @@ from werkzeug.routing import BuildError
 from werkzeug.test import TestResponse
 
 from ..chats import DEFAULT, ServedChat
-from ..errors import ApiError
-from ..state import KitState, named_kit
+from ..errors import ApiError, OptionError
+from ..state import KitState, kits, named_kit
 from .answers import CallRefusedError
 
 if TYPE_CHECKING:
@@ -221,13 +221,18 @@ def _served(app: Flask, kit: str | None, name: str) -> tuple[KitState, ServedCha
 
     :raises LookupError: there is none, or it is hosted.
     """
+    if not kits(app):
+        raise LookupError(f"no ChatKit is registered on the application {app.name!r}")
     try:
         state = named_kit(app, kit)
+    except OptionError as error:
+        raise LookupError(str(error)) from None
+    try:
         chat = state.chat(name)
-    except (ApiError, ValueError) as error:
-        names = ", ".join(sorted(state.chats)) if "state" in locals() else "none"
-        reason = getattr(error, "detail", None) or error
-        raise LookupError(f"no chat {name!r}: {reason} (its kit has: {names})") from None
+    except ApiError as error:
+        reason = getattr(error, "detail", None) or error.description
+        names = ", ".join(sorted(state.chats)) or "none"
+        raise LookupError(f"no chat {name!r}, only {names}: {reason}") from None
     if not isinstance(chat, ServedChat):
         raise LookupError(  # noqa: TRY004 - it names no served chat
             f"the chat {name!r} is hosted by OpenAI, and nothing of the site answers in it: "

@@ -47,7 +47,7 @@ def test_site_tests_itself_by_the_page(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     count = sum(text.count("\ndef test_") for text in code.values())

@@ -21,6 +21,7 @@ from agents import (
     function_tool,
 )
 from agents.exceptions import AgentsException
+from agents.run import AgentRunner, get_default_agent_runner, set_default_agent_runner
 from flask import Flask
 from openai import AsyncOpenAI
 from pydantic import BaseModel
@@ -429,6 +430,28 @@ def test_all_models_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.asked[-1].tool_outputs == ["helped"]
     with pytest.raises((openai.OpenAIError, AgentsException)):
         run(agents[2])
+
+
+def test_runner_of_somebody_else() -> None:
+    """A default runner that is set meanwhile, and streams what was not streamed, is served too."""
+
+    class Streaming(AgentRunner):
+        async def run(self, starting_agent: Any, given: Any, **options: Any) -> Any:  # type: ignore[override]
+            result = self.run_streamed(starting_agent, given, **options)
+            async for _ in result.stream_events():
+                pass
+            return result
+
+    before = get_default_agent_runner()
+    try:
+        with fake_models("one", "two") as model:
+            set_default_agent_runner(Streaming())
+            assert run(Agent[Any](name="A", model="gpt-a")).final_output == "one"
+            set_default_agent_runner(before)
+            assert run(Agent[Any](name="A", model="gpt-a")).final_output == "two"
+        assert [asked.is_streamed for asked in model.asked] == [True, False]
+    finally:
+        set_default_agent_runner(before)
 
 
 def test_own_fake_goes_first() -> None:

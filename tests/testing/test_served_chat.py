@@ -452,12 +452,16 @@ def test_chat_that_is_none(make_site: Any, openai_standin: OpenAIStandIn) -> Non
     kit = shop_kit()
     kit.add_hosted("sales", "wf_standin")
     app = make_site(kit, **openai_standin.config())
-    with pytest.raises(LookupError, match=r"no chat 'nope'.*default, sales"):
+    with pytest.raises(LookupError, match=r"no chat 'nope', only default, sales"):
         ServedChat(app, "nope")
     with pytest.raises(LookupError, match="'sales' is hosted by OpenAI"):
         ServedChat(app, "sales")
     with pytest.raises(LookupError, match="no kit 'staff'; registered: chatkit"):
         ServedChat(app, kit="staff")
+    with pytest.raises(LookupError, match="no ChatKit is registered on the application 'shop'"):
+        ServedChat(make_site())
+    with pytest.raises(LookupError, match=r"no chat 'default', only none: .*CHATKIT_SERVER"):
+        ServedChat(make_site(ChatKit()))
 
 
 # --- who ------------------------------------------------------------------------------------------
