@@ -36,6 +36,9 @@ class ApiError(ChatKitError, exceptions.HTTPException):
     :param detail: what the log is told in addition; never anything secret.
     :param retry_after: seconds after which trying again may help; sent as ``Retry-After``.
     :param reason: what the widget needs to know beside the code; sent as ``X-ChatKit-Reason``.
+    :param refusal: the reason under which a refusal is logged and counted, one of
+        :data:`flask_chatkit.activity.REASONS`; the ``slug`` by default.
+    :param limit: what was exceeded, for the log, such as ``20 per 1 minute per visitor``.
     """
 
     code: int
@@ -52,11 +55,15 @@ class ApiError(ChatKitError, exceptions.HTTPException):
         detail: str | None = None,
         retry_after: int | None = None,
         reason: str | None = None,
+        refusal: str | None = None,
+        limit: str | None = None,
     ) -> None:
         super().__init__(description or self.summary)
         self.detail = detail
         self.retry_after = retry_after
         self.reason = reason
+        self.refusal = refusal or self.slug
+        self.limit = limit
 
 
 class BadRequest(ApiError, exceptions.BadRequest):

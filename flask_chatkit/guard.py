@@ -146,7 +146,7 @@ def read_query(request: Request) -> tuple[str, dict[str, Any]]:
     :raises TooLarge: the query has more than ``MAX_QUERY`` bytes.
     """
     if len(request.query_string) > MAX_QUERY:
-        raise TooLarge(f"The query has more than {MAX_QUERY} bytes.")
+        raise TooLarge(f"The query has more than {MAX_QUERY} bytes.", limit=f"{MAX_QUERY} bytes")
     for name, values in request.args.lists():
         if name not in {"variant", "options"}:
             raise BadRequest(f"The parameter {name[:64]!r} is not accepted: variant, options are.")
@@ -196,12 +196,16 @@ def read_body(request: Request, limit: int) -> bytes:
     try:
         raw = request.get_data(cache=True)
     except RequestEntityTooLarge:
-        raise TooLarge(f"The body has more than {limit} bytes.") from None
+        raise _too_large(limit) from None
     except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
         raise BadRequest("The body did not arrive whole.") from None
     if len(raw) > limit:
-        raise TooLarge(f"The body has more than {limit} bytes.")
+        raise _too_large(limit)
     return raw
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body has more than {limit} bytes.", limit=f"{limit} bytes")
 
 
 def bearer(request: Request) -> str | None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, current_app
 from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 
 from . import views
 from .chats import DEFAULT, Chat, HostedChat, ServedChat, ServedOptions, Source, StateSource
 from .cli.base import KitGroup
+from .cli.stats import stats as stats_command
 from .config import Settings, check_extra
-from .errors import API_ERRORS, ApiError, ConfigurationError
+from .errors import API_ERRORS, ApiError, ConfigurationError, OptionError
 from .handlers import Handlers
 from .server.context import ChatContext
 from .state import Declared, KitState, UserLoader, kits
+from .stats import DEFAULT_SINCE, Stats, read_stats
 from .widget import render
 
 if TYPE_CHECKING:
@@ -74,6 +77,7 @@ class ChatKit(Blueprint):
         )
         self._declared = Declared(store=store)
         self.cli = KitGroup(self._declared)
+        self.cli.add_command(stats_command)
         self.record(self._bind)
         for rule, view, _ in views.RULES:
             for prefix in ("", "/<chat>"):
@@ -341,6 +345,22 @@ class ChatKit(Blueprint):
             raise ConfigurationError("user_loader is declared twice")
         self._declared.user_loader = loader
         return loader
+
+    def stats(self, since: timedelta | datetime = DEFAULT_SINCE) -> Stats:
+        """What happened in the kit's chats lately, on the current application.
+
+        :param since: for how long to look back, or a time; one without a zone is in UTC.
+        :raises ValueError: it is in the future.
+        :raises ChatKitError: the history can't be opened.
+        """
+        return read_stats(self._here(), since)
+
+    def _here(self) -> KitState:
+        """What the kit is on the current application."""
+        for state in kits(current_app).values():
+            if state.declared is self._declared:
+                return state
+        raise OptionError(f"the kit {self.name!r} is not registered on this application")
 
     def _bind(self, setup: BlueprintSetupState) -> None:
         app = setup.app

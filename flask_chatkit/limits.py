@@ -133,7 +133,8 @@ class Quotas:
         :param act: what is counted, each with quotas of its own: ``mint``, ``cancel``, ``message``,
             ``tool``.
         :param visitor_items: the chat's own limits per visitor; None for the kit's.
-        :raises RateLimited: a quota is used up; ``retry_after`` tells for how many seconds.
+        :raises RateLimited: a quota is used up; ``retry_after`` tells for how many seconds, and
+            ``limit`` which one: ``20 per 1 minute per visitor``, ``… per address``, ``… per kit``.
         """
         if not self.enabled:
             return
@@ -144,13 +145,14 @@ class Quotas:
         items = items if visitor_items is None else tuple(visitor_items)
         own, crowd = (*scope, visitor.digest), (*scope, "address", address)
         known = visitor.known and not (is_message and visitor.is_new)
-        self._hit(items, own if known else crowd)
+        self._hit(items, own if known else crowd, "visitor" if known else "address")
         if not is_message:
-            self._hit(settings.ratelimit_ip, (act, "address", address))
+            self._hit(settings.ratelimit_ip, (act, "address", address), "address")
         elif visitor.is_anonymous:
             # Whoever gathers cookies, and lets them grow old, is still at one address.
-            self._hit([_times(item, VISITORS) for item in items], (*scope, "all", address))
-        self._hit(settings.ratelimit_global, (act, "kit"))
+            every = [_times(item, VISITORS) for item in items]
+            self._hit(every, (*scope, "all", address), "address")
+        self._hit(settings.ratelimit_global, (act, "kit"), "kit")
         if visitor.is_anonymous:
             other = self._key(crowd if known else own)
             for item in items:
@@ -175,12 +177,13 @@ class Quotas:
         # limits joins the parts with "/", so a part must not bring one of its own.
         return (*self._prefix, *(name.replace("%", "%25").replace("/", "%2F") for name in names))
 
-    def _hit(self, items: Items, names: tuple[str, ...]) -> None:
+    def _hit(self, items: Items, names: tuple[str, ...], whose: str) -> None:
         key = self._key(names)
         for item in items:
             if not self._hit_once(item, key):
                 reset = self._reset_time(item, key)
-                raise RateLimited(retry_after=max(1, math.ceil(reset - time.time())))
+                wait = max(1, math.ceil(reset - time.time()))
+                raise RateLimited(retry_after=wait, limit=f"{item} per {whose}")
 
     def _reset_time(self, item: RateLimitItem, key: tuple[str, ...]) -> float:
         return self._count(lambda limiter: limiter.limiter.get_window_stats(item, *key)).reset_time

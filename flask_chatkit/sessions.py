@@ -166,9 +166,9 @@ class Sessions:
             *rest, anonymous = fields or []
             record = SessionRecord(*rest)
         except (ValueError, TypeError):
-            raise Unauthenticated(EXPIRED) from None
+            raise Unauthenticated(EXPIRED, refusal="session_ended") from None
         if record.chat != chat or self.status(record) != "active":
-            raise Unauthenticated(EXPIRED)
+            raise Unauthenticated(EXPIRED, refusal="session_ended")
         visitor = Visitor(anonymous, known=True) if anonymous else None
         return Token(record.upstream_id, visitor, record.visitor)
 

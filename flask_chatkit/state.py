@@ -12,10 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from flask import Request, current_app, request
+from flask import Request, current_app, g, request
 from flask.sansio.app import App
 from markupsafe import Markup
 
+from .activity import Activity
 from .chats import (
     DEFAULT,
     TOKEN_SECONDS,
@@ -94,6 +95,8 @@ class KitState:
         # Under a second name a kit has the same visitors, and so the same quotas.
         twin = next((kit for kit in kits(app).values() if kit.declared is declared), None)
         self.quotas: Quotas = twin.quotas if twin else Quotas(app, name, settings)
+        self.activity: Activity = twin.activity if twin else Activity(app, kit)
+        self.activity.chat_names = lambda: self.chats
         self.own_name = kit
         self._path = path
         self._told_end = False
@@ -189,7 +192,9 @@ class KitState:
                 if self._service is None:
                     from .server.service import Service
 
-                    self._service = Service(self.own_name, self.settings, keys, self.declared.store)
+                    self._service = Service(
+                        self.own_name, self.settings, keys, self.activity, self.declared.store
+                    )
         return self._service
 
     def hand_over(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> bool:
@@ -206,6 +211,7 @@ class KitState:
             return False
         is_whole = self.service.hand_over(chats, old, new)
         if is_whole:
+            self.activity.transferred(old, new)
             self.quotas.mark(done, HANDED_OVER)
         else:
             self.quotas.mark(waiting, HAND_OVER_AGAIN)
@@ -237,6 +243,11 @@ class KitState:
 
         :raises Misconfigured: the site's ``user_loader`` returned something unusable.
         """
+        # For what is logged of a request that is refused further on.
+        g.chatkit_visitor = visitor = self._identify(request)
+        return visitor
+
+    def _identify(self, request: Request) -> Visitor | None:
         if self.declared.user_loader is not None:
             loader = cast("Callable[[], object]", self.declared.user_loader)
             user_id = current_app.ensure_sync(loader)()

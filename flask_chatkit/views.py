@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
 from . import guard
+from .activity import reason_of
 from .chats import DEFAULT, Chat, ServedChat
 from .errors import (
     API_ERRORS,
@@ -83,7 +84,8 @@ def cancel(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     visitor, record = _own(kit, declared, session_id)
     if kit.sessions.status(record) == "active":
         _charge(kit, declared, visitor, "cancel")
-        kit.sessions.cancel(record)
+        with kit.activity.watch_upstream(declared.name, visitor):
+            kit.sessions.cancel(record)
     return jsonify(status="cancelled")
 
 
@@ -254,6 +256,7 @@ def leave(response: Response) -> Response:
         response = _answer(_ours(error))
         if retry_after is not None:
             response.headers["Retry-After"] = retry_after
+    _note_sites_refusal(kit, response)
     if "Cache-Control" not in response.headers:
         response.cache_control.no_store = True
     if g.get("chatkit_adopted"):
@@ -284,6 +287,7 @@ def _ours(error: HTTPException) -> HTTPException:
             return ours(
                 error.description if error.code == BadRequest.code else None,
                 retry_after=limit.get_expiry() if isinstance(limit, RateLimitItem) else None,
+                limit=None if limit is None else f"{limit} by the site",
             )
     return error
 
@@ -299,15 +303,20 @@ def _answer(error: HTTPException) -> Response:
         message = HTTP_STATUS_CODES.get(status, "Error")
         slug = re.sub(r"\W+", "_", message.lower())
     request_id = _request_id()
-    log = logger.error if status >= 500 else logger.warning if detail else logger.info
-    log(
-        "%s answered %s %s, request id %s%s",
-        request.endpoint,
-        status,
-        slug,
-        request_id,
-        f": {detail}" if detail else "",
-    )
+    if status >= 500 or detail:
+        logger.log(
+            logging.ERROR if status >= 500 else logging.WARNING,
+            "%s answered %s %s, request id %s%s",
+            request.endpoint,
+            status,
+            slug,
+            request_id,
+            f": {detail}" if detail else "",
+        )
+    if status < 500:
+        refusal = getattr(error, "refusal", None) or reason_of(status)
+        limit = error.limit if isinstance(error, ApiError) else None
+        _note_refusal(current_kit(), refusal, status, limit, request_id)
     response = jsonify(
         error={"code": slug, "message": message, "request_id": request_id}, message=message
     )
@@ -322,6 +331,31 @@ def _answer(error: HTTPException) -> Response:
     if reason is not None:
         response.headers[guard.REASON] = reason
     return response
+
+
+def _note_refusal(
+    kit: KitState,
+    reason: str,
+    status: int,
+    limit: str | None = None,
+    request_id: str | None = None,
+) -> None:
+    """Log, count and signal once that this request is refused."""
+    g.chatkit_refused = True
+    kit.activity.refused(
+        reason,
+        chat=(request.view_args or {}).get("chat", DEFAULT),
+        visitor=g.get("chatkit_visitor"),
+        status=status,
+        limit=limit,
+        request_id=request_id,
+    )
+
+
+def _note_sites_refusal(kit: KitState, response: Response) -> None:
+    """Note what a hook or a handler of the site's own refuses, which no error of ours tells."""
+    if 400 <= response.status_code < 500 and not g.get("chatkit_refused"):
+        _note_refusal(kit, reason_of(response.status_code), response.status_code)
 
 
 def _request_id() -> str:
@@ -343,7 +377,8 @@ def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
     # The cookie's key is asked for before OpenAI is: without one, nothing is minted.
     cookie, token = kit.cookie, kit.token
     _adopt(kit, visitor)
-    minted = kit.mint(chat, visitor)
+    with kit.activity.watch_upstream(chat.name, visitor):
+        minted = kit.mint(chat, visitor)
     told: dict[str, Any] = {
         "client_secret": minted.client_secret,
         "expires_at": minted.expires_at,
@@ -356,6 +391,8 @@ def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
     response = jsonify(told)
     if origin is None and visitor.is_anonymous:
         cookie.write(request, response, visitor)
+    hosted = not isinstance(chat, ServedChat)
+    kit.activity.minted(chat.name, visitor, minted.expires_in, hosted=hosted)
     return response
 
 
@@ -392,7 +429,8 @@ def _speaker(kit: KitState, chat: ServedChat) -> Visitor:
         elif visitor.digest != told.digest:
             visitor = None
     if visitor is None:
-        raise Unauthenticated(EXPIRED)
+        raise Unauthenticated(EXPIRED, refusal="session_ended")
+    g.chatkit_visitor = visitor
     _adopt(kit, visitor)
     return visitor
 
@@ -439,7 +477,7 @@ def _context(
 def _files(kit: KitState, chat: ServedChat) -> Uploads:
     files = kit.service.endpoint(chat).uploads
     if files is None:
-        raise NotFound("This chat accepts no files.")
+        raise NotFound("This chat accepts no files.", refusal="no_files")
     return files
 
 

@@ -20,18 +20,21 @@ PACKAGE = ROOT / "flask_chatkit"
 
 #: The rooms from the ground up: a module imports only from rooms below its own.
 FLOORS = (
-    {"errors", "handlers", "hosted.deadline", "server.loop", "signing", "widget.words"},
+    {"errors", "handlers", "hosted.deadline", "server.loop", "signals", "signing", "widget.words"},
     {"config", "server.bridge", "server.files", "server.filetypes", "server.operations"},
     {"visitor", "widget.assets", "widget.options"},
     {"chats", "guard", "hosted.client", "hosted.threads", "server.context"},
     {"limits", "server.links", "server.paging", "server.tables", "server.threads", "sessions"},
+    {"activity"},
+    {"server.streaming.record"},
     {"server.attachments", "server.chat", "server.history.migrations", "server.within"},
     {"server.database"},
+    {"server.history.counts"},
     {"server.assistant", "server.repeats", "server.store", "server.uploads"},
     {"server.agent", "server.endpoint", "server.owned"},
     {"server", "server.service"},
     {"state"},
-    {"widget.render"},
+    {"stats", "widget.render"},
     {"views", "cli.base"},
     {"cli.doctor", "cli.stats", "cli.threads", "cli.users"},
     {"kit"},

@@ -372,7 +372,7 @@ class SiteServer(ChatKitServer[ChatContext]):
     ) -> TranscriptionResult:
         """Have the site turn speech into text."""
         if self.handlers.transcribe is None:
-            raise BadRequest("This chat takes no dictation.")
+            raise BadRequest("This chat takes no dictation.", refusal="no_dictation")
         text = await call(self.handlers.transcribe, audio_input, Chat(context, self.store))
         if isinstance(text, TranscriptionResult):
             return text

@@ -33,7 +33,7 @@ from pydantic import AnyUrl
 
 from ..errors import BadRequest, NotFound, TooLarge
 from .context import ChatContext
-from .files import Files, Readable, size_text
+from .files import Files, Readable, too_large
 from .filetypes import INLINE, Accept, clean_name, declared_type, disposition, sniff
 from .links import Links
 from .paging import new_id
@@ -125,9 +125,9 @@ class Attachments(AttachmentStore[ChatContext]):
         name = clean_name(input.name)
         kind = declared_type(name, input.mime_type)
         if input.size > self.max_bytes:
-            raise TooLarge(f"The file is larger than {size_text(self.max_bytes)}.")
+            raise too_large(self.max_bytes)
         if input.size < 1:
-            raise BadRequest("The file is empty.")
+            raise BadRequest("The file is empty.", refusal="file_refused")
         self._accept.check_declared(kind, name)
         key = self.generate_attachment_id(kind, context)
         descriptor = AttachmentUploadDescriptor(
@@ -180,7 +180,8 @@ class Attachments(AttachmentStore[ChatContext]):
             if announced >= self.max_bytes:
                 raise
             raise BadRequest(
-                "More came than was announced. Remove the file and attach it again."
+                "More came than was announced. Remove the file and attach it again.",
+                refusal="file_refused",
             ) from None
         return Kept(expected.id, size, head)
 
@@ -354,4 +355,4 @@ def _is_ours(attachment: Attachment) -> bool:
 
 
 def _came_already() -> BadRequest:
-    return BadRequest("This file was uploaded already.")
+    return BadRequest("This file was uploaded already.", refusal="file_refused")

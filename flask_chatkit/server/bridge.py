@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chatkit.server import NonStreamingResult, StreamingResult
 
@@ -62,6 +62,30 @@ def error_event(message: str | None = None, *, allow_retry: bool) -> bytes:
     return event(type="error", code="custom", message=message, allow_retry=allow_retry)
 
 
+class Record(Protocol):
+    """Whom an :class:`Answer` tells what it says, and how it ends."""
+
+    def saw(self, event: bytes) -> None:
+        """Note an event of the answer."""
+
+    def end(self, outcome: str, error: BaseException | None) -> None:
+        """Note the end: ``finished``, ``stopped``, ``failed``, ``timed_out`` or ``interrupted``.
+
+        :param error: what was raised before anything was said.
+        """
+
+
+class _NoRecord:
+    """Notes nothing."""
+
+    def saw(self, event: bytes) -> None: ...
+
+    def end(self, outcome: str, error: BaseException | None) -> None: ...
+
+
+_NO_RECORD = _NoRecord()
+
+
 class Answer:
     """One answer: a task on the loop that talks, and readers that listen.
 
@@ -71,6 +95,7 @@ class Answer:
     :param seconds: the longest it may take.
     :param explain: makes an event of what went wrong before the first word, if the client has been
         promised a stream by then.
+    :param record: is told what the answer says, and once how it ended.
     """
 
     def __init__(
@@ -80,6 +105,7 @@ class Answer:
         process: Callable[[], Awaitable[StreamingResult | NonStreamingResult]],
         seconds: float,
         explain: Callable[[BaseException], bytes] = lambda _: error_event(allow_retry=True),
+        record: Record = _NO_RECORD,
     ) -> None:
         self._loop = loop
         self._app = app
@@ -96,6 +122,7 @@ class Answer:
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
         self._explain = explain
+        self._record = record
         self._promised = False
         #: Whether the task has ended, when (as time.monotonic tells), and how: None for well.
         self.ended = False
@@ -206,6 +233,7 @@ class Answer:
             self._put(result.json)
             return
         async for chunk in result:
+            self._record.saw(chunk)
             self._put(chunk)
             while self._is_far_ahead():
                 self._room = asyncio.Event()
@@ -269,6 +297,9 @@ class Answer:
 
     def _end(self) -> None:
         self._hand_on()
+        if not self.ended:
+            # Before anybody reads that it has ended: who waits for that finds all of it noted.
+            self._record.end(self._outcome(), None if self._said else self.error)
         with self._lock:
             if self.ended:
                 return
@@ -278,6 +309,15 @@ class Answer:
             self.ended, self.ended_at = True, time.monotonic()
             for reader in self._readers:
                 reader.queue.put(_END)
+
+    def _outcome(self) -> str:
+        if self.error is None:
+            return "stopped" if self.abandoned else "finished"
+        if not isinstance(self.error, asyncio.CancelledError):
+            return "failed"
+        if self._late:
+            return "timed_out"
+        return "stopped" if self.abandoned else "interrupted"
 
     def _is_far_ahead(self) -> bool:
         with self._lock:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from chatkit.errors import CustomStreamError
 from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
@@ -24,6 +24,7 @@ from chatkit.types import WidgetItem
 from flask import Response, current_app
 from werkzeug.exceptions import HTTPException, default_exceptions
 
+from ..activity import Activity, reason_of
 from ..chats import ServedChat
 from ..config import Settings
 from ..errors import (
@@ -43,6 +44,7 @@ from .bridge import Answer, error_event
 from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
 from .repeats import LAST_WORDS, Repeats, find_cut, fingerprint
+from .streaming.record import AnswerRecord
 from .within import run_within, this_app
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ _PLAIN = frozenset({"threads.list", "threads.get_by_id", "items.list"})
 
 CLOSED = "This conversation is closed. Please start a new one."
 LOCKED = "This conversation is locked at the moment."
+WRONG_STATE = "The chat is not in a state for this."
 
 
 class Endpoint:
@@ -88,6 +91,7 @@ class Endpoint:
     :param server: who answers.
     :param uploads: its files, if we keep them.
     :param settings: the kit's settings.
+    :param activity: is told what happens.
     """
 
     def __init__(
@@ -96,11 +100,13 @@ class Endpoint:
         server: ChatKitServer[Any],
         uploads: Uploads | None,
         settings: Settings,
+        activity: Activity,
     ) -> None:
         self.chat = chat
         self.server = server
         self.uploads = uploads
         self._settings = settings
+        self._activity = activity
         self._max_length = chat.max_message_length or settings.max_message_length
         self._seconds = chat.answer_seconds or settings.answer_seconds
         self._repeats = Repeats()
@@ -152,7 +158,9 @@ class Endpoint:
         operation = OPERATIONS[asked.type]
         limit = self._limit(operation)
         if len(body) > limit:
-            raise TooLarge(f"The body of {asked.type} has more than {limit} bytes.")
+            raise TooLarge(
+                f"The body of {asked.type} has more than {limit} bytes.", limit=f"{limit} bytes"
+            )
         context["thread"] = thread_of(asked)
         if asked.type not in _PLAIN:
             context["state"] = dict(state() or {})
@@ -165,7 +173,7 @@ class Endpoint:
             if operation.counts:
                 _count(charge, operation)
         except _Refused as refusal:
-            return self._refuse(operation, refusal)
+            return self._refuse(asked, context, refusal)
         return self._json(asked, operation, body, context)
 
     def settle(self, seconds: float) -> None:
@@ -200,9 +208,9 @@ class Endpoint:
         elif asked.type == "attachments.create" and len(params.name) > MAX_NAME:
             raise BadRequest(f"A file's name has at most {MAX_NAME} characters.")
         if asked.type.startswith("attachments.") and self.server.attachment_store is None:
-            raise BadRequest("This chat accepts no files.")
+            raise BadRequest("This chat accepts no files.", refusal="no_files")
         if asked.type == "input.transcribe" and not self._takes_dictation:
-            raise BadRequest("This chat takes no dictation.")
+            raise BadRequest("This chat takes no dictation.", refusal="no_dictation")
         limit = getattr(params, "limit", None)
         if limit is not None and not 1 <= limit <= MAX_LIMIT:
             params.limit = max(1, min(limit, MAX_LIMIT))
@@ -217,11 +225,15 @@ class Endpoint:
         self._check_length(sum(map(len, parts)) + len(said.quoted_text or ""))
         if said.attachments:
             if self.server.attachment_store is None:
-                raise _Refused("This chat accepts no files.")
+                raise _Refused("This chat accepts no files.", "no_files")
             accepted = self.chat.attachments(self._settings) or {}
             most = accepted.get("maxCount", len(said.attachments))
             if len(said.attachments) > most:
-                raise _Refused(f"A message can have at most {most} files.")
+                raise _Refused(
+                    f"A message can have at most {most} files.",
+                    "too_many_files",
+                    limit=f"{most} files",
+                )
         chosen = said.inference_options
         choices = {
             "model": chosen.model,
@@ -238,7 +250,9 @@ class Endpoint:
         if length > self._max_length:
             raise _Refused(
                 f"This message is too long: it has {length:,} characters, and "
-                f"{self._max_length:,} are possible. Please shorten it."
+                f"{self._max_length:,} are possible. Please shorten it.",
+                "too_long",
+                limit=f"{self._max_length} characters",
             )
 
     async def _check_history(self, asked: Any, operation: Operation, context: Any) -> None:
@@ -250,8 +264,9 @@ class Endpoint:
         if operation.talks or asked.type in {"items.feedback", "items.list"}:
             thread = await store.load_thread(params.thread_id, context)
             if operation.talks and thread.status.type != "active":
-                said = CLOSED if thread.status.type == "closed" else LOCKED
-                raise _Refused(getattr(thread.status, "reason", None) or said)
+                kind = thread.status.type
+                said = CLOSED if kind == "closed" else LOCKED
+                raise _Refused(getattr(thread.status, "reason", None) or said, f"chat_{kind}")
         items = [params.item_id] if getattr(params, "item_id", None) else []
         for item_id in [*items, *getattr(params, "item_ids", ())]:
             item = await store.load_item(params.thread_id, item_id, context)
@@ -266,7 +281,8 @@ class Endpoint:
                 continue
             if not self.uploads.is_uploaded(attachment):
                 raise _Refused(
-                    f"The file {attachment.name} has not been uploaded. Please try again."
+                    f"The file {attachment.name} has not been uploaded. Please try again.",
+                    "file_missing",
                 )
 
     # --- how it is answered --------------------------------------------------------------------
@@ -275,7 +291,26 @@ class Endpoint:
         self, asked: Any, operation: Operation, body: bytes, context: ChatContext
     ) -> StreamingResult | NonStreamingResult:
         made = await self._admit(asked, operation, context)
+        if asked.type == "items.feedback":
+            await self._keep_feedback(asked.params, context)
         return await self._begin(asked, body, made)
+
+    async def _keep_feedback(self, given: Any, context: ChatContext) -> None:
+        """Keep what a visitor thinks of an answer before the site's code is told, which may fail.
+
+        Where the history is a store of the site's own, only that code and the signal have it.
+        """
+        store = self.server.store
+        if hasattr(type(store), "save_feedback"):
+            keep = cast("Any", store).save_feedback
+            try:
+                await keep(given.thread_id, given.item_ids, given.kind, context)
+            except NotFoundError:
+                raise
+            except Exception:
+                # The site's code may have a place of its own for it.
+                logger.exception("The feedback of a visitor could not be kept")
+        self._activity.rated(context, given.thread_id, given.item_ids, given.kind)
 
     async def _admit(self, asked: Any, operation: Operation, context: ChatContext) -> Any:
         """Check a call against the history; the context that the site's code gets for it."""
@@ -301,6 +336,7 @@ class Endpoint:
         body: bytes,
         context: ChatContext,
         former: Answer | None,
+        record: AnswerRecord,
     ) -> StreamingResult | NonStreamingResult:
         """Process a message, unless it is in the history already and only its answer is missing."""
         if former is not None:
@@ -313,6 +349,7 @@ class Endpoint:
             cut = await find_cut(self.server.store, asked, made)
         if cut is None:
             return await self._begin(asked, body, made)
+        record.forget_message()
         retry = json.dumps(cut.retry).encode()
         again = await self._begin(parse(retry), retry, made)
         return StreamingResult(cut.retold(created=asked.type == "threads.create", rest=again))
@@ -335,7 +372,7 @@ class Endpoint:
         except CancelledError:
             raise UpstreamUnavailable("The chat was interrupted.") from None
         except CustomStreamError as error:
-            raise BadRequest(error.message) from None
+            raise BadRequest(error.message, refusal="declined") from None
         except Exception as error:
             self._tell(asked, error)
             _retell(error)
@@ -362,86 +399,164 @@ class Endpoint:
         context: ChatContext,
         charge: Callable[[], None],
     ) -> Response:
+        record = self._record(asked, context)
         if operation.repeats:
             reader = self._repeats.reader(
                 fingerprint(asked, context),
                 lambda former: self._answer(
-                    context, lambda: self._process_once(asked, operation, body, context, former)
+                    asked,
+                    context,
+                    lambda: self._process_once(asked, operation, body, context, former, record),
+                    record,
                 ),
                 charge,
             )
             if reader is None:
-                raise _Refused("Your message is being answered already.")
+                raise _Refused("Your message is being answered already.", "duplicate")
         else:
             charge()
             reader = self._answer(
-                context, lambda: self._process(asked, operation, body, context)
+                asked, context, lambda: self._process(asked, operation, body, context), record
             ).begin()
         if not reader.pull(FIRST_SECONDS) and not reader.answer.promise():
             # It has ended in this very moment.
             reader.pull(0)
         if reader.is_mute and reader.answer.error is not None:
-            return self._failed(asked, operation, reader.answer.error)
+            return self._failed(asked, context, reader.answer.error)
         return _event_stream(reader)
 
-    def _answer(self, context: ChatContext, process: Callable[[], Awaitable[Any]]) -> Answer:
+    def _record(self, asked: Any, context: ChatContext) -> AnswerRecord:
+        said = asked.params.input if OPERATIONS[asked.type].writes else None
+        message = said and (sum(len(part.text) for part in said.content), len(said.attachments))
+        return AnswerRecord(
+            self._activity,
+            context,
+            asked.type,
+            message,
+            lambda error: _refusal_of(asked, error) is not None,
+        )
+
+    def _answer(
+        self,
+        asked: Any,
+        context: ChatContext,
+        process: Callable[[], Awaitable[Any]],
+        record: AnswerRecord,
+    ) -> Answer:
         with self._lock:
             mine = [one for one in self._under_way.get(context.owner, ()) if not one.ended]
             if len(mine) >= AT_A_TIME:
-                raise _Refused("Please wait until your other messages are answered.")
+                raise _Refused(
+                    "Please wait until your other messages are answered.",
+                    "busy",
+                    limit=f"{AT_A_TIME} answers at a time",
+                )
             if len(self._under_way) > 1000:
                 ended = [who for who, some in self._under_way.items() if all(a.ended for a in some)]
                 for who in ended:
                     del self._under_way[who]
-            answer = Answer(loop.current(), this_app(), process, self._seconds, self._explain)
+            explain = partial(self._explain, asked, context)
+            answer = Answer(
+                loop.current(), this_app(), process, self._seconds, explain, record.begin()
+            )
             self._under_way[context.owner] = [*mine, answer]
         return answer
 
-    def _failed(self, asked: Any, operation: Operation, error: BaseException) -> Response:
+    def _failed(self, asked: Any, context: ChatContext, error: BaseException) -> Response:
         """Answer for a call that failed before its first word."""
         if isinstance(error, _Refused):
-            return self._refuse(operation, error)
+            return self._refuse(asked, context, error)
         self._tell(asked, error)
-        return _event_stream(iter([self._explain(error)]))
+        return _event_stream(iter([self._explain(asked, context, error)]))
 
-    def _explain(self, error: BaseException) -> bytes:
+    def _explain(self, asked: Any, context: ChatContext, error: BaseException) -> bytes:
         """What the visitor reads of a failure, and what the log does."""
-        if isinstance(error, _Refused):
-            return error_event(str(error), allow_retry=False)
-        if isinstance(error, CustomStreamError):
-            return error_event(error.message, allow_retry=error.allow_retry)
-        if isinstance(error, NotFoundError):
-            return error_event(NotFound.summary, allow_retry=False)
-        logger.error("The chat %r could not answer", self.chat.name, exc_info=error)
-        return error_event(allow_retry=True)
+        refusal = _refusal_of(asked, error)
+        if refusal is None:
+            logger.error("The chat %r could not answer", self.chat.name, exc_info=error)
+            return error_event(allow_retry=True)
+        self._activity.refused(
+            refusal.reason,
+            limit=refusal.limit,
+            chat=context.chat,
+            visitor=context.visitor,
+            thread=context.thread,
+            status=200,
+        )
+        return error_event(str(refusal), allow_retry=refusal.allow_retry)
 
     def _tell(self, asked: Any, error: BaseException) -> None:
         """Raise the error of ours that says what is wrong with the call, if one does."""
         if isinstance(error, (ApiError, HTTPException)):
             raise error
         if isinstance(error, _Refused):
-            raise error.status(str(error), **error.more)
+            raise error.as_api_error()
         if isinstance(error, NotFoundError):
             raise NotFound from None
         if isinstance(error, ConfigurationError):
             raise Misconfigured(detail=f"the chat {self.chat.name!r}: {error}") from None
         if type(error) is ValueError and asked.type in _STATEFUL:
-            message = "The chat is not in a state for this."
-            raise BadRequest(message, detail=str(error)[:200]) from error
+            detail = str(error)[:200]
+            raise BadRequest(WRONG_STATE, detail=detail, refusal="wrong_state") from error
 
-    def _refuse(self, operation: Operation, refusal: _Refused) -> Response:
-        if operation.streams:
-            return _event_stream(iter([error_event(str(refusal), allow_retry=False)]))
-        raise refusal.status(str(refusal), **refusal.more)
+    def _refuse(self, asked: Any, context: ChatContext, refusal: _Refused) -> Response:
+        if OPERATIONS[asked.type].streams:
+            return _event_stream(iter([self._explain(asked, context, refusal)]))
+        raise refusal.as_api_error()
 
 
 class _Refused(Exception):
-    """What a visitor should read: as an error event in a stream, as a message elsewhere."""
+    """What a visitor should read: as an error event in a stream, as a message elsewhere.
 
-    def __init__(self, message: str, status: type[ApiError] = BadRequest, **more: Any) -> None:
+    :param reason: one of :data:`flask_chatkit.activity.REASONS`.
+    :param status: the error that a call for JSON is answered with.
+    :param limit: what was exceeded, for the log.
+    :param retry_after: seconds after which trying again may help.
+    :param allow_retry: whether a stream offers to try again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        reason: str,
+        status: type[ApiError] = BadRequest,
+        *,
+        limit: str | None = None,
+        retry_after: int | None = None,
+        allow_retry: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.status = status
-        self.more = more
+        self.reason = reason
+        self.limit = limit
+        self.allow_retry = allow_retry
+        self._status = status
+        self._retry_after = retry_after
+
+    def as_api_error(self) -> ApiError:
+        """The same, for a call that is answered with JSON."""
+        return self._status(
+            str(self), refusal=self.reason, limit=self.limit, retry_after=self._retry_after
+        )
+
+
+def _refusal_of(asked: Any, error: BaseException) -> _Refused | None:
+    """The refusal that an error means, for which nothing is wrong here; None for a failure."""
+    if isinstance(error, _Refused):
+        return error
+    if isinstance(error, CustomStreamError):
+        return _Refused(error.message, "declined", allow_retry=error.allow_retry)
+    if isinstance(error, NotFoundError):
+        return _Refused(NotFound.summary, "not_found")
+    if isinstance(error, ApiError):
+        is_ours = error.code < 500
+        return (
+            _Refused(str(error.description), error.refusal, limit=error.limit) if is_ours else None
+        )
+    if isinstance(error, HTTPException) and 400 <= (error.code or 500) < 500:
+        return _Refused(error.name, reason_of(error.code or 500))
+    if type(error) is ValueError and asked.type in _STATEFUL:
+        return _Refused(WRONG_STATE, "wrong_state")
+    return None
 
 
 def _count(charge: Callable[[str], None], operation: Operation) -> None:
@@ -451,7 +566,9 @@ def _count(charge: Callable[[str], None], operation: Operation) -> None:
         wait = _spoken(error.retry_after or 1)
         raise _Refused(
             f"You have sent many messages. Please wait {wait} and try again.",
+            error.refusal,
             RateLimited,
+            limit=error.limit,
             retry_after=error.retry_after,
         ) from None
 

@@ -74,7 +74,7 @@ class Files:
         with self.open(key) as file:
             data = file.read(self.max_bytes + 1)
         if len(data) > self.max_bytes:
-            raise _too_large(self.max_bytes)
+            raise too_large(self.max_bytes)
         return data
 
     def delete(self, key: str) -> None:
@@ -104,12 +104,12 @@ class _Counted:
         while chunk := self._stream.read(min(_CHUNK, self._limit - self.size + 1)):
             self.size += len(chunk)
             if self.size > self._limit:
-                raise _too_large(self._limit)
+                raise too_large(self._limit)
             if len(self.head) < HEAD:
                 self.head += chunk[: HEAD - len(self.head)]
             target.write(chunk)
         if not self.size:
-            raise BadRequest("The file is empty.")
+            raise BadRequest("The file is empty.", refusal="file_refused")
 
 
 class _Place(Protocol):
@@ -251,5 +251,7 @@ def _checked(key: str) -> str:
     return key
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The file is larger than {size_text(limit)}.")
+def too_large(limit: int) -> TooLarge:
+    """The refusal of a file that has more bytes than may come."""
+    size = size_text(limit)
+    return TooLarge(f"The file is larger than {size}.", refusal="file_too_large", limit=size)

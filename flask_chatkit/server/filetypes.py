@@ -214,7 +214,8 @@ class Accept:
         )
         return BadRequest(
             "Files of this kind are not accepted here"
-            + (f"; accepted are {', '.join(told)}." if told else ".")
+            + (f"; accepted are {', '.join(told)}." if told else "."),
+            refusal="file_refused",
         )
 
 

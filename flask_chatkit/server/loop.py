@@ -243,9 +243,23 @@ def _forget() -> None:
     _current, _lock = None, threading.Lock()
 
 
+#: What is done when the process ends and the loop has ended, in the order of registration.
+_last_acts: list[Callable[[], object]] = []
+
+
+def at_end(act: Callable[[], object]) -> None:
+    """Have something done when the process ends and the loop has ended; it is called once."""
+    _last_acts.append(act)
+
+
 def _stop() -> None:
     if _current is not None:
         _current.stop()
+    for act in _last_acts:
+        try:
+            act()
+        except Exception:
+            logger.exception("What was to be done at the process's end failed")
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

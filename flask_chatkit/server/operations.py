@@ -36,6 +36,7 @@ class Operation:
         which has as many of its own, since a conversation that waits for one would be stuck.
     :param repeats: whether ChatKit's client may send it twice without meaning it.
     :param talks: whether it adds to the thread, which must be active then.
+    :param writes: whether it is a message that the visitor wrote.
     :param says: whether it carries a visitor's words, as many as a message may have.
     :param limit: bytes of its body, beside those words, each of which may take six in JSON.
     """
@@ -44,14 +45,17 @@ class Operation:
     counts: str = ""
     repeats: bool = False
     talks: bool = False
+    writes: bool = False
     says: bool = False
     limit: int = SMALL
 
 
 OPERATIONS: dict[str, Operation] = {
-    "threads.create": Operation(streams=True, counts="message", repeats=True, says=True),
+    "threads.create": Operation(
+        streams=True, counts="message", repeats=True, writes=True, says=True
+    ),
     "threads.add_user_message": Operation(
-        streams=True, counts="message", repeats=True, talks=True, says=True
+        streams=True, counts="message", repeats=True, talks=True, writes=True, says=True
     ),
     "threads.add_client_tool_output": Operation(
         streams=True, counts="tool", repeats=True, talks=True, limit=TOOL_OUTPUT

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
 
+from ..activity import Activity
 from ..chats import ServedChat
 from ..config import Settings
 from ..errors import ChatKitError, ConfigurationError, Misconfigured
@@ -30,11 +31,12 @@ from .context import ChatContext
 from .endpoint import Endpoint
 from .links import Links
 from .owned import OwnedStore, owned
-from .within import run_within
+from .within import run_within, this_app
 
 if TYPE_CHECKING:
     from .attachments import Attachments
     from .files import Files
+    from .history.counts import CountsWriter
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -53,15 +55,22 @@ class Service:
     :param kit: the kit's own name.
     :param settings: the kit's settings.
     :param keys: the signing keys, the newest last.
+    :param activity: is told what happens.
     :param store: the site's own choice of a store for the whole kit.
     """
 
     def __init__(
-        self, kit: str, settings: Settings, keys: Sequence[bytes], store: object = None
+        self,
+        kit: str,
+        settings: Settings,
+        keys: Sequence[bytes],
+        activity: Activity,
+        store: object = None,
     ) -> None:
         self.kit = kit
         self.settings = settings
         self._links = Links(keys, kit)
+        self._activity = activity
         self._given_store = store
         self._endpoints: dict[int, Endpoint] = {}
         self._lock = threading.RLock()
@@ -83,6 +92,11 @@ class Service:
                     endpoint = self._make(chat)
                     self._endpoints[id(chat)] = endpoint
         return endpoint
+
+    def flush_counts(self) -> None:
+        """Write what this process has counted, right now; for a thread that may wait."""
+        if "_counts" in vars(self):
+            self._counts.flush()
 
     def hand_over(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> bool:
         """Give what an anonymous visitor has said to the login that they signed in with.
@@ -197,7 +211,15 @@ class Service:
             ours = cast("Attachments", attachments)
             ours.store_of = lambda: server.store
             uploads = Uploads(ours)
-        return Endpoint(chat, server, uploads, self.settings)
+        if hasattr(type(server.store), "add_counts"):
+            self._counts.add_store(chat.name, cast("Any", server.store))
+        return Endpoint(chat, server, uploads, self.settings, self._activity)
+
+    @cached_property
+    def _counts(self) -> CountsWriter:
+        from .history.counts import CountsWriter
+
+        return CountsWriter(this_app(), self._activity)
 
     def _server(self, chat: ServedChat, kind: str, value: Any) -> ChatKitServer[Any]:
         if isinstance(value, ChatKitServer):

@@ -41,9 +41,11 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from typing_extensions import override
 
+from ..activity import Count
 from ..visitor import Visitor
 from .context import ChatContext, as_context, owner_name, owner_of
 from .database import Database, Source
+from .history import counts
 from .paging import clamp, new_id
 from .tables import LONGEST_ID, attachments, items, threads
 
@@ -254,6 +256,45 @@ class SQLAlchemyStore(Store[ChatContext]):
         await self._database.statement(
             lambda db: _changed(db.execute(_DELETE_ATTACHMENT, keys).rowcount)
         )
+
+    async def save_feedback(
+        self, thread_id: str, item_ids: Sequence[str], kind: str, context: ChatContext
+    ) -> None:
+        """Keep what a visitor thinks of items of a thread; the last word on an item counts.
+
+        :param kind: ``positive`` or ``negative``.
+        """
+        values = {"kind_": kind, "now_": counts.utc_now()}
+        rows = [
+            _keys(context, thread=thread_id, item=item_id) | values
+            for item_id in dict.fromkeys(item_ids)
+        ]
+
+        def work(db: Connection) -> None:
+            statement = counts.save_feedback(db.dialect.name)
+            for row in rows:
+                try:
+                    db.execute(statement, row)
+                except IntegrityError:
+                    # The item has just been deleted.
+                    raise NotFoundError("there is nothing of this id") from None
+
+        await self._database.transaction(work)
+
+    async def add_counts(self, kit: str, gathered: Mapping[Count, int]) -> None:
+        """Add to the daily counts of a kit.
+
+        :param kit: the kit's own name.
+        """
+        await self._database.statement(lambda db: counts.add_counts(db, kit, gathered))
+
+    async def read_figures(self, kit: str, since: datetime) -> dict[str, dict[str, int]]:
+        """What happened in a kit's chats; see :func:`.history.counts.read_figures`.
+
+        :param kit: the kit's own name.
+        :param since: a time in UTC.
+        """
+        return await self._database.statement(lambda db: counts.read_figures(db, kit, since))
 
     async def hand_over(self, kit: str, old: Visitor, new: Visitor) -> int:
         """Make everything that a visitor has in a kit's chats another visitor's, at once.

@@ -10,10 +10,10 @@ from flask import Request, Response, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import wrap_file
 
-from ..errors import BadRequest, NotFound, TooLarge, UpstreamTimeout
+from ..errors import BadRequest, NotFound, UpstreamTimeout
 from .attachments import Attachments, Kept, headers_for
 from .context import ChatContext
-from .files import size_text
+from .files import too_large
 from .links import Purpose
 from .loop import Late
 from .within import run_within
@@ -54,8 +54,7 @@ class Uploads:
         try:
             file = request.files.get("file")
         except RequestEntityTooLarge:
-            limit = size_text(self._attachments.max_bytes)
-            raise TooLarge(f"The file is larger than {limit}.") from None
+            raise too_large(self._attachments.max_bytes) from None
         except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
             raise BadRequest("The file did not arrive whole.") from None
         if file is None:
@@ -81,7 +80,7 @@ class Uploads:
         try:
             kept = attachments.keep(request.stream, expected)
         except RequestEntityTooLarge:
-            raise TooLarge(f"The file is larger than {size_text(attachments.max_bytes)}.") from None
+            raise too_large(attachments.max_bytes) from None
         return self._saved(kept, context, lambda: attachments.fill(kept, context))
 
     def _saved(

@@ -1,0 +1,195 @@
+"""What happens in a site's chats, for code that listens: signals of :mod:`blinker`, as Flask's own.
+
+.. code-block:: python
+
+    from flask_chatkit.signals import answer_finished
+
+    @answer_finished.connect_via(app)
+    def measure(app, *, chat, outcome, seconds, **extra):
+        histogram.labels(chat, outcome).observe(seconds)
+
+Each is sent with the application, and with keyword arguments only; more may be added, so a receiver
+takes ``**extra``. None carries what was written, a secret or a key. All have ``kit``, the kit's own
+name, and ``chat``, the chat's name. ``visitor`` is a :class:`~flask_chatkit.visitor.Visitor`.
+
+A receiver runs in an application context. Where a request is answered it runs in the request's
+thread; what happens on the event loop, where answers are made, is handed to one other thread, in
+order, so that a slow receiver keeps no answer waiting. What a receiver raises is logged, and breaks
+neither the request nor the answer. An asynchronous receiver needs ``flask[async]``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any
+
+from blinker import NamedSignal, Namespace
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+logger = logging.getLogger("flask_chatkit")
+
+#: Signals that wait for the thread that delivers them; what comes while so many wait is dropped.
+MAX_WAITING = 10_000
+#: Seconds that receivers get, when the process ends, for what is still waiting.
+LAST_SECONDS = 2.0
+
+_namespace = Namespace()
+
+#: A secret was minted. ``visitor``; ``hosted`` (bool): whether OpenAI runs the chat; ``expires_in``
+#: (int): seconds.
+secret_minted = _namespace.signal("secret-minted")
+
+#: A visitor was refused something, and reads why. ``reason`` (str): one of
+#: :data:`flask_chatkit.activity.REASONS`; ``limit`` (str or None): what was exceeded, such as
+#: ``20 per 1 minute per visitor``; ``status`` (int): of HTTP, 200 for an error event of a stream;
+#: ``visitor`` (or None), ``chat`` (or None) and ``thread`` (an id, or None), where they are known.
+request_refused = _namespace.signal("request-refused")
+
+#: A visitor's message was stored, and is being answered. ``visitor``; ``thread`` (str): the
+#: thread's id; ``characters`` (int): the length of its text; ``attachments`` (int): its files.
+message_received = _namespace.signal("message-received")
+
+#: An answer has ended: one for each answer of a served chat, however it ended. ``visitor``;
+#: ``thread`` (str or None): the thread's id; ``operation`` (str): what was answered, by ChatKit's
+#: name, such as ``threads.create``; ``outcome`` (str): one of
+#: :data:`flask_chatkit.activity.OUTCOMES`; ``seconds`` (float): from the request to the end;
+#: ``usage``: the tokens that an agent's models used (``input_tokens``, ``output_tokens``,
+#: ``total_tokens``, ``requests``), None where no agent answered.
+answer_finished = _namespace.signal("answer-finished")
+
+#: A visitor liked an answer, or not. ``visitor``; ``thread`` (str): its id; ``items`` (tuple of
+#: str): their ids; ``kind`` (str): ``positive`` or ``negative``.
+feedback_given = _namespace.signal("feedback-given")
+
+#: A visitor has signed in, and what they had said before is their login's now. ``visitor``: the
+#: login; ``former``: the anonymous visitor; ``chat`` is None, since it is about all of the kit's.
+user_transferred = _namespace.signal("user-transferred")
+
+#: OpenAI, or an agent's model, could not be reached, failed or refused. ``visitor``; ``code``
+#: (str): ``upstream_rejected``, ``upstream_unavailable`` or ``upstream_timeout``; ``seconds``
+#: (float or None): how long the call took, its retries included.
+upstream_failed = _namespace.signal("upstream-failed")
+
+#: All of them, by the name that they have here.
+SIGNALS: Mapping[str, NamedSignal] = {
+    "secret_minted": secret_minted,
+    "request_refused": request_refused,
+    "message_received": message_received,
+    "answer_finished": answer_finished,
+    "feedback_given": feedback_given,
+    "user_transferred": user_transferred,
+    "upstream_failed": upstream_failed,
+}
+
+
+def send(signal: NamedSignal, app: Flask, /, **values: Any) -> None:
+    """Send a signal: right here, or in a thread of its own where this is an event loop's.
+
+    :param app: the sender.
+    :param values: what the signal is documented with.
+    """
+    if not signal.receivers:
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        _deliver(signal, app, values)
+    else:
+        _courier.post(signal, app, values)
+
+
+def wait_delivered(seconds: float = LAST_SECONDS) -> bool:
+    """Wait until what was sent on the event loop has reached its receivers, as tests may want.
+
+    :returns: whether it has.
+    """
+    return _courier.wait(seconds)
+
+
+def _deliver(signal: NamedSignal, app: Flask, values: Mapping[str, Any]) -> None:
+    if signal.is_muted:
+        return
+    for receiver in signal.receivers_for(app):
+        try:
+            call = app.ensure_sync(receiver) if iscoroutinefunction(receiver) else receiver
+            call(app, **values)
+        except Exception:
+            logger.exception("A receiver of the signal %s raised", signal.name)
+
+
+class _Courier:
+    """Delivers signals in one thread, in the order in which they were posted."""
+
+    def __init__(self) -> None:
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._posted: queue.Queue[tuple[NamedSignal, Flask, Mapping[str, Any]]] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._told_full = False
+
+    def post(self, signal: NamedSignal, app: Flask, values: Mapping[str, Any]) -> None:
+        if self._pid != os.getpid():
+            # The thread, and what it had to deliver, are those of the process that was forked.
+            self._start_anew()
+        if self._posted.qsize() >= MAX_WAITING:
+            if not self._told_full:
+                self._told_full = True
+                logger.error("Receivers of signals are too slow: signals are dropped")
+            return
+        self._posted.put((signal, app, values))
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._start()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="flask_chatkit signals", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The process is ending, and no thread starts any more.
+            while not self._posted.empty():
+                self._next()
+        else:
+            self._thread = thread
+
+    def wait(self, seconds: float) -> bool:
+        if self._pid != os.getpid():
+            return True
+        end = time.monotonic() + seconds
+        with self._posted.all_tasks_done:
+            while self._posted.unfinished_tasks:
+                left = end - time.monotonic()
+                if left <= 0 or not self._posted.all_tasks_done.wait(left):
+                    return False
+        return True
+
+    def _run(self) -> None:
+        while True:
+            self._next()
+
+    def _next(self) -> None:
+        signal, app, values = self._posted.get()
+        try:
+            with app.app_context():
+                _deliver(signal, app, values)
+        except BaseException:
+            # sys.exit in a receiver, or in what the site tears down: the thread has to go on.
+            logger.exception("The signal %s could not be delivered", signal.name)
+        finally:
+            self._posted.task_done()
+
+
+_courier = _Courier()
