@@ -13,8 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 from flask import Flask, abort, current_app, redirect
+from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit, RateLimited, signals
 from flask_chatkit.activity import OUTCOMES, REASONS
@@ -30,6 +32,7 @@ from tests.server.helpers_api import (
     until,
     visit,
 )
+from tests.server.model_api import KEY, Fail, serve_model
 from tests.support import Browser, MakeApp
 
 DOCS = Path(__file__).parent.parent / "docs" / "operations.md"
@@ -516,6 +519,40 @@ def test_upstream_failures(
     assert not seen.of("secret_minted")
 
 
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (Fail(500, "no"), "upstream_unavailable"),
+        (Fail(429, "slowly"), "upstream_unavailable"),
+        (Fail(401, "no such key"), "upstream_rejected"),
+        (None, "upstream_unavailable"),
+    ],
+)
+def test_models_that_fail(
+    browse: Any, make_app: MakeApp, watch: Any, tmp_path: Path, failure: Fail | None, code: str
+) -> None:
+    """An agent's model that refuses or is not there is a signal, and its answer has failed."""
+    agents.set_tracing_disabled(True)
+    with serve_model() as api:
+        api.replies = [failure] if failure else []
+        base = api.base_url if failure else "http://127.0.0.1:9/v1"
+
+        def coach(_context: Any) -> Any:
+            client = AsyncOpenAI(api_key=KEY, base_url=base, max_retries=0)
+            return agents.Agent(name="Coach", model=agents.OpenAIResponsesModel("small", client))
+
+        kit = ChatKit()
+        kit.add_agent("coach", coach, titles=False)
+        app = make_app(kit, CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/x.sqlite3")
+        seen = watch(app)
+        visit(browse(app), "/chatkit/coach").create(WORDS)
+    (sent,) = seen.of("upstream_failed")
+    (minted,) = seen.of("secret_minted")
+    assert (sent["chat"], sent["code"], sent["seconds"]) == ("coach", code, None)
+    assert sent["visitor"].key == minted["visitor"].key
+    assert [one["outcome"] for one in seen.of("answer_finished")] == ["failed"]
+
+
 # --- receivers ------------------------------------------------------------------------------------
 
 
@@ -632,11 +669,15 @@ def test_flood_of_signals_is_bounded(
 # --- the documentation ----------------------------------------------------------------------------
 
 
+def section(heading: str) -> str:
+    """A section of the documentation, without those below it."""
+    return re.split(rf"\n##+ {heading}\n", DOCS.read_text("utf-8"))[1].split("\n##")[0]
+
+
 def rows(heading: str) -> dict[str, list[str]]:
     """A table of the documentation: its cells by what the first one names."""
-    section = re.split(rf"\n##+ {heading}\n", DOCS.read_text("utf-8"))[1].split("\n##")[0]
     found = {}
-    for line in section.splitlines():
+    for line in section(heading).splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         name = re.fullmatch(r"`(\w+)`", cells[0])
         if name:
@@ -648,6 +689,32 @@ def test_tables_of_reasons_and_outcomes_are_the_codes() -> None:
     """The documentation has each reason and each outcome, in the code's own words."""
     assert {name: cells[1] for name, cells in rows("Reasons").items()} == dict(REASONS)
     assert {name: cells[1] for name, cells in rows("Outcomes").items()} == dict(OUTCOMES)
+
+
+def test_snippets_run(
+    browse: Any, site: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The receivers and the log handler of the documentation work as printed."""
+    logger = logging.getLogger("flask_chatkit")
+    before, level = list(logger.handlers), logger.level
+    app = site()
+    caplog.set_level(logging.INFO)
+    space: dict[str, Any] = {"app": app, "__name__": "operations"}
+    for heading in ("Signals", "Log records"):
+        (snippet,) = re.findall(r"```python\n(.*?)```", section(heading), re.DOTALL)
+        exec(compile(snippet, "operations.md", "exec"), space)  # noqa: S102
+    try:
+        ann = visit(browse(app))
+        ann.create("hello")
+        ann.post("threads.get_by_id", thread_id="thr_0")
+        assert signals.wait_delivered()
+    finally:
+        logger.handlers, logger.level = before, level
+        signals.answer_finished.disconnect(space["measure"], app)
+        signals.request_refused.disconnect(space["count"], app)
+    assert re.search(r"default: finished after \d+\.\d s, 0 tokens", caplog.text)
+    assert "refused: not_found (None)" in caplog.text
+    assert capsys.readouterr().out == "refused not_found None\n"
 
 
 def test_records_are_json(browse: Any, site: Any, watch: Any) -> None:

@@ -62,6 +62,7 @@ from ..handlers import Handlers
 from .assistant import SiteServer, shortened
 from .chat import ReadAttachment, text_of
 from .context import ChatContext
+from .streaming.record import note_model_failure
 from .threads import call, stopping
 
 logger = logging.getLogger("flask_chatkit")
@@ -648,6 +649,7 @@ def _for_visitor(error: Exception) -> Exception:
         return CustomStreamError(REFUSED)
     if isinstance(error, openai.OpenAIError):
         logger.error("The model could not answer: %s", told(error))
+        note_model_failure(error)
         return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
     return error
 

@@ -455,9 +455,14 @@ class Endpoint:
                 ended = [who for who, some in self._under_way.items() if all(a.ended for a in some)]
                 for who in ended:
                     del self._under_way[who]
+
+            async def begin() -> Any:
+                record.enter()
+                return await process()
+
             explain = partial(self._explain, asked, context)
             answer = Answer(
-                loop.current(), this_app(), process, self._seconds, explain, record.begin()
+                loop.current(), this_app(), begin, self._seconds, explain, record.begin()
             )
             self._under_way[context.owner] = [*mine, answer]
         return answer

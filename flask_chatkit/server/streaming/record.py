@@ -7,10 +7,12 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ... import signals
+from ...errors import UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
 from .. import loop
 
 if TYPE_CHECKING:
@@ -60,6 +62,14 @@ class AnswerRecord:
         """From now on there is an answer, which will end; called in the request's thread."""
         _under_way.add(self)
         return self
+
+    def enter(self) -> None:
+        """The current task makes this answer."""
+        _current.set(self)
+
+    def upstream_failed(self, code: str) -> None:
+        """The model that was asked could not answer."""
+        self._activity.upstream_failed(self._context.chat, self._context.visitor, code)
 
     def forget_message(self) -> None:
         """The message is in the history already, and is answered anew."""
@@ -135,6 +145,25 @@ def _usage() -> Any:
     module = sys.modules.get("flask_chatkit.server.agents.usage")
     return module.current_usage() if module is not None else None
 
+
+def note_model_failure(error: Exception) -> None:
+    """Send ``upstream_failed`` for what the ``openai`` package raised while an answer was made."""
+    record = _current.get(None)
+    if record is None:
+        return
+    import openai
+
+    status = getattr(error, "status_code", None)
+    if isinstance(error, openai.APITimeoutError):
+        record.upstream_failed(UpstreamTimeout.slug)
+    elif isinstance(error, openai.APIConnectionError) or status == 429 or (status or 0) >= 500:
+        record.upstream_failed(UpstreamUnavailable.slug)
+    else:
+        record.upstream_failed(UpstreamRejected.slug)
+
+
+#: The answer that a task makes, for code that knows nothing of it.
+_current: ContextVar[AnswerRecord] = ContextVar("flask_chatkit_record")
 
 #: Those that have not ended yet.
 _under_way: WeakSet[AnswerRecord] = WeakSet()
