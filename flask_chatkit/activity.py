@@ -241,7 +241,7 @@ class Activity:
         )
 
     def transferred(self, former: Visitor, visitor: Visitor) -> None:
-        """A visitor has signed in, and has what they had said before."""
+        """A visitor has signed in, and has the threads from before."""
         self._send("user_transferred", chat=None, visitor=visitor, former=former)
 
     @contextmanager

@@ -70,7 +70,7 @@ answer_finished = _namespace.signal("answer-finished")
 #: str): their ids; ``kind`` (str): ``positive`` or ``negative``.
 feedback_given = _namespace.signal("feedback-given")
 
-#: A visitor has signed in, and what they had said before is their login's now. ``visitor``: the
+#: A visitor has signed in, and the threads from before are their login's now. ``visitor``: the
 #: login; ``former``: the anonymous visitor; ``chat`` is None, since it is about all of the kit's.
 user_transferred = _namespace.signal("user-transferred")
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from .chats import ServedChat
-from .errors import ChatKitError
+from .errors import ChatKitError, Misconfigured
 from .state import KitState
 
 #: The time that is looked back on by default.
@@ -136,13 +136,23 @@ def read_stats(kit: KitState, since: timedelta | datetime = DEFAULT_SINCE) -> St
     stores, notes = _stores(kit)
     if stores:
         # Imported here: a site without served chats need not have the packages behind it.
+        from sqlalchemy.exc import SQLAlchemyError
+
         from .server.within import run_within
 
         kit.service.flush_counts()
         for store in stores:
             act = partial(store.read_figures, kit.own_name, moment)
-            for chat, counted in run_within(None, act, READ_SECONDS).items():
-                found.setdefault(chat, Counter()).update(counted)
+            try:
+                counted = run_within(None, act, READ_SECONDS)
+            except SQLAlchemyError as error:
+                # The type alone: its text may hold the database's address and password.
+                raise Misconfigured(
+                    detail=f"the history could not be read ({type(error).__name__}): is the "
+                    "database there, and are its tables those of this release?"
+                ) from error
+            for chat, figures in counted.items():
+                found.setdefault(chat, Counter()).update(figures)
     total = sum(found.values(), Counter[str]())
     chats = {chat: Figures.of(counted) for chat, counted in found.items() if chat}
     return Stats(moment, counted_since, Figures.of(total), chats, tuple(notes))

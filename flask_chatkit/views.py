@@ -353,7 +353,7 @@ def _note_refusal(
 
 
 def _note_sites_refusal(kit: KitState, response: Response) -> None:
-    """Note what a hook or a handler of the site's own refuses, which no error of ours tells."""
+    """Note what a hook or a handler of the site's own refuses without an error of ours."""
     if 400 <= response.status_code < 500 and not g.get("chatkit_refused"):
         _note_refusal(kit, reason_of(response.status_code), response.status_code)
 

@@ -20,7 +20,7 @@ from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit, RateLimited, signals
 from flask_chatkit.activity import OUTCOMES, REASONS
-from flask_chatkit.server import bridge, endpoint
+from flask_chatkit.server import bridge, endpoint, loop
 from flask_chatkit.testing import Failure, OpenAIStandIn
 from tests.server.helpers_api import (
     PNG,
@@ -167,6 +167,10 @@ def say(ann: Client) -> None:
     ann.post("threads.create", input=said(WORDS))
 
 
+def mint(ann: Client) -> None:
+    ann.browser.post("/chatkit/secret")
+
+
 def again(ann: Client) -> None:
     say(ann)
     ann.post("threads.create", input=said("and more"))
@@ -174,6 +178,8 @@ def again(ann: Client) -> None:
 
 FILES = {"attachments": True}
 ONE = {"config": {"CHATKIT_MESSAGE_RATELIMIT": "1/minute"}}
+MINTS = {"config": {"CHATKIT_RATELIMIT": "1/minute"}}
+MINTS_OF_ALL = {"config": {"CHATKIT_RATELIMIT_IP": "1/minute"}}
 
 #: Reason, status, limit, the site's options, and what the visitor does.
 REFUSALS: list[tuple[str, int, str | None, dict[str, Any], Callable[[Client], Any]]] = [
@@ -228,6 +234,8 @@ REFUSALS: list[tuple[str, int, str | None, dict[str, Any], Callable[[Client], An
     ("not_found", 404, None, {}, lambda ann: ann.browser.get("/chatkit/session/x/validate")),
     ("other", 451, None, {"guard": lambda: abort(451)}, say),
     ("rate_limited", 200, "1 per 1 minute per address", ONE, again),
+    ("rate_limited", 429, "1 per 1 minute per visitor", MINTS, mint),
+    ("rate_limited", 429, "1 per 1 minute per address", MINTS_OF_ALL, mint),
     (
         "rate_limited",
         429,
@@ -422,6 +430,24 @@ def test_same_message_twice_is_one(browse: Any, site: Any, watch: Any) -> None:
     assert len(seen.of("message_received")) == len(seen.of("answer_finished")) == 1
 
 
+def test_message_after_a_break_is_the_same(browse: Any, site: Any, watch: Any) -> None:
+    """A message that is sent again because its answer broke off is answered twice, and is one."""
+    app = site()
+    seen = watch(app)
+    ann = visit(browse(app))
+    Slow(ann).close()
+    until(lambda: seen.of("answer_finished"))
+    again = Slow(ann)
+    (state,) = app.extensions["chatkit"].values()
+    (served,) = state.service._endpoints.values()
+    served.server.open_gate()
+    assert b"so far, so good" in again.rest()
+    outcomes = [(one["operation"], one["outcome"]) for one in seen.of("answer_finished")]
+    assert outcomes == [("threads.create", "stopped"), ("threads.create", "finished")]
+    assert len(seen.of("message_received")) == 1
+    assert len({one["thread"] for one in seen.of("answer_finished")}) == 1
+
+
 def finished(ann: Client) -> None:
     ann.create("hello")
 
@@ -535,17 +561,20 @@ def test_models_that_fail(
     agents.set_tracing_disabled(True)
     with serve_model() as api:
         api.replies = [failure] if failure else []
+        clients: list[AsyncOpenAI] = []
         base = api.base_url if failure else "http://127.0.0.1:9/v1"
 
         def coach(_context: Any) -> Any:
-            client = AsyncOpenAI(api_key=KEY, base_url=base, max_retries=0)
-            return agents.Agent(name="Coach", model=agents.OpenAIResponsesModel("small", client))
+            clients.append(AsyncOpenAI(api_key=KEY, base_url=base, max_retries=0))
+            model = agents.OpenAIResponsesModel("small", clients[0])
+            return agents.Agent(name="Coach", model=model)
 
         kit = ChatKit()
         kit.add_agent("coach", coach, titles=False)
         app = make_app(kit, CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/x.sqlite3")
         seen = watch(app)
         visit(browse(app), "/chatkit/coach").create(WORDS)
+        loop.current().run(clients[0].close, 5)
     (sent,) = seen.of("upstream_failed")
     (minted,) = seen.of("secret_minted")
     assert (sent["chat"], sent["code"], sent["seconds"]) == ("coach", code, None)

@@ -63,7 +63,7 @@ def error_event(message: str | None = None, *, allow_retry: bool) -> bytes:
 
 
 class Record(Protocol):
-    """Whom an :class:`Answer` tells what it says, and how it ends."""
+    """Observes an :class:`Answer`: its events, and how it ends."""
 
     def saw(self, event: bytes) -> None:
         """Note an event of the answer."""
@@ -71,7 +71,7 @@ class Record(Protocol):
     def end(self, outcome: str, error: BaseException | None) -> None:
         """Note the end: ``finished``, ``stopped``, ``failed``, ``timed_out`` or ``interrupted``.
 
-        :param error: what was raised before anything was said.
+        :param error: what was raised before the first event.
         """
 
 
@@ -95,7 +95,7 @@ class Answer:
     :param seconds: the longest it may take.
     :param explain: makes an event of what went wrong before the first word, if the client has been
         promised a stream by then.
-    :param record: is told what the answer says, and once how it ended.
+    :param record: observes its events, and once its end.
     """
 
     def __init__(

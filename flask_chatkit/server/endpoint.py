@@ -91,7 +91,7 @@ class Endpoint:
     :param server: who answers.
     :param uploads: its files, if we keep them.
     :param settings: the kit's settings.
-    :param activity: is told what happens.
+    :param activity: logs, counts and signals what happens.
     """
 
     def __init__(
@@ -296,7 +296,7 @@ class Endpoint:
         return await self._begin(asked, body, made)
 
     async def _keep_feedback(self, given: Any, context: ChatContext) -> None:
-        """Keep what a visitor thinks of an answer before the site's code is told, which may fail.
+        """Keep what a visitor thinks of an answer before the site's code runs, which may fail.
 
         Where the history is a store of the site's own, only that code and the signal have it.
         """
@@ -426,8 +426,8 @@ class Endpoint:
         return _event_stream(reader)
 
     def _record(self, asked: Any, context: ChatContext) -> AnswerRecord:
-        said = asked.params.input if OPERATIONS[asked.type].writes else None
-        message = said and (sum(len(part.text) for part in said.content), len(said.attachments))
+        new = asked.params.input if OPERATIONS[asked.type].writes else None
+        message = new and (sum(len(part.text) for part in new.content), len(new.attachments))
         return AnswerRecord(
             self._activity,
             context,

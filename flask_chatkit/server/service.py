@@ -55,7 +55,7 @@ class Service:
     :param kit: the kit's own name.
     :param settings: the kit's settings.
     :param keys: the signing keys, the newest last.
-    :param activity: is told what happens.
+    :param activity: logs, counts and signals what happens.
     :param store: the site's own choice of a store for the whole kit.
     """
 

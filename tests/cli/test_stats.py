@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from flask_chatkit import ChatKit
 from flask_chatkit.cli.stats import time_span
+from flask_chatkit.server import SQLAlchemyStore
 from tests.server.helpers_api import Shop, of_type, visit
 from tests.server.leaky import TidyStore
 from tests.support import MakeApp
@@ -170,6 +172,22 @@ def test_chats_that_are_left_out(browse: Any, site: Any) -> None:
     notes = " ".join(found.notes)
     assert "The history of the chat 'own' is in a store of the site's own" in notes
     assert "The chat 'broken' can't be started" in notes
+
+
+def test_history_that_cannot_be_read(
+    browse: Any, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that fails is one line with its kind, without its address, and exit status 1."""
+    app, _ = busy_day(browse, site)
+
+    async def fail(*_args: Any) -> None:
+        raise OperationalError("SELECT", {}, Exception("postgresql://root:hunter2@db"))
+
+    monkeypatch.setattr(SQLAlchemyStore, "read_figures", fail)
+    result = run(app)
+    assert result.exit_code == 1
+    assert "the history could not be read (OperationalError)" in result.output
+    assert "hunter2" not in result.output
 
 
 def test_each_kit_has_its_own(browse: Any, site: Any) -> None:

@@ -1,9 +1,10 @@
-"""What is noted of one answer while it streams, and told when it has ended."""
+"""What is noted of one answer while it streams, and reported when it has ended."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -32,7 +33,7 @@ class AnswerRecord:
 
     The other methods are called on the event loop.
 
-    :param activity: whom it is told to.
+    :param activity: logs, counts and signals it.
     :param context: the chat's, whose thread is None for a new one.
     :param operation: the request's type, such as ``threads.create``.
     :param message: the characters and files of a visitor's new message; None for anything else.
@@ -57,9 +58,12 @@ class AnswerRecord:
         self._starts = message is not None
         self._outcome: str | None = None
         self._ended = False
+        #: The process that makes it.
+        self.pid = 0
 
     def begin(self) -> AnswerRecord:
         """From now on there is an answer, which will end; called in the request's thread."""
+        self.pid = os.getpid()
         _under_way.add(self)
         return self
 
@@ -93,10 +97,10 @@ class AnswerRecord:
                 )
 
     def end(self, outcome: str, error: BaseException | None = None) -> None:
-        """Tell how it has ended.
+        """Report how it has ended.
 
         :param outcome: as far as the stream knows; an error event that it carried counts for more.
-        :param error: what was raised before anything was said.
+        :param error: what was raised before the first event.
         """
         if self._ended:
             return
@@ -107,11 +111,11 @@ class AnswerRecord:
         if outcome == "finished":
             outcome = self._outcome or outcome
         try:
-            self._tell(outcome)
+            self._report(outcome)
         except Exception:
             logger.exception("The end of an answer could not be noted")
 
-    def _tell(self, outcome: str) -> None:
+    def _report(self, outcome: str) -> None:
         context = self._context
         if outcome == "refused":
             self._activity.refused(
@@ -143,7 +147,12 @@ def _read(event: bytes) -> dict[str, Any]:
 def _usage() -> Any:
     """The tokens that this answer has used, if an agent has answered."""
     module = sys.modules.get("flask_chatkit.server.agents.usage")
-    return module.current_usage() if module is not None else None
+    try:
+        return module.current_usage() if module is not None else None
+    except Exception:
+        # An answer is not worth less for it, and is counted all the same.
+        logger.exception("The tokens of an answer could not be counted")
+        return None
 
 
 def note_model_failure(error: Exception) -> None:
@@ -170,9 +179,11 @@ _under_way: WeakSet[AnswerRecord] = WeakSet()
 
 
 def _end_all() -> None:
-    """Tell of the answers that the process's end has cut off."""
+    """Report the answers that the process's end has cut off."""
     for record in list(_under_way):
-        record.end("interrupted")
+        # A process that was forked has its parent's as well, which go on there.
+        if record.pid == os.getpid():
+            record.end("interrupted")
 
 
 loop.at_end(_end_all)
