@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from flask import Request, current_app, g, request
+from flask import Request, current_app, request
 from flask.sansio.app import App
 from markupsafe import Markup
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_chatkit")
 
 EXTENSION = "chatkit"
+#: Where a request's environment has who was found to ask.
+VISITOR = "flask_chatkit.visitor"
 
 #: Seconds after which a visitor's threads that could not be handed over are tried again.
 HAND_OVER_AGAIN = 60
@@ -243,8 +245,10 @@ class KitState:
 
         :raises Misconfigured: the site's ``user_loader`` returned something unusable.
         """
-        # For what is logged of a request that is refused further on.
-        g.chatkit_visitor = visitor = self._identify(request)
+        visitor = self._identify(request)
+        # For what is logged of a request that is refused further on. Not on ``g``, which requests
+        # of a test client share inside an application context.
+        request.environ[VISITOR] = visitor
         return visitor
 
     def _identify(self, request: Request) -> Visitor | None:

@@ -30,7 +30,7 @@ from .errors import (
 from .limits import MESSAGE, TOOL, address_of
 from .server.context import ChatContext, owner_name
 from .sessions import EXPIRED, SessionRecord
-from .state import KitState, current_kit
+from .state import VISITOR, KitState, current_kit
 from .visitor import Visitor
 from .widget import assets
 from .widget.render import describe, embed, page_context
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_chatkit")
 
+#: Where a request's environment has that its refusal was noted.
+_REFUSED = "flask_chatkit.refused"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: Seconds for which a browser keeps what a page of another origin embeds, and the script for it.
@@ -341,11 +343,11 @@ def _note_refusal(
     request_id: str | None = None,
 ) -> None:
     """Log, count and signal once that this request is refused."""
-    g.chatkit_refused = True
+    request.environ[_REFUSED] = True
     kit.activity.refused(
         reason,
         chat=(request.view_args or {}).get("chat", DEFAULT),
-        visitor=g.get("chatkit_visitor"),
+        visitor=request.environ.get(VISITOR),
         status=status,
         limit=limit,
         request_id=request_id,
@@ -354,7 +356,7 @@ def _note_refusal(
 
 def _note_sites_refusal(kit: KitState, response: Response) -> None:
     """Note what a hook or a handler of the site's own refuses without an error of ours."""
-    if 400 <= response.status_code < 500 and not g.get("chatkit_refused"):
+    if 400 <= response.status_code < 500 and _REFUSED not in request.environ:
         _note_refusal(kit, reason_of(response.status_code), response.status_code)
 
 
@@ -430,7 +432,7 @@ def _speaker(kit: KitState, chat: ServedChat) -> Visitor:
             visitor = None
     if visitor is None:
         raise Unauthenticated(EXPIRED, refusal="session_ended")
-    g.chatkit_visitor = visitor
+    request.environ[VISITOR] = visitor
     _adopt(kit, visitor)
     return visitor
 

@@ -322,6 +322,19 @@ def test_refusals_know_their_visitor(browse: Any, site: Any, watch: Any) -> None
     assert minted["visitor"].key not in seen.records[0].getMessage()
 
 
+def test_requests_in_one_application_context(site: Any, watch: Any) -> None:
+    """Tests that push an application context have each request's own visitor and refusal."""
+    app = site(guarded(lambda: ({"mine": True}, 401)))
+    seen = watch(app)
+    with app.app_context():
+        app.test_client().post("/chatkit/secret", json={})
+        for _ in range(2):
+            app.test_client().get("/chatkit/config")
+    assert [(one["reason"], one["visitor"]) for one in seen.of("request_refused")] == [
+        ("unauthenticated", None)
+    ] * 2
+
+
 def test_refusal_after_the_headers(
     browse: Any, site: Any, watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
