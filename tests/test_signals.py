@@ -32,7 +32,7 @@ from tests.server.helpers_api import (
     until,
     visit,
 )
-from tests.server.model_api import KEY, Fail, serve_model
+from tests.server.model_api import KEY, Fail, Say, serve_model
 from tests.support import Browser, MakeApp
 
 DOCS = Path(__file__).parent.parent / "docs" / "operations.md"
@@ -558,6 +558,20 @@ def test_upstream_failures(
     assert not seen.of("secret_minted")
 
 
+def agent_site(make_app: MakeApp, tmp_path: Path, base: str, clients: list[AsyncOpenAI]) -> Flask:
+    """A site with an agent, whose model is at an address."""
+    agents.set_tracing_disabled(True)
+
+    def coach(_context: Any) -> Any:
+        clients.append(AsyncOpenAI(api_key=KEY, base_url=base, max_retries=0))
+        model = agents.OpenAIResponsesModel("small", clients[0])
+        return agents.Agent(name="Coach", model=model)
+
+    kit = ChatKit()
+    kit.add_agent("coach", coach, titles=False)
+    return make_app(kit, CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/x.sqlite3")
+
+
 @pytest.mark.parametrize(
     ("failure", "code"),
     [
@@ -571,20 +585,11 @@ def test_models_that_fail(
     browse: Any, make_app: MakeApp, watch: Any, tmp_path: Path, failure: Fail | None, code: str
 ) -> None:
     """An agent's model that refuses or is not there is a signal, and its answer has failed."""
-    agents.set_tracing_disabled(True)
+    clients: list[AsyncOpenAI] = []
     with serve_model() as api:
         api.replies = [failure] if failure else []
-        clients: list[AsyncOpenAI] = []
         base = api.base_url if failure else "http://127.0.0.1:9/v1"
-
-        def coach(_context: Any) -> Any:
-            clients.append(AsyncOpenAI(api_key=KEY, base_url=base, max_retries=0))
-            model = agents.OpenAIResponsesModel("small", clients[0])
-            return agents.Agent(name="Coach", model=model)
-
-        kit = ChatKit()
-        kit.add_agent("coach", coach, titles=False)
-        app = make_app(kit, CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/x.sqlite3")
+        app = agent_site(make_app, tmp_path, base, clients)
         seen = watch(app)
         visit(browse(app), "/chatkit/coach").create(WORDS)
         loop.current().run(clients[0].close, 5)
@@ -593,6 +598,22 @@ def test_models_that_fail(
     assert (sent["chat"], sent["code"], sent["seconds"]) == ("coach", code, None)
     assert sent["visitor"].key == minted["visitor"].key
     assert [one["outcome"] for one in seen.of("answer_finished")] == ["failed"]
+
+
+def test_tokens_of_an_agent(browse: Any, make_app: MakeApp, watch: Any, tmp_path: Path) -> None:
+    """The signal of an agent's answer has the tokens that its model counted."""
+    pytest.importorskip("flask_chatkit.server.agents.usage")
+    clients: list[AsyncOpenAI] = []
+    with serve_model() as api:
+        api.replies = [Say(["Hello"])]
+        app = agent_site(make_app, tmp_path, api.base_url, clients)
+        seen = watch(app)
+        visit(browse(app), "/chatkit/coach").create(WORDS)
+        loop.current().run(clients[0].close, 5)
+    (sent,) = seen.of("answer_finished")
+    usage = sent["usage"]
+    assert usage.requests == 1
+    assert usage.total_tokens == usage.input_tokens + usage.output_tokens > 0
 
 
 # --- receivers ------------------------------------------------------------------------------------
