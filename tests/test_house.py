@@ -21,6 +21,7 @@ PACKAGE = ROOT / "flask_chatkit"
 #: The rooms from the ground up: a module imports only from rooms below its own.
 FLOORS = (
     {"errors", "handlers", "hosted.deadline", "server.loop", "signals", "signing", "widget.words"},
+    {"server.agents.usage"},
     {"config", "server.bridge", "server.files", "server.filetypes", "server.operations"},
     {"visitor", "widget.assets", "widget.options"},
     {"chats", "guard", "hosted.client", "hosted.threads", "server.context"},

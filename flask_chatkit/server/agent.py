@@ -59,6 +59,7 @@ from typing_extensions import override
 
 from ..errors import ConfigurationError
 from ..handlers import Handlers
+from .agents.usage import begin_usage, count_run
 from .assistant import SiteServer, shortened
 from .chat import ReadAttachment, text_of
 from .context import ChatContext
@@ -175,6 +176,7 @@ class AgentServer(SiteServer):
         context: ChatContext,
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Have the agent answer a message, or what the page has answered."""
+        begin_usage()
         agent = await self._make_agent(context)
         items = await self._history(thread, context)
         agent, config = self._chosen(agent, input_user_message, items)
@@ -288,6 +290,7 @@ class AgentServer(SiteServer):
         )
         options = {**self._run_options, "run_config": config}
         result = Runner.run_streamed(agent, given, context=agent_context, **options)
+        count_run(result.context_wrapper.usage)
         return _Run(result, agent_context)
 
     def _begin_title(
@@ -474,6 +477,7 @@ async def _write_title(
     writing_title.set(True)
     try:
         result = await Runner.run(titler, text, run_config=config, max_turns=1)
+        count_run(result.context_wrapper.usage)
         title = _one_line(str(result.final_output))
     except Exception as error:  # noqa: BLE001 - an answer is not worth less without it
         logger.warning("A title could not be written: %s", told(error))
