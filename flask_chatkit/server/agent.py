@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import copy
 import dataclasses
-import json
+import inspect
 import logging
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
+from datetime import datetime, timezone
 from typing import Any, cast
 
-import openai
 from agents import (
     Agent,
-    InputGuardrailTripwireTriggered,
     Model,
     ModelSettings,
-    OutputGuardrailTripwireTriggered,
     RunConfig,
     Runner,
     RunResultStreaming,
-    ToolInputGuardrailTripwireTriggered,
-    ToolOutputGuardrailTripwireTriggered,
     TResponseInputItem,
 )
 from agents.models.fake_id import FAKE_RESPONSES_ID
-from chatkit.agents import AgentContext, ThreadItemConverter, stream_agent_response
-from chatkit.errors import CustomStreamError, ErrorCode, StreamError
+from agents.run import CallModelData, ModelInputData
+from chatkit.agents import AgentContext, stream_agent_response
 from chatkit.store import AttachmentStore, Store, StoreItemType
 from chatkit.types import (
+    AssistantMessageContent,
+    AssistantMessageContentPartTextDelta,
     AssistantMessageItem,
     Attachment,
-    HiddenContextItem,
+    NoticeEvent,
     ThreadItem,
     ThreadItemAddedEvent,
     ThreadItemDoneEvent,
@@ -45,25 +41,21 @@ from chatkit.types import (
     ThreadMetadata,
     ThreadStreamEvent,
     UserMessageItem,
-    UserMessageTagContent,
-)
-from openai.types.responses import (
-    EasyInputMessageParam,
-    ResponseInputContentParam,
-    ResponseInputFileParam,
-    ResponseInputImageParam,
-    ResponseInputTextParam,
 )
 from pydantic import BaseModel
 from typing_extensions import override
 
 from ..errors import ConfigurationError
 from ..handlers import Handlers
+from .agents.converter import Converter, paired
+from .agents.errors import Ending, ending, fault_of, for_visitor, told
+from .agents.memory import Recorder, recall, remember_speaker, speaker
+from .agents.refusals import Refusals, shortened_outputs
 from .agents.usage import begin_usage, count_run
 from .assistant import SiteServer, shortened
 from .chat import ReadAttachment, text_of
 from .context import ChatContext
-from .streaming.record import note_model_failure
+from .surrogates import clean
 from .threads import call, stopping
 
 logger = logging.getLogger("flask_chatkit")
@@ -72,8 +64,7 @@ logger = logging.getLogger("flask_chatkit")
 HISTORY = 100
 #: Items that a store gives at once.
 PAGE = 100
-#: Characters of a text file, and bytes of all files together, that an agent is told at most.
-FILE_CHARACTERS = 100_000
+#: Bytes of all files together that an agent is told at most.
 FILES_BYTES = 30_000_000
 #: Characters of a first message that a title is made from.
 TITLE_SOURCE = 2000
@@ -90,29 +81,12 @@ TITLE_INSTRUCTIONS = (
 )
 #: Whether the model that is asked is to write a title.
 writing_title: ContextVar[bool] = ContextVar("flask_chatkit_writing_title", default=False)
-REFUSED = "Sorry, this can't be answered here. Please try to put it differently."
 
 #: What may be set for all runs of an agent. A conversation or session would be shared by everybody.
 RUN_OPTIONS = frozenset({"max_turns", "hooks", "run_config", "error_handlers"})
 
-#: The images that models can look at; any other would make each later answer fail too.
-IMAGES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
-_TEXTS = re.compile(
-    r"text/.*|image/svg\+xml|application/(.*\+)?(json|xml|yaml|toml|sql|javascript|x-yaml|x-sh)"
-)
 #: What models put around a title: quotation marks, and Markdown.
 _DECORATION = " \"'*#_\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
-_DOCUMENTS = re.compile(
-    r"application/(pdf|rtf|msword|vnd\.(ms-excel|ms-powerpoint|openxmlformats-.*|oasis\..*))"
-)
-_KEYS = re.compile(r"\b(sk|pk|ek|ak)[-_][\w*.-]{4,}")
-
-_TRIPWIRES = (
-    InputGuardrailTripwireTriggered,
-    OutputGuardrailTripwireTriggered,
-    ToolInputGuardrailTripwireTriggered,
-    ToolOutputGuardrailTripwireTriggered,
-)
 
 #: An agent, or what makes one for a request.
 AgentSource = Agent[Any] | Callable[[ChatContext], Any]
@@ -177,23 +151,18 @@ class AgentServer(SiteServer):
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Have the agent answer a message, or what the page has answered."""
         begin_usage()
-        agent = await self._make_agent(context)
         items = await self._history(thread, context)
+        agent = speaker(await self._make_agent(context), thread, input_user_message)
         agent, config = self._chosen(agent, input_user_message, items)
         title = self._begin_title(agent, config, thread, items)
         with stopping(title.stop):
             try:
-                run = await self._begin(agent, config, thread, items, context)
-                with stopping(run.stop):
-                    try:
-                        async for event in run.events(self.store, thread, context):
-                            yield event
-                    finally:
-                        await run.settle()
+                async for event in self._runs(agent, config, thread, items, context):
+                    yield event
             except Exception as error:
                 title.stop()
                 await self._entitle(thread, context)
-                shown = _for_visitor(error)
+                shown = for_visitor(error)
                 if shown is error:
                     raise
                 raise shown from None
@@ -237,7 +206,7 @@ class AgentServer(SiteServer):
                 data = await self._read(attachment, context, left)
                 files[attachment.id] = data
                 left -= len(data or b"")
-        return paired(await Converter(files).to_agent_input(items))
+        return paired(await Converter(files, recall(items)).to_agent_input(items))
 
     async def _read(self, attachment: Attachment, context: ChatContext, most: int) -> bytes | None:
         size = (attachment.metadata or {}).get("size", 0)
@@ -276,19 +245,58 @@ class AgentServer(SiteServer):
 
     # --- how it runs ----------------------------------------------------------------------------
 
-    async def _begin(
+    async def _runs(
         self,
         agent: Agent[Any],
         config: RunConfig | None,
         thread: ThreadMetadata,
         items: Sequence[ThreadItem],
         context: ChatContext,
-    ) -> _Run:
-        given = await self._input(items, context)
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        """Run the agent; again, with less of the history, while a service refuses that."""
+        refusals = Refusals(thread, items)
         agent_context: AgentContext[Any] = AgentContext(
             thread=thread, store=self.store, request_context=context
         )
-        options = {**self._run_options, "run_config": config}
+        carried: list[TResponseInputItem] = []
+        while True:
+            given = await self._input(refusals.left_out.kept(items), context) + carried
+            if refusals.left_out.short_outputs:
+                given = shortened_outputs(given)
+            run = self._begin(agent, config, given, agent_context)
+            try:
+                with stopping(run.stop):
+                    try:
+                        async for event in run.events(self.store, thread, context, items):
+                            for notice in refusals.accepted():
+                                yield notice
+                            yield event
+                    finally:
+                        await run.settle()
+            except Exception as error:
+                ended = ending(error, run.incomplete)
+                if ended is not None:
+                    logger.info("An answer has ended early: %s", ended.reason)
+                    for event in run.close(ended):
+                        yield event
+                    return
+                fault = fault_of(error, run.failure)
+                # What the visitor reads at this moment can't be taken back.
+                if fault is None or run.is_speaking or not refusals.give_way(fault):
+                    raise
+                logger.info("A model's service refused a history: %s", told(error))
+                agent, carried = run.agent, carried + run.produced
+            else:
+                return
+
+    def _begin(
+        self,
+        agent: Agent[Any],
+        config: RunConfig | None,
+        given: list[TResponseInputItem],
+        agent_context: AgentContext[Any],
+    ) -> _Run:
+        options = {**self._run_options, "run_config": _cleaning(config)}
         result = Runner.run_streamed(agent, given, context=agent_context, **options)
         count_run(result.context_wrapper.usage)
         return _Run(result, agent_context)
@@ -329,16 +337,104 @@ class _Run:
         self._run_events = cast("AsyncGenerator[Any, None]", result.stream_events())
         self._next: asyncio.Future[Any] | None = None
         self._stopped = False
+        self._first = result.current_agent.name
+        self._recorder = Recorder(context, context.generate_id)
+        self._message: UserMessageItem | None = None
+        self._speaking: AssistantMessageItem | None = None
+        self._said = ""
+        #: Why the model's answer is not complete, and the error that its stream has ended with.
+        self.incomplete: str | None = None
+        self.failure: Any = None
 
     async def events(
-        self, store: Store[ChatContext], thread: ThreadMetadata, context: ChatContext
+        self,
+        store: Store[ChatContext],
+        thread: ThreadMetadata,
+        context: ChatContext,
+        items: Sequence[ThreadItem] = (),
     ) -> AsyncIterator[ThreadStreamEvent]:
         """The events that ChatKit's client reads."""
+        asked = (one for one in reversed(items) if isinstance(one, UserMessageItem))
+        self._message = next(asked, None)
         ids = _Ids(lambda kind: store.generate_item_id(kind, thread, context))
         result = cast("RunResultStreaming", self)
         async for event in stream_agent_response(self._context, result):
             for known in ids.rewrite(event):
+                self._follow(known)
                 yield known
+
+    @property
+    def agent(self) -> Agent[Any]:
+        """The agent whose turn it is."""
+        return self._result.current_agent
+
+    @property
+    def produced(self) -> list[TResponseInputItem]:
+        """What this run has added to what the model is told."""
+        return [item.to_input_item() for item in self._result.new_items]
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the visitor reads a message that is not at its end."""
+        return self._speaking is not None
+
+    def close(self, ended: Ending) -> list[ThreadStreamEvent]:
+        """What ends an answer early: the end of the message that is open, and a notice."""
+        events: list[ThreadStreamEvent] = []
+        item, self._speaking = self._speaking, None
+        # The SDK raises before all is read that the model has said (0.24.0).
+        if ended.text and self._said != ended.text:
+            content = [AssistantMessageContent(text=ended.text)]
+            item = item or AssistantMessageItem(
+                id=self._context.generate_id("message"),
+                thread_id=self._context.thread.id,
+                created_at=datetime.now(timezone.utc),
+                content=content,
+            )
+            item.content = content
+        if item is not None and text_of(item).strip():
+            events.append(ThreadItemDoneEvent(item=item))
+        elif item is not None:
+            events.append(ThreadItemRemovedEvent(item_id=item.id))
+        if ended.notice is not None:
+            events.append(NoticeEvent(level="info", message=ended.notice))
+        return events
+
+    def _follow(self, event: ThreadStreamEvent) -> None:
+        """Keep what of a message the visitor reads."""
+        if isinstance(event, ThreadItemAddedEvent) and event.item.type == "assistant_message":
+            self._speaking = event.item.model_copy(deep=True)
+        elif isinstance(event, (ThreadItemDoneEvent, ThreadItemRemovedEvent)):
+            ended = event.item.id if isinstance(event, ThreadItemDoneEvent) else event.item_id
+            if isinstance(event, ThreadItemDoneEvent) and event.item.type == "assistant_message":
+                self._said = text_of(event.item)
+            if self._speaking is not None and self._speaking.id == ended:
+                self._speaking = None
+        elif isinstance(event, ThreadItemUpdatedEvent) and self._speaking is not None:
+            update, content = event.update, self._speaking.content
+            if isinstance(update, AssistantMessageContentPartTextDelta):
+                while len(content) <= update.content_index:
+                    content.append(AssistantMessageContent(text=""))
+                content[update.content_index].text += update.delta
+
+    async def _advance(self) -> Any:
+        event = await self._run_events.__anext__()
+        _plain_annotation(event)
+        if event.type == "agent_updated_stream_event":
+            new, thread = event.new_agent.name, self._context.thread
+            remember_speaker(thread, new, self._first, self._message)
+        elif event.type == "raw_response_event":
+            kind, response = event.data.type, getattr(event.data, "response", None)
+            if kind == "response.incomplete":
+                details = getattr(response, "incomplete_details", None)
+                self.incomplete = str(getattr(details, "reason", None) or "incomplete")
+            elif kind == "response.failed":
+                self.failure = getattr(response, "error", None)
+            elif kind in {"error", "response.error"}:
+                self.failure = event.data
+        else:
+            await self._recorder.note(event)
+        return event
 
     def stream_events(self) -> _Run:
         """What ``stream_agent_response`` asks of a run."""
@@ -349,7 +445,7 @@ class _Run:
 
     def __anext__(self) -> asyncio.Future[Any]:
         # A task of ours, where the package would make one that nobody can find again.
-        self._next = asyncio.ensure_future(_next(self._run_events))
+        self._next = asyncio.ensure_future(self._advance())
         return self._next
 
     def stop(self) -> None:
@@ -379,15 +475,16 @@ class _Run:
             await asyncio.wait_for(self._run_events.aclose(), LAST_WORDS)
 
 
-async def _next(events: AsyncIterator[Any]) -> Any:
-    event = await events.__anext__()
-    # openai (3.57) has a class of its own for a source that is streamed, and openai-chatkit (1.6.5)
-    # refuses it, and with it the whole answer; it takes the same as a dict.
+def _plain_annotation(event: Any) -> None:
+    """Make a streamed source of a model's a dict.
+
+    openai (3.57) has a class of its own for it, and openai-chatkit (1.6.5) refuses that, and with
+    it the whole answer.
+    """
     data = getattr(event, "data", None)
     annotation = getattr(data, "annotation", None)
     if isinstance(annotation, BaseModel):
-        data.annotation = annotation.model_dump()  # type: ignore[union-attr] # it has one
-    return event
+        data.annotation = annotation.model_dump()  # type: ignore[union-attr]  # it has one
 
 
 class _Events(asyncio.Queue[Any]):
@@ -519,6 +616,19 @@ def _other_model(agent: Agent[Any], config: RunConfig | None, name: str) -> str 
     return name
 
 
+def _cleaning(config: RunConfig | None) -> RunConfig:
+    """The configuration, with half surrogates kept from the model: no client can send them."""
+    config = config or RunConfig()
+    own = config.call_model_input_filter
+
+    async def clean_input(data: CallModelData[Any]) -> ModelInputData:
+        given = own(data) if own is not None else data.model_data
+        told = await given if inspect.isawaitable(given) else given
+        return ModelInputData(input=clean(told.input), instructions=clean(told.instructions))
+
+    return dataclasses.replace(config, call_model_input_filter=clean_input)
+
+
 def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     given = dict(options or {})
     if not set(given) <= RUN_OPTIONS:
@@ -532,107 +642,6 @@ def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return given
 
 
-# --- history ------------------------------------------------------------------------------------
-
-
-class Converter(ThreadItemConverter):
-    """Turns a thread's items into what a model is told.
-
-    :param files: the bytes of attachments by id; None for those that could not be read.
-    """
-
-    def __init__(self, files: Mapping[str, bytes | None]) -> None:
-        self._files = files
-
-    @override
-    async def attachment_to_message_content(
-        self, attachment: Attachment
-    ) -> ResponseInputContentParam:
-        """A file: an image to look at, a text to read, or the file itself."""
-        data = self._files.get(attachment.id)
-        kind = attachment.mime_type.partition(";")[0].strip().lower()
-        if data is None:
-            return _text(
-                f"The user attached the file {attachment.name!r}, which can't be read now."
-            )
-        if _TEXTS.fullmatch(kind):
-            return _text(_file_text(attachment.name, data))
-        url = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-        if kind in IMAGES:
-            return ResponseInputImageParam(type="input_image", detail="auto", image_url=url)
-        if _DOCUMENTS.fullmatch(kind):
-            return ResponseInputFileParam(
-                type="input_file", filename=attachment.name, file_data=url
-            )
-        # A model's service refuses it, and with it each later message of the thread.
-        return _text(f"The user attached the file {attachment.name!r} ({kind}): you can't open it.")
-
-    @override
-    async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputContentParam:
-        """What the page knows of an @-mention."""
-        known = {"id": tag.id, "name": tag.text, "group": tag.group, "data": tag.data or None}
-        told = {key: value for key, value in known.items() if value is not None}
-        return _text(f"@{tag.text} is: {json.dumps(told, ensure_ascii=False, default=str)}")
-
-    @override
-    async def user_message_to_input(
-        self, item: UserMessageItem, is_last_message: bool = True
-    ) -> TResponseInputItem | list[TResponseInputItem] | None:
-        """A message; one of files alone has no empty text, which some models refuse."""
-        told = await super().user_message_to_input(item, is_last_message)
-        for one in cast("list[Any]", told):
-            parts = [part for part in one["content"] if part.get("text") != ""]
-            one["content"] = parts or one["content"]
-        return told
-
-    @override
-    async def assistant_message_to_input(
-        self, item: AssistantMessageItem
-    ) -> TResponseInputItem | list[TResponseInputItem] | None:
-        """What the agent said, as text alone, which is what every model's adapter takes.
-
-        The one for chat completions refuses the parts that the package makes (1.6.5).
-        """
-        text = text_of(item)
-        return (
-            EasyInputMessageParam(type="message", role="assistant", content=text) if text else None
-        )
-
-    @override
-    async def hidden_context_to_input(
-        self, item: HiddenContextItem
-    ) -> TResponseInputItem | list[TResponseInputItem] | None:
-        """Hidden context; what is not text is told as JSON."""
-        if not isinstance(item.content, str):
-            text = json.dumps(item.content, ensure_ascii=False, default=str)
-            item = item.model_copy(update={"content": text})
-        return await super().hidden_context_to_input(item)
-
-
-def _text(text: str) -> ResponseInputTextParam:
-    return ResponseInputTextParam(type="input_text", text=text)
-
-
-def _file_text(name: str, data: bytes) -> str:
-    # Four bytes a character at most, so that a large file is not decoded whole.
-    text = data[: 4 * FILE_CHARACTERS].decode("utf-8", "replace")[:FILE_CHARACTERS]
-    cut = "\n(The rest is left out.)" if len(data) > len(text.encode()) else ""
-    return f"The user attached the file {name!r}:\n<file>\n{text}\n</file>{cut}"
-
-
-def paired(items: Sequence[TResponseInputItem]) -> list[TResponseInputItem]:
-    """What a model is told, without a tool's call that has no output, and the other way round."""
-    found: dict[str, set[str]] = {"function_call": set(), "function_call_output": set()}
-    for item in items:
-        kind = str(item.get("type"))
-        if kind in found:
-            found[kind].add(str(item.get("call_id")))
-    whole = found["function_call"] & found["function_call_output"]
-    return [
-        item for item in items if item.get("type") not in found or str(item.get("call_id")) in whole
-    ]
-
-
 def _from_message(items: list[ThreadItem]) -> list[ThreadItem]:
     """A history that was cut, from the visitor's first message in it on."""
     places = (at for at, item in enumerate(items) if _is_message(item))
@@ -641,32 +650,3 @@ def _from_message(items: list[ThreadItem]) -> list[ThreadItem]:
 
 def _is_message(item: ThreadItem) -> bool:
     return isinstance(item, UserMessageItem)
-
-
-# --- errors -------------------------------------------------------------------------------------
-
-
-def _for_visitor(error: Exception) -> Exception:
-    """What an error becomes: what a model's service says is logged, and told nobody."""
-    if isinstance(error, _TRIPWIRES):
-        logger.warning("A guardrail stopped an answer: %s", type(error).__name__)
-        return CustomStreamError(REFUSED)
-    if isinstance(error, openai.OpenAIError):
-        logger.error("The model could not answer: %s", told(error))
-        note_model_failure(error)
-        return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
-    return error
-
-
-def told(error: Exception) -> str:
-    """What the log is told of an error: never a key, whoever quotes it."""
-    parts = [type(error).__name__]
-    if isinstance(error, openai.APIError):
-        request_id = getattr(error, "request_id", None)
-        status = getattr(error, "status_code", None)
-        known = {"status": status, "code": error.code, "request id": request_id}
-        parts += [f"{name} {value}" for name, value in known.items() if value]
-        if status in {401, 403}:
-            # It quotes the key that it refuses.
-            return ", ".join(parts)
-    return ", ".join([*parts, _KEYS.sub(r"\1-…", str(error))[:500]])

@@ -35,6 +35,7 @@ from chatkit.types import (
     WorkflowTaskAdded,
 )
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 from typing_extensions import override
 
 from ..errors import BadRequest
@@ -55,6 +56,7 @@ from .chat import (
     turns,
 )
 from .context import ChatContext
+from .surrogates import clean, clean_events
 from .threads import Work, call, stopping
 
 logger = logging.getLogger("flask_chatkit")
@@ -380,6 +382,35 @@ class SiteServer(ChatKitServer[ChatContext]):
             raise TypeError(f"a transcription must be a str, not {type(text).__name__}")
         return TranscriptionResult(text=text)
 
+    # --- half surrogates ------------------------------------------------------------------------
+
+    @override
+    async def _process_events(
+        self,
+        thread: ThreadMetadata,
+        context: ChatContext,
+        stream: Callable[[], AsyncIterator[ThreadStreamEvent]],
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        """Store and send what answers with whole strings, whatever made it."""
+
+        async def cleaned() -> AsyncIterator[ThreadStreamEvent]:
+            try:
+                async for event in clean_events(stream()):
+                    _clean_thread(thread)
+                    yield event
+            finally:
+                _clean_thread(thread)
+
+        async for event in super()._process_events(thread, context, cleaned):
+            yield event
+
+    @override
+    def _serialize(self, obj: BaseModel) -> bytes:
+        try:
+            return super()._serialize(obj)
+        except PydanticSerializationError:
+            return super()._serialize(clean(obj))
+
     # --- titles, and what a stop leaves ---------------------------------------------------------
 
     async def _entitle(self, thread: ThreadMetadata, context: ChatContext) -> bool:
@@ -486,6 +517,12 @@ def shortened(title: str) -> str:
     cut = title[: TITLE_CHARACTERS - 1]
     # A language without blanks, or one very long word, is cut anywhere.
     return f"{cut.rsplit(' ', 1)[0] or cut}…"
+
+
+def _clean_thread(thread: ThreadMetadata) -> None:
+    """Mend what the site's code may have set on a thread."""
+    thread.title = clean(thread.title)
+    thread.metadata = clean(thread.metadata)
 
 
 def _is_one(value: Any) -> bool:

@@ -37,6 +37,7 @@ from .files import Files, Readable, too_large
 from .filetypes import INLINE, Accept, clean_name, declared_type, disposition, sniff
 from .links import Links
 from .paging import new_id
+from .pictures import WatchedPicture
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -51,11 +52,13 @@ class Kept:
     :param attachment_id: the attachment they are for, and their key.
     :param size: how many they are.
     :param head: the first of them.
+    :param is_whole: whether it is no damaged picture.
     """
 
     attachment_id: str
     size: int
     head: bytes = field(repr=False)
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,12 +171,14 @@ class Attachments(AttachmentStore[ChatContext]):
         :raises TooLarge: more than ``max_bytes`` came.
         :raises BadRequest: nothing came, more than was announced, or it is not the first time.
         """
+        picture = WatchedPicture(stream)
         if expected is None:
             key = new_id("attachment")
-            return Kept(key, *self._files.write(key, stream, self.max_bytes))
+            size, head = self._files.write(key, picture, self.max_bytes)
+            return Kept(key, size, head, picture.is_whole)
         announced = (expected.metadata or {}).get("size", self.max_bytes)
         try:
-            size, head = self._files.write(expected.id, stream, min(announced, self.max_bytes))
+            size, head = self._files.write(expected.id, picture, min(announced, self.max_bytes))
         except FileExistsError:
             raise _came_already() from None
         except TooLarge:
@@ -183,7 +188,7 @@ class Attachments(AttachmentStore[ChatContext]):
                 "More came than was announced. Remove the file and attach it again.",
                 refusal="file_refused",
             ) from None
-        return Kept(expected.id, size, head)
+        return Kept(expected.id, size, head, picture.is_whole)
 
     async def receive(
         self, kept: Kept, name: str | None, claimed_type: str | None, context: ChatContext
@@ -313,6 +318,8 @@ class Attachments(AttachmentStore[ChatContext]):
     ) -> Attachment:
         kind = await asyncio.to_thread(sniff, kept.head, name, claimed)
         self._accept.check(kind, name)
+        if kind in INLINE and not kept.is_whole:
+            raise BadRequest("This picture is damaged or incomplete. Please choose another one.")
         metadata = {"uploaded": True, "size": kept.size}
         return self._build(kept.attachment_id, name, kind, metadata, context)
 

@@ -45,6 +45,7 @@ from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
 from .repeats import LAST_WORDS, Repeats, find_cut, fingerprint
 from .streaming.record import AnswerRecord
+from .surrogates import whole_json
 from .within import run_within, this_app
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ class Endpoint:
         :param state: makes the state variables, which plain reading does without.
         :raises ApiError: what the client is told with a status of its own.
         """
+        # Half a character is as long as the one that stands for it.
+        body = whole_json(body)
         asked = parse(body)
         operation = OPERATIONS[asked.type]
         limit = self._limit(operation)

@@ -25,6 +25,7 @@ from chatkit.types import (
 
 from .context import ChatContext, current_context, owner_of
 from .paging import LONGEST_PAGE, clamp, new_id
+from .surrogates import clean
 
 #: Where the owner is kept, in a thread's and an attachment's metadata.
 OWNER = "flask_chatkit_owner"
@@ -152,12 +153,12 @@ class OwnedStore(Store[ChatContext]):
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Add an item to a thread."""
         await self._check(thread_id, context)
-        await self._store.add_thread_item(thread_id, item, context)
+        await self._store.add_thread_item(thread_id, clean(item), context)
 
     async def save_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Replace an item of a thread, or add it."""
         await self._check(thread_id, context)
-        await self._store.save_item(thread_id, item, context)
+        await self._store.save_item(thread_id, clean(item), context)
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: ChatContext) -> None:
         """Delete one item of a thread, if it is there."""
@@ -270,7 +271,7 @@ def _check(owner: str | None, context: ChatContext) -> None:
 
 def _with_owner(shown: Owned, context: ChatContext) -> Owned:
     metadata = {**(shown.metadata or {}), OWNER: owner_of(context)}
-    return cast("Owned", shown.model_copy(update={"metadata": metadata}))
+    return clean(cast("Owned", shown.model_copy(update={"metadata": metadata})))
 
 
 def _without_owner(stored: Owned) -> Owned:

@@ -29,6 +29,7 @@ from chatkit.types import (
 )
 from pydantic import BaseModel
 
+from .agents.memory import is_memory
 from .bridge import Answer, Reader
 from .context import ChatContext
 
@@ -42,8 +43,9 @@ LAST_WORDS = 5.0
 MAKING = 10.0
 #: Answers that are remembered.
 REMEMBERED = 128
-#: Items after a message that was cut off: a partial answer or two, and the note that it was.
-_LOOK_BACK = 6
+#: Items after a message that was cut off: a partial answer or two, what tools returned, and the
+#: note that it was.
+_LOOK_BACK = 12
 
 _HIDDEN = (HiddenContextItem, SDKHiddenContextItem)
 
@@ -195,7 +197,8 @@ async def find_cut(store: Store[Any], asked: Any, context: Any) -> Cut | None:
             if same and _is_recent(item.created_at) and _says(item, asked.params.input):
                 return Cut(await store.load_thread(thread_id, context), item)
             return None
-        after.append(item)
+        if not is_memory(item):
+            after.append(item)
     return None
 
 

@@ -47,6 +47,7 @@ from .context import ChatContext, as_context, owner_name, owner_of
 from .database import Database, Source
 from .history import counts
 from .paging import clamp, new_id
+from .surrogates import clean
 from .tables import LONGEST_ID, attachments, items, threads
 
 logger = logging.getLogger("flask_chatkit")
@@ -119,7 +120,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             "id": _storable(thread.id),
             "created_at": thread.created_at,
             # The package also saves threads that carry a page of items.
-            "data": thread.model_dump_json(exclude={"items"}),
+            "data": clean(thread).model_dump_json(exclude={"items"}),
         }
         await self._save(threads, values)
 
@@ -206,7 +207,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             "new_id": _storable(item.id),
             "new_type": item.type,
             "new_created_at": item.created_at,
-            "new_data": item.model_dump_json(),
+            "new_data": clean(item).model_dump_json(),
         }
 
         def work(db: Connection) -> None:
@@ -238,7 +239,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             "id": _storable(attachment.id),
             "thread_": attachment.thread_id and _storable(attachment.thread_id),
             "created_at": datetime.now(timezone.utc),
-            "data": attachment.model_dump_json(),
+            "data": clean(attachment).model_dump_json(),
         }
         await self._save(attachments, values)
 

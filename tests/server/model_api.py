@@ -6,8 +6,10 @@ asked. Calls that are not streamed are those for titles, which run beside the ot
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
+import re
 import select
 import socket
 import threading
@@ -53,17 +55,36 @@ class Fail:
     status: int
     message: str
     code: str | None = None
+    param: str | None = None
+
+
+@dataclass
+class Stop:
+    """Say something and end early: with a refusal, or incomplete for a reason."""
+
+    texts: list[str]
+    refusal: str | None = None
+    #: ``max_output_tokens`` or ``content_filter``.
+    incomplete: str | None = None
 
 
 class Wrong(Exception):
     """The request is not what the API accepts."""
 
 
+class Refused(Exception):
+    """The request is answered with an error that a visitor's history has brought about."""
+
+    def __init__(self, fail: Fail) -> None:
+        super().__init__(fail.message)
+        self.fail = fail
+
+
 @dataclass
 class ModelApi:
     """What the stand-in was asked, and what it will answer."""
 
-    replies: list[Say | Use | Fail] = field(default_factory=list)
+    replies: list[Say | Use | Stop | Fail] = field(default_factory=list)
     title: Say | Fail = field(default_factory=lambda: Say(["Keys and locks"]))
     #: The bodies of streamed calls, and of those for titles.
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -75,10 +96,16 @@ class ModelApi:
     #: Set when a call that hangs has said all that it has to say.
     is_hanging: threading.Event = field(default_factory=threading.Event)
     base_url: str = ""
+    #: Characters of the input of a call, files included, after which it is too long.
+    context_length: int | None = None
+    #: The bodies that were refused.
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    #: Paths that this service does not have.
+    missing: set[str] = field(default_factory=set)
     ids: Iterator[int] = field(default_factory=itertools.count)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next_reply(self, body: dict[str, Any], is_streamed: bool) -> Say | Use | Fail:
+    def next_reply(self, body: dict[str, Any], is_streamed: bool) -> Say | Use | Stop | Fail:
         """What to answer to a call."""
         with self.lock:
             if not is_streamed:
@@ -132,13 +159,24 @@ class _Handler(BaseHTTPRequestHandler):
             }.get(self.path)
             if dialect is None:
                 raise Wrong(f"no such path: {self.path}")
+            if self.path in api.missing:
+                raise Refused(Fail(404, "Not Found"))
             dialect.check(body)
+            check_input(body, api.context_length)
             reply = api.next_reply(body, bool(body.get("stream")))
         except Wrong as error:
             api.wrong.append(str(error))
             reply = Fail(400, str(error))
+        except Refused as refused:
+            api.refused.append(body)
+            reply = refused.fail
         if isinstance(reply, Fail):
-            error = {"message": reply.message, "type": "error", "param": None, "code": reply.code}
+            error = {
+                "message": reply.message,
+                "type": "invalid_request_error" if reply.status == 400 else "error",
+                "param": reply.param,
+                "code": reply.code,
+            }
             self._send_json(reply.status, {"error": error})
         elif body.get("stream"):
             self._stream(dialect(api, body), reply)
@@ -157,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, dialect: Any, reply: Say | Use) -> None:
+    def _stream(self, dialect: Any, reply: Say | Use | Stop) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -254,7 +292,7 @@ class _Responses:
         self.output.append(self._message("".join(reply.texts), "completed"))
         return self.response("completed")
 
-    def stream(self, reply: Say | Use) -> Iterator[bytes]:
+    def stream(self, reply: Say | Use | Stop) -> Iterator[bytes]:
         """The events of an answer."""
         yield self._event("response.created", response=self.response("in_progress"))
         if isinstance(reply, Say):
@@ -262,6 +300,13 @@ class _Responses:
                 yield from self._think(reply.thought)
             yield from self._say(reply.texts, reply.hang)
             if reply.hang:
+                return
+        elif isinstance(reply, Stop):
+            yield from self._say(reply.texts, hang=False, refusal=reply.refusal)
+            if reply.incomplete:
+                response = self.response("incomplete")
+                response["incomplete_details"] = {"reason": reply.incomplete}
+                yield self._event("response.incomplete", response=response)
                 return
         else:
             if reply.text:
@@ -284,7 +329,10 @@ class _Responses:
             "content": [part] if text is not None else [],
         }
 
-    def _say(self, texts: list[str], hang: bool) -> Iterator[bytes]:
+    def _say(self, texts: list[str], hang: bool, refusal: str | None = None) -> Iterator[bytes]:
+        if refusal is not None:
+            yield from self._refuse(refusal)
+            return
         item = self._message(None, "in_progress")
         place = {"item_id": item["id"], "output_index": len(self.output), "content_index": 0}
         index = len(self.output)
@@ -299,6 +347,19 @@ class _Responses:
         yield self._event("response.output_text.done", **place, text=text, logprobs=[])
         yield self._event("response.content_part.done", **place, part={**part, "text": text})
         done = {**self._message(text, "completed"), "id": item["id"]}
+        self.output.append(done)
+        yield self._event("response.output_item.done", output_index=index, item=done)
+
+    def _refuse(self, refusal: str) -> Iterator[bytes]:
+        item = self._message(None, "in_progress")
+        index = len(self.output)
+        place = {"item_id": item["id"], "output_index": index, "content_index": 0}
+        yield self._event("response.output_item.added", output_index=index, item=item)
+        part = {"type": "refusal", "refusal": ""}
+        yield self._event("response.content_part.added", **place, part=part)
+        yield self._event("response.refusal.delta", **place, delta=refusal)
+        yield self._event("response.refusal.done", **place, refusal=refusal)
+        done = {**item, "status": "completed", "content": [{**part, "refusal": refusal}]}
         self.output.append(done)
         yield self._event("response.output_item.done", output_index=index, item=done)
 
@@ -364,11 +425,11 @@ class _Completions:
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
         return {**self._base("chat.completion"), "choices": [choice], "usage": self._usage()}
 
-    def stream(self, reply: Say | Use) -> Iterator[bytes]:
+    def stream(self, reply: Say | Use | Stop) -> Iterator[bytes]:
         """The chunks of an answer."""
         yield self._chunk({"role": "assistant", "content": ""})
-        texts = reply.texts if isinstance(reply, Say) else [reply.text] if reply.text else []
-        for text in texts:
+        texts = [reply.text or ""] if isinstance(reply, Use) else reply.texts
+        for text in filter(None, texts):
             yield self._chunk({"content": text})
         if isinstance(reply, Say) and reply.hang:
             return
@@ -380,7 +441,14 @@ class _Completions:
             )
             told = {"index": index, "function": {"arguments": json.dumps(arguments)}}
             yield self._chunk({"tool_calls": [told]})
-        yield self._chunk({}, "tool_calls" if calls else "stop")
+        finish = "tool_calls" if calls else "stop"
+        if isinstance(reply, Stop):
+            if reply.refusal:
+                yield self._chunk({"refusal": reply.refusal})
+            finish = {"max_output_tokens": "length", None: "stop"}.get(
+                reply.incomplete, "content_filter"
+            )
+        yield self._chunk({}, finish)
         yield self._data(
             {**self._base("chat.completion.chunk"), "choices": [], "usage": self._usage()}
         )
@@ -414,6 +482,28 @@ def _check_message(item: dict[str, Any]) -> None:
             raise Wrong(f"strange part {part}")
         if (kind == "output_text") != (role == "assistant"):
             raise Wrong(f"a part {kind} of the role {role}")
+
+
+def check_input(body: dict[str, Any], context_length: int | None) -> None:
+    """Refuse what OpenAI refuses of an input that has the right form.
+
+    A damaged picture is refused with the words and codes of either API, and so is an input that is
+    too long; for a stand-in, a token is a character.
+    """
+    given = body.get("input", body.get("messages"))
+    told = json.dumps(given)
+    for kind, data in re.findall(r"data:(image/\w+);base64,([\w+/=]*)", told):
+        raw = base64.b64decode(data)
+        if kind == "image/png" and b"IEND" not in raw:
+            if "messages" in body:
+                message = "You uploaded an unsupported image. Please make sure your image is valid."
+                raise Refused(Fail(400, message, "image_parse_error"))
+            message = "The image data you provided does not represent a valid image."
+            raise Refused(Fail(400, message, "invalid_image_format", "input"))
+    if context_length is not None and len(told) > context_length:
+        param = "input" if "input" in body else "messages"
+        message = "Your input exceeds the context window of this model."
+        raise Refused(Fail(400, message, "context_length_exceeded", param))
 
 
 def _check_choice(body: dict[str, Any], names: list[Any]) -> None:

@@ -44,7 +44,10 @@ from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.handlers import Handlers
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server import agent as agent_module
-from flask_chatkit.server.agent import TITLE_INSTRUCTIONS, AgentServer, paired
+from flask_chatkit.server.agent import TITLE_INSTRUCTIONS, AgentServer
+from flask_chatkit.server.agents import converter
+from flask_chatkit.server.agents.converter import paired
+from flask_chatkit.server.agents.errors import REFUSED, TOO_MANY_TURNS
 from flask_chatkit.server.context import ChatContext
 from tests.server.driving import (
     ALICE,
@@ -227,7 +230,8 @@ def test_several_messages_have_ids_of_their_own(site: Site, api: ModelApi, diale
             if event.type == "thread.item.updated":
                 assert event.item_id in {item.id for item in items_of(events, "assistant_message")}
         items = await stored(server, thread_of(events))
-        assert [item.content[0].text for item in items[1:]] == ["Let me see.", "Sunny."]
+        messages = [item for item in items if item.type == "assistant_message"]
+        assert [item.content[0].text for item in messages] == ["Let me see.", "Sunny."]
 
     site.run(test())
     told = str(api.asked[1])
@@ -574,7 +578,7 @@ def test_guardrails_are_polite(site: Site, api: ModelApi, dialect: str, kind: st
     async def test() -> None:
         events = await call(server, "threads.create", input=said())
         error = events[-1]
-        assert (error.type, error.code, error.message) == ("error", "custom", agent_module.REFUSED)
+        assert (error.type, error.code, error.message) == ("error", "custom", REFUSED)
         assert error.allow_retry is False
         items = await stored(server, thread_of(events))
         assert [item.type for item in items] == ["user_message"]
@@ -590,9 +594,12 @@ def test_endless_turns_end(site: Site, api: ModelApi, caplog: pytest.LogCaptureF
     """An agent that never comes to an end is stopped, by the site's own limit."""
     api.replies = [Use([("look_up", {"city": "Bern"})])] * 2
     server = site.server(site.agent(tools=[look_up]), run_options={"max_turns": 2})
-    events = site.run(call(server, "threads.create", input=said()))
-    assert kinds(events) == ["error"]
-    assert "Max turns" in caplog.text
+    with caplog.at_level(logging.INFO):
+        events = site.run(call(server, "threads.create", input=said()))
+    assert kinds(events) == ["notice"]
+    assert events[-1].message == TOO_MANY_TURNS
+    assert "max_turns" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 # --- titles -------------------------------------------------------------------------------------
@@ -741,7 +748,7 @@ def test_run_options_are_used(site: Site, api: ModelApi) -> None:
 
 def test_files_are_told(site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images are looked at, texts are read, documents are sent; the rest is named."""
-    monkeypatch.setattr(agent_module, "FILE_CHARACTERS", 10)
+    monkeypatch.setattr(converter, "FILE_CHARACTERS", 10)
     files = {
         "fox.png": ("image/png", PNG),
         "fox.heic": ("image/heic", b"heic"),

@@ -1589,6 +1589,30 @@ def test_scripts_are_never_inline(
     assert "sandbox" in answer.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize("upload", ["direct", "two_phase"])
+def test_damaged_pictures_are_refused(browse: Any, shop: Any, upload: str) -> None:
+    """A picture that is not whole is refused when it comes, and no bytes of it stay."""
+    ann = visit(browse(shop(chat={"attachments": {"upload": upload}}).app))
+    damaged = PNG[:8] + bytes(len(PNG) - 8)
+    if upload == "direct":
+        answer = told(ann.upload(damaged), 400, "bad_request")
+    else:
+        file = ann.ask("attachments.create", name="a.png", size=len(PNG), mime_type="image/png")
+        sent = ann.browser.put(link_of(ann, file, "write"), data=damaged)
+        answer = told(sent, 400, "bad_request")
+        assert ann.browser.put(link_of(ann, file, "write"), data=PNG).status_code == 200
+    assert "damaged" in answer["message"]
+
+
+def test_halves_of_characters_are_accepted(browse: Any, shop: Any) -> None:
+    """JSON that escapes half a character is a message with U+FFFD, and a title, too."""
+    ann = visit(browse(shop().app))
+    thread = ann.create("a\ud83d")
+    assert "a\ufffd" in str(ann.ask("items.list", thread_id=thread))
+    renamed = ann.ask("threads.update", thread_id=thread, title="\ud83d\ude00 \ude00")
+    assert renamed["title"] == "\U0001f600 \ufffd"
+
+
 def test_files_that_are_too_large(browse: Any, shop: Any, tmp_path: Any) -> None:
     """413: more bytes than accepted, sent directly, announced, or in the second phase."""
     app = shop(chat={"attachments": {"upload": "two_phase", "max_size": 1000}}).app

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask_chatkit.server.agents.usage import Usage, current_usage
 from tests.server.driving import call, said
-from tests.server.model_api import Fail, ModelApi, Say, Use
+from tests.server.model_api import ModelApi, Say, Use
 from tests.server.test_agent import Site, look_up
 
 
 def test_usage_is_counted(site: Site, api: ModelApi, dialect: str) -> None:
     """All calls of an answer count, the title's too, and the next answer begins at nothing."""
-    api.replies = [Use([("look_up", {"city": "Bern"})]), Say(["Sunny."]), Fail(500, "no")]
+    api.replies = [Use([("look_up", {"city": "Bern"})]), Say(["Sunny."]), Say(["Again"])]
     server = site.server(site.agent(dialect, tools=[look_up]), titles=True)
 
     async def test() -> None:
@@ -18,6 +18,6 @@ def test_usage_is_counted(site: Site, api: ModelApi, dialect: str) -> None:
         await call(server, "threads.create", input=said())
         assert current_usage() == Usage(3, 3, 3, 6)
         await call(server, "threads.create", input=said())
-        assert current_usage() == Usage(1, 1, 1, 2)
+        assert current_usage() == Usage(2, 2, 2, 4)
 
     site.run(test())

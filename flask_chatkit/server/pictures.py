@@ -1,0 +1,118 @@
+"""Whether an uploaded picture is whole, seen in its bytes as they come.
+
+A model's service refuses a damaged one, and with it each later message of the thread.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from .files import Readable
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TAIL = 64
+
+
+class WatchedPicture:
+    """A stream that notes, while it is read, whether it is a whole picture.
+
+    :param stream: what is read.
+    """
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self._head = b""
+        self._tail = b""
+        self._size = 0
+        self._png = _PngChunks()
+        self._has_jpeg_end = False
+
+    def read(self, size: int, /) -> bytes:
+        """At most that many bytes; none at the end."""
+        chunk = self._stream.read(size)
+        if chunk:
+            self._note(chunk)
+        return chunk
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was read is a whole picture, or none of the kinds that are checked."""
+        head = self._head
+        if head.startswith(_PNG):
+            return self._png.is_whole
+        if head.startswith(b"\xff\xd8\xff"):
+            # Cameras append data of their own after the end of the image.
+            return self._has_jpeg_end
+        if head.startswith((b"GIF87a", b"GIF89a")):
+            return self._tail.rstrip(b"\0\r\n").endswith(b";")
+        if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+            # The format pads to an even size, which not everybody writes.
+            return self._size + 1 >= int.from_bytes(head[4:8], "little") + 8
+        return True
+
+    def _note(self, chunk: bytes) -> None:
+        if len(self._head) < 12:
+            self._head += chunk[: 12 - len(self._head)]
+        self._has_jpeg_end = self._has_jpeg_end or b"\xff\xd9" in self._tail[-1:] + chunk
+        self._png.feed(chunk)
+        self._tail = (self._tail + chunk[-_TAIL:])[-_TAIL:]
+        self._size += len(chunk)
+
+
+class _PngChunks:
+    """The chunks of a PNG (https://www.w3.org/TR/png-3/#5Chunk-layout), one after the other."""
+
+    def __init__(self) -> None:
+        self._waiting = b""
+        self._begun = False
+        self._name = b""
+        self._left = 0
+        self._crc = 0
+        self._seen: set[bytes] = set()
+        self._over = False
+
+    @property
+    def is_whole(self) -> bool:
+        return {b"IHDR", b"IDAT", b"IEND"} <= self._seen
+
+    def feed(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._waiting += data
+        while not self._over and self._step():
+            pass
+
+    def _step(self) -> bool:
+        """Read a part of a chunk; False if there is too little of it yet."""
+        if not self._begun:
+            if len(self._waiting) < len(_PNG):
+                return False
+            self._over = self._take(len(_PNG)) != _PNG
+            self._begun = True
+        elif not self._name:
+            if len(self._waiting) < 8:
+                return False
+            self._left = int.from_bytes(self._take(4), "big")
+            self._name = self._take(4)
+            self._crc = zlib.crc32(self._name)
+            self._over = not self._name.isalpha() or self._left > 0x7FFFFFFF
+        elif self._left:
+            if not self._waiting:
+                return False
+            part = self._take(min(self._left, len(self._waiting)))
+            self._crc = zlib.crc32(part, self._crc)
+            self._left -= len(part)
+        else:
+            if len(self._waiting) < 4:
+                return False
+            is_right = int.from_bytes(self._take(4), "big") == self._crc
+            # Of the others, whose names begin with a small letter, decoders do without.
+            if is_right:
+                self._seen.add(self._name)
+            self._over = self._name == b"IEND" or (not is_right and self._name[:1].isupper())
+            self._name = b""
+        return True
+
+    def _take(self, size: int) -> bytes:
+        taken, self._waiting = self._waiting[:size], self._waiting[size:]
+        return taken

@@ -1,0 +1,102 @@
+"""Half surrogates, which JSON can carry and UTF-8 can't: they become U+FFFD, or one character.
+
+A model that streams a character in two deltas, a string that was cut in JavaScript, or a tool that
+reads another program's output sends them. Nothing can be stored or sent with one in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar, cast
+
+from chatkit.types import ThreadItemUpdatedEvent, ThreadStreamEvent
+from pydantic import BaseModel
+
+T = TypeVar("T")
+
+_HALF = re.compile("[\ud800-\udfff]")
+#: An escape in JSON: a pair of surrogates, a half of one, or any other, which is skipped.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def whole(text: str) -> str:
+    """The string with halves that follow each other joined, and U+FFFD for all others."""
+    if text.isascii() or not _HALF.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def whole_json(body: bytes) -> bytes:
+    """JSON whose escapes are whole characters."""
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], body)
+
+
+def clean(value: T) -> T:
+    """A value, and all that is in it, with whole strings; the same object if they are.
+
+    :param value: a string, a model of pydantic's, or lists and dicts of them.
+    """
+    kept: Any = value
+    if isinstance(value, str):
+        kept = whole(value)
+    elif isinstance(value, BaseModel):
+        fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
+        changed = {name: new for name, old in fields.items() if (new := clean(old)) is not old}
+        kept = value.model_copy(update=changed) if changed else value
+    elif isinstance(value, dict):
+        pairs = [(clean(key), clean(old)) for key, old in value.items()]
+        same = all(a is c and b is d for (a, b), (c, d) in zip(pairs, value.items(), strict=True))
+        kept = value if same else dict(pairs)
+    elif isinstance(value, (list, tuple)):
+        parts = [clean(old) for old in value]
+        same = all(new is old for new, old in zip(parts, value, strict=True))
+        kept = value if same else type(value)(parts)
+    return cast("T", kept)
+
+
+async def clean_events(
+    events: AsyncIterator[ThreadStreamEvent],
+) -> AsyncIterator[ThreadStreamEvent]:
+    """Events with whole strings; halves in two deltas of one text are joined in the second."""
+    held: dict[str, tuple[ThreadItemUpdatedEvent, str]] = {}
+    async for event in events:
+        delta = _delta(event)
+        if delta is None:
+            for former, half in _ended(held, event):
+                yield clean(_with_delta(former, half))
+            yield clean(event)
+            continue
+        updated = cast("ThreadItemUpdatedEvent", event)
+        text = held.pop(updated.item_id)[1] + delta if updated.item_id in held else delta
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            held[updated.item_id] = (updated, text[-1])
+            text = text[:-1]
+        if text or not delta:
+            yield clean(_with_delta(updated, text))
+
+
+def _delta(event: ThreadStreamEvent) -> str | None:
+    update = event.update if isinstance(event, ThreadItemUpdatedEvent) else None
+    found = getattr(update, "delta", None)
+    return found if isinstance(found, str) else None
+
+
+def _with_delta(event: ThreadItemUpdatedEvent, text: str) -> ThreadItemUpdatedEvent:
+    if getattr(event.update, "delta", None) == text:
+        return event
+    return event.model_copy(update={"update": event.update.model_copy(update={"delta": text})})
+
+
+def _ended(
+    held: dict[str, tuple[ThreadItemUpdatedEvent, str]], event: ThreadStreamEvent
+) -> list[tuple[ThreadItemUpdatedEvent, str]]:
+    """The half of the item that another event than a delta is about."""
+    item_id = getattr(event, "item_id", None) or getattr(getattr(event, "item", None), "id", None)
+    return [held.pop(item_id)] if item_id in held else []
