@@ -602,7 +602,6 @@ def test_models_that_fail(
 
 def test_tokens_of_an_agent(browse: Any, make_app: MakeApp, watch: Any, tmp_path: Path) -> None:
     """The signal of an agent's answer has the tokens that its model counted."""
-    pytest.importorskip("flask_chatkit.server.agents.usage")
     clients: list[AsyncOpenAI] = []
     with serve_model() as api:
         api.replies = [Say(["Hello"])]
