@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", bound=UserLoader)
 F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S", bound=Callable[[], Any])
 
 
 _OWN_METHODS = (
@@ -301,6 +302,35 @@ class ChatKit(Blueprint):
         """
         return self._handler("transcribe", chat)
 
+    def on_startup(self, function: S) -> S:
+        """Declare what is started once in each process, before the first answer; a decorator.
+
+        It runs on the event loop that carries the answers, in the application context, for each
+        application that the kit is registered on, and again in a process that is forked. Tasks that
+        it starts live until the process ends. What an asynchronous generator has after its
+        ``yield`` runs then::
+
+            @chatkit.on_startup
+            async def prices():
+                task = asyncio.create_task(watch_prices())
+                yield  # answers are given now
+                task.cancel()
+
+        It may take 30 seconds. If it fails, the visitor reads an error, and the next answer tries
+        again.
+
+        :param function: a function without arguments: sync, async or an asynchronous generator.
+        :raises ConfigurationError: it takes arguments, or is a generator that is not asynchronous.
+        """
+        if not _takes_nothing(function):
+            raise ConfigurationError("on_startup takes a function without arguments")
+        if inspect.isgeneratorfunction(function):
+            raise ConfigurationError(
+                "on_startup takes a generator only if it is asynchronous: write async def"
+            )
+        self._declared.startup.append(function)
+        return function
+
     def _handler(self, kind: str, chat: str) -> Callable[[F], F]:
         def declare(function: F) -> F:
             handlers = self._handlers(chat)
@@ -335,11 +365,7 @@ class ChatKit(Blueprint):
         :param loader: a function, sync or async, that returns the id of who is signed in, or None.
         :raises ConfigurationError: it takes arguments, or there is one already.
         """
-        if not callable(loader) or any(
-            parameter.default is parameter.empty
-            and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
-            for parameter in inspect.signature(loader).parameters.values()
-        ):
+        if not _takes_nothing(loader):
             raise ConfigurationError("user_loader takes a function without arguments")
         if self._declared.user_loader is not None:
             raise ConfigurationError("user_loader is declared twice")
@@ -386,3 +412,12 @@ class ChatKit(Blueprint):
         settings.tell_misspelled(app.config)
         kits(app)[name] = KitState(app, name, self.name, self._declared, settings, path, mount)
         render.install(app)
+
+
+def _takes_nothing(function: object) -> bool:
+    """Whether something can be called without arguments."""
+    return callable(function) and not any(
+        parameter.default is parameter.empty
+        and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+        for parameter in inspect.signature(function).parameters.values()
+    )

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from flask import Request, current_app, request
@@ -64,6 +64,8 @@ class Declared:
     handlers: dict[str, Handlers] = field(default_factory=lambda: defaultdict(Handlers))
     #: The site's own choice of a store for served chats.
     store: object = None
+    #: What runs once in each process before the first answer of served chats.
+    startup: list[Callable[[], Any]] = field(default_factory=list)
 
 
 class KitState:
@@ -195,7 +197,12 @@ class KitState:
                     from .server.service import Service
 
                     self._service = Service(
-                        self.own_name, self.settings, keys, self.activity, self.declared.store
+                        self.own_name,
+                        self.settings,
+                        keys,
+                        self.activity,
+                        self.declared.store,
+                        self.declared.startup,
                     )
         return self._service
 

@@ -49,8 +49,10 @@ from ..errors import ConfigurationError
 from ..handlers import Handlers
 from .agents.converter import Converter, paired
 from .agents.errors import Ending, ending, fault_of, for_visitor, told
+from .agents.mcp import Lease
 from .agents.memory import Recorder, recall, remember_speaker, speaker
 from .agents.refusals import Refusals, shortened_outputs
+from .agents.tracing import guarded
 from .agents.usage import begin_usage, count_run
 from .assistant import SiteServer, shortened
 from .chat import ReadAttachment, text_of
@@ -154,9 +156,12 @@ class AgentServer(SiteServer):
         items = await self._history(thread, context)
         agent = speaker(await self._make_agent(context), thread, input_user_message)
         agent, config = self._chosen(agent, input_user_message, items)
+        config = guarded(agent, config)
+        lease = Lease(agent, keep=isinstance(self._agent, Agent))
         title = self._begin_title(agent, config, thread, items)
         with stopping(title.stop):
             try:
+                await lease.connect()
                 async for event in self._runs(agent, config, thread, items, context):
                     yield event
             except Exception as error:
@@ -170,6 +175,7 @@ class AgentServer(SiteServer):
                 await title.wait(TITLE_SECONDS)
                 await self._entitle(thread, context)
             finally:
+                lease.release()
                 await title.settle()
 
     async def _make_agent(self, context: ChatContext) -> Agent[Any]:
@@ -573,6 +579,8 @@ async def _write_title(
     # In the context of this task alone.
     writing_title.set(True)
     try:
+        # The title's agent may have a model of its own, and is judged by that.
+        config = guarded(titler, config)
         result = await Runner.run(titler, text, run_config=config, max_turns=1)
         count_run(result.context_wrapper.usage)
         title = _one_line(str(result.final_output))

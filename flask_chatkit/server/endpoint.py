@@ -44,6 +44,7 @@ from .bridge import Answer, error_event
 from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
 from .repeats import LAST_WORDS, Repeats, find_cut, fingerprint
+from .startup import Startup, StartupFailed
 from .streaming.record import AnswerRecord
 from .surrogates import whole_json
 from .within import run_within, this_app
@@ -93,6 +94,7 @@ class Endpoint:
     :param uploads: its files, if we keep them.
     :param settings: the kit's settings.
     :param activity: logs, counts and signals what happens.
+    :param startup: what runs before the first answer.
     """
 
     def __init__(
@@ -102,12 +104,14 @@ class Endpoint:
         uploads: Uploads | None,
         settings: Settings,
         activity: Activity,
+        startup: Startup,
     ) -> None:
         self.chat = chat
         self.server = server
         self.uploads = uploads
         self._settings = settings
         self._activity = activity
+        self._startup = startup
         self._max_length = chat.max_message_length or settings.max_message_length
         self._seconds = chat.answer_seconds or settings.answer_seconds
         self._repeats = Repeats()
@@ -318,6 +322,9 @@ class Endpoint:
     async def _admit(self, asked: Any, operation: Operation, context: ChatContext) -> Any:
         """Check a call against the history; the context that the site's code gets for it."""
         current_context.set(context)
+        if asked.type not in _PLAIN or not self._reads_at_once:
+            # The site's own store may need it for reading, too.
+            await self._startup.run(this_app())
         made = self.chat.context(context) if self.chat.context else context
         await self._check_history(asked, operation, made)
         return made
@@ -374,6 +381,8 @@ class Endpoint:
             raise UpstreamTimeout("The chat did not answer in time.") from None
         except CancelledError:
             raise UpstreamUnavailable("The chat was interrupted.") from None
+        except StartupFailed:
+            raise UpstreamUnavailable("The chat can't answer at the moment.") from None
         except CustomStreamError as error:
             raise BadRequest(error.message, refusal="declined") from None
         except Exception as error:
@@ -481,6 +490,9 @@ class Endpoint:
         """What the visitor reads of a failure, and what the log does."""
         refusal = _refusal_of(asked, error)
         if refusal is None:
+            if isinstance(error, StartupFailed):
+                # The log has it already.
+                return error_event(allow_retry=True)
             logger.error("The chat %r could not answer", self.chat.name, exc_info=error)
             return error_event(allow_retry=True)
         self._activity.refused(

@@ -31,6 +31,10 @@ LAST_WORDS = 2.0
 #: Seconds for which the code of one answer may keep all others waiting before the log tells.
 STALL = 1.0
 
+#: Seconds that kept tasks get to clean up when the process ends: a child process of an MCP server
+#: gets two to end by itself, two more after SIGTERM, and is killed then.
+CLEANUP = 7.0
+
 #: The tasks that were started in the course of one answer, by whatever code.
 _spawned: contextvars.ContextVar[set[asyncio.Task[Any]]] = contextvars.ContextVar(
     "flask_chatkit_spawned"
@@ -60,6 +64,7 @@ class Loop:
         self._loop.set_task_factory(cast("Any", _task))
         self._answers: set[asyncio.Task[Any]] = set()
         self._stopped: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._kept: set[asyncio.Task[Any]] = set()
         self._watched = False
         self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="flask_chatkit", daemon=True)
@@ -135,6 +140,16 @@ class Loop:
             self.call(job.stop)
             raise Late from None
 
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Let a task live until the loop ends, which cancels it and waits for it to clean up."""
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+
+    @property
+    def is_running_here(self) -> bool:
+        """Whether the caller runs on this loop."""
+        return asyncio.get_running_loop() is self._loop
+
     @property
     def busy(self) -> int:
         """How many tasks run."""
@@ -167,8 +182,15 @@ class Loop:
         for task in list(self._answers):
             self.cancel(task)
 
+    async def _clean_up(self) -> None:
+        """End what was kept for the process, and then whatever else still runs."""
+        await _cancelled(set(self._kept), CLEANUP)
+        # What is left is the site's own, such as a task that a function of on_startup has started.
+        rest = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
+        await _cancelled({task for task in rest if task is not None}, 1)
+
     def stop(self) -> None:
-        """Let answers under way end, cancel those that don't, and end the loop."""
+        """Let answers under way end, cancel those that don't, clean up, and end the loop."""
         if not self._thread.is_alive():
             return
         ended = threading.Event()
@@ -179,6 +201,7 @@ class Loop:
             self._cancel_all()
             if self._answers:
                 await asyncio.wait(self._answers, timeout=LAST_WORDS)
+            await self._clean_up()
 
         def begin() -> None:
             self._loop.create_task(drain()).add_done_callback(end)
@@ -188,7 +211,7 @@ class Loop:
             self._loop.stop()
 
         self.call(begin)
-        ended.wait(GRACE + LAST_WORDS + 1)
+        ended.wait(GRACE + LAST_WORDS + CLEANUP + 2)
         self._thread.join(1)
 
 
@@ -209,6 +232,36 @@ def note_spawned() -> set[asyncio.Task[Any]]:
     spawned: set[asyncio.Task[Any]] = set()
     _spawned.set(spawned)
     return spawned
+
+
+def keep(make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+    """Run a coroutine as a task that belongs to no answer; called on the loop.
+
+    It lives until the process ends, and is cancelled then: it cleans up on ``CancelledError``. It
+    starts in an empty context, without an application or a request. On a loop that is not this
+    process's (a test's, say) nobody but the caller ends it.
+    """
+
+    async def guarded() -> T:
+        try:
+            return await make()
+        except (SystemExit, KeyboardInterrupt) as error:
+            # These would end the loop, and with it every answer.
+            raise RuntimeError(f"code that outlives an answer raised {error!r}") from None
+
+    running = asyncio.get_running_loop()
+    task: asyncio.Task[T] = contextvars.Context().run(running.create_task, guarded())
+    if _current is not None and _current.is_running_here:
+        _current.keep(task)
+    return task
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
+    """Cancel tasks, and wait a while for them to end."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
 
 
 def _seconds_left() -> float | None:

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,6 +31,7 @@ from .context import ChatContext
 from .endpoint import Endpoint
 from .links import Links
 from .owned import OwnedStore, owned
+from .startup import Startup, StartupFailed
 from .within import run_within, this_app
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Service:
     :param keys: the signing keys, the newest last.
     :param activity: logs, counts and signals what happens.
     :param store: the site's own choice of a store for the whole kit.
+    :param startup: what the site starts before the first answer.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Service:
         keys: Sequence[bytes],
         activity: Activity,
         store: object = None,
+        startup: Sequence[Callable[[], Any]] = (),
     ) -> None:
         self.kit = kit
         self.settings = settings
         self._links = Links(keys, kit)
         self._activity = activity
         self._given_store = store
+        self._startup = Startup(startup)
         self._endpoints: dict[int, Endpoint] = {}
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -213,7 +217,7 @@ class Service:
             uploads = Uploads(ours)
         if hasattr(type(server.store), "add_counts"):
             self._counts.add_store(chat.name, cast("Any", server.store))
-        return Endpoint(chat, server, uploads, self.settings, self._activity)
+        return Endpoint(chat, server, uploads, self.settings, self._activity, self._startup)
 
     @cached_property
     def _counts(self) -> CountsWriter:
@@ -259,10 +263,14 @@ class Service:
 
         async def make() -> Any:
             # On the loop, because what it makes belongs there: clients of models, of databases.
+            await self._startup.run(this_app())
             made = value(**wanted)
             return await made if inspect.isawaitable(made) else made
 
-        server = run_within(None, make, FACTORY_SECONDS)
+        try:
+            server = run_within(None, make, FACTORY_SECONDS)
+        except StartupFailed as error:
+            raise Misconfigured(detail=f"on_startup's {error} has failed") from None
         if not isinstance(server, ChatKitServer):
             raise ConfigurationError(
                 f"a factory of a server must return a ChatKitServer, not {type(server).__name__}"

@@ -1,1 +1,1 @@
-"""What agents need beside the agent itself: usage, memory, and what a refusal leaves out."""
+"""What chats of the Agents SDK are made of."""

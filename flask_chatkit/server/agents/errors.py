@@ -22,6 +22,7 @@ from agents.exceptions import ModelRefusalError
 from chatkit.errors import CustomStreamError, ErrorCode, StreamError
 
 from ..streaming.record import note_model_failure
+from .mcp import Unreachable
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -172,6 +173,8 @@ def for_visitor(error: Exception) -> Exception:
     if isinstance(error, _TRIPWIRES):
         logger.warning("A guardrail stopped an answer: %s", type(error).__name__)
         return CustomStreamError(REFUSED)
+    if isinstance(error, Unreachable):
+        return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
     if isinstance(error, openai.OpenAIError):
         logger.error("The model could not answer: %s%s", told(error), _cure_once(error))
         note_model_failure(error)

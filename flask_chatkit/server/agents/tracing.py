@@ -1,0 +1,247 @@
+"""Where the traces of runs go: to OpenAI only where OpenAI's model has read the conversation.
+
+The Agents SDK sends each run, with what was said in it, to OpenAI's trace store, whoever answers
+for the model. A run whose model is somebody else's is kept from it here: its configuration says
+``tracing_disabled``, and a gate before OpenAI's exporter holds back what code around the run
+traces, such as the ``with trace(…)`` of an exported workflow. Trace processors of the site's own
+get everything: it has asked for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import logging
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from agents import Agent, Model, RunConfig
+from agents.tracing import TracingProcessor, get_trace_provider
+from agents.tracing.processors import BackendSpanExporter, BatchTraceProcessor
+from agents.tracing.provider import DefaultTraceProvider
+from agents.tracing.traces import NoOpTrace
+from openai import AsyncOpenAI
+
+from .graph import reachable
+
+logger = logging.getLogger("flask_chatkit")
+
+#: Whether nothing of the answer under way may go to OpenAI's trace store.
+_withheld: ContextVar[bool] = ContextVar("flask_chatkit_withheld", default=False)
+
+#: Prefixes of model names that stand for adapters to other companies' services.
+_ADAPTERS = ("litellm/", "any-llm/")
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """Where the traces of an agent's runs go.
+
+    :param to_openai: whether OpenAI's trace store gets them.
+    :param to_site: whether trace processors of the site's own do.
+    :param reason: why, in one line.
+    """
+
+    to_openai: bool
+    to_site: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What the site has set up: the provider that holds the processors, and what they are."""
+
+    provider: DefaultTraceProvider | None
+    is_on: bool
+    has_openai: bool
+    has_own: bool
+
+
+def tracing_of(agent: Agent[Any], config: RunConfig | None = None) -> Tracing:
+    """Where the traces of an agent's runs go, as ``doctor`` says it.
+
+    :param config: the ``run_config`` of its ``run_options``.
+    """
+    return _judge([agent], config)[0]
+
+
+def guarded(agent: Agent[Any], config: RunConfig | None = None) -> RunConfig | None:
+    """The configuration for a run in this answer, which keeps its traces from OpenAI if need be.
+
+    Called in the task that runs the agent. What the log is told, it is told once.
+
+    :param config: the configuration as the site has it.
+    """
+    found, setup, foreign = _judge([agent], config)
+    if not _withhold(setup, foreign):
+        return config
+    if found.to_site:
+        return config
+    return dataclasses.replace(config or RunConfig(), tracing_disabled=True)
+
+
+def guard_workflow(function: Callable[..., Any]) -> None:
+    """Keep the traces of an exported workflow from OpenAI if one of its agents' models is foreign.
+
+    Called before the workflow in the task that runs it, since it opens a trace of its own before
+    any agent runs. Its agents are looked for among the globals of its module; where there are none,
+    it is the SDK's default model that counts. Each run is looked at by :func:`guarded` as well.
+    """
+    known = getattr(inspect.unwrap(function), "__globals__", {})
+    agents = [value for value in list(known.values()) if isinstance(value, Agent)]
+    _, setup, foreign = _judge(agents or [Agent(name="workflow")], None)
+    _withhold(setup, foreign)
+
+
+def _judge(
+    agents: Iterable[Agent[Any]], config: RunConfig | None
+) -> tuple[Tracing, _Setup, str | None]:
+    """Where traces go, what is set up, and whose model is not OpenAI's, if one is."""
+    setup = _setup()
+    if not setup.is_on or (config is not None and config.tracing_disabled):
+        off = dataclasses.replace(setup, is_on=False)
+        return Tracing(False, False, "the site has switched tracing off"), off, None
+    if not setup.has_openai:
+        reason = "OpenAI's exporter was replaced by the site"
+        return Tracing(False, setup.has_own, reason), setup, None
+    for agent in reachable(agents):
+        host = _foreign_host(agent, config)
+        if host is not None:
+            reason = f"the model of the agent {agent.name!r} is not OpenAI's, but {host}"
+            return Tracing(False, setup.has_own, reason), setup, reason
+    return Tracing(True, setup.has_own, "the model is OpenAI's"), setup, None
+
+
+def _withhold(setup: _Setup, foreign: str | None) -> bool:
+    """Hold back from OpenAI what is traced in this task from now on, if a model is foreign."""
+    if foreign is None:
+        return False
+    # Once is for the whole answer: what is said to one agent is told to the next one.
+    _withheld.set(True)
+    _close_gates(setup.provider)
+    _Said.once(foreign)
+    return True
+
+
+class _Said:
+    """Whether the log knows."""
+
+    done = False
+
+    @classmethod
+    def once(cls, reason: str) -> None:
+        """Tell the log, the first time."""
+        if not cls.done:
+            cls.done = True
+            logger.warning(
+                "Traces of such runs are not sent to OpenAI: %s. Call "
+                "agents.set_tracing_disabled(True) if you want none, "
+                "agents.set_trace_processors([…]) to have them elsewhere",
+                reason,
+            )
+
+
+# --- whose model it is --------------------------------------------------------------------------
+
+
+def _foreign_host(agent: Agent[Any], config: RunConfig | None) -> str | None:
+    """Where an agent's model is answered, if not at OpenAI; None for OpenAI."""
+    model = config.model if config is not None and config.model is not None else agent.model
+    if not isinstance(model, Model):
+        if isinstance(model, str) and model.startswith(_ADAPTERS):
+            return model.partition("/")[0]
+        provider = (config or RunConfig()).model_provider
+        try:
+            model = provider.get_model(model)
+        except Exception as error:  # noqa: BLE001 - the run itself will say what is wrong
+            return f"unknown ({type(error).__name__})"
+    # Its adapters hold the client under this name (0.24.0); whatever has none is not OpenAI's.
+    client = getattr(model, "_client", None)
+    if not isinstance(client, AsyncOpenAI):
+        return type(model).__name__
+    for url in (client.base_url, getattr(client, "websocket_base_url", None)):
+        host = urlsplit(str(url)).hostname or "" if url is not None else "api.openai.com"
+        # api.openai.com, and by region: eu.api.openai.com.
+        if host != "openai.com" and not host.endswith(".openai.com"):
+            return f"at {host}"
+    return None
+
+
+# --- what the site has set up -------------------------------------------------------------------
+
+
+def _setup() -> _Setup:
+    provider: Any = get_trace_provider()
+    inner = provider
+    while inner is not None and not isinstance(inner, DefaultTraceProvider):
+        # Logfire and others put a provider of their own around the SDK's.
+        inner = getattr(inner, "wrapped", None)
+    if inner is None:
+        return _Setup(None, is_on=True, has_openai=False, has_own=True)
+    processors = _processors(inner)
+    openais = [one for one in processors if isinstance(one, _Gate) or _is_openais(one)]
+    return _Setup(
+        inner,
+        # Made, but not started: nothing of it goes anywhere.
+        is_on=not isinstance(inner.create_trace("flask_chatkit"), NoOpTrace),
+        has_openai=bool(openais),
+        has_own=provider is not inner or len(openais) < len(processors),
+    )
+
+
+def _processors(provider: DefaultTraceProvider) -> tuple[TracingProcessor, ...]:
+    """The processors, which the SDK lets nobody read (0.24.0)."""
+    return tuple(provider._multi_processor._processors)  # noqa: SLF001
+
+
+def _is_openais(processor: TracingProcessor) -> bool:
+    """Whether it exports as the SDK does by default; a subclass of the exporter is the site's."""
+    exporter = getattr(processor, "_exporter", None)
+    return isinstance(processor, BatchTraceProcessor) and type(exporter) is BackendSpanExporter
+
+
+def _close_gates(provider: DefaultTraceProvider | None) -> None:
+    """Put a gate before OpenAI's exporter, unless there is one."""
+    if provider is None:
+        return
+    processors = _processors(provider)
+    if any(_is_openais(one) for one in processors):
+        provider.set_processors([_Gate(one) if _is_openais(one) else one for one in processors])
+
+
+class _Gate(TracingProcessor):
+    """Lets nothing through of an answer that OpenAI is not to know of."""
+
+    def __init__(self, processor: TracingProcessor) -> None:
+        self._processor = processor
+
+    def on_trace_start(self, trace: Any) -> None:
+        """Called when a trace begins, in the task that traces."""
+        if not _withheld.get():
+            self._processor.on_trace_start(trace)
+
+    def on_trace_end(self, trace: Any) -> None:
+        """Called when a trace ends."""
+        if not _withheld.get():
+            self._processor.on_trace_end(trace)
+
+    def on_span_start(self, span: Any) -> None:
+        """Called when a span begins."""
+        if not _withheld.get():
+            self._processor.on_span_start(span)
+
+    def on_span_end(self, span: Any) -> None:
+        """Called when a span ends."""
+        if not _withheld.get():
+            self._processor.on_span_end(span)
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        """Called when the process ends; the SDK's own takes a timeout in seconds."""
+        self._processor.shutdown(timeout)  # type: ignore[call-arg]
+
+    def force_flush(self) -> None:
+        """Send what waits to be sent."""
+        self._processor.force_flush()
