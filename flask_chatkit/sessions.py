@@ -9,6 +9,7 @@ A served chat's secret is a token of ours, as short-lived and as revocable: the 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -94,12 +95,14 @@ class SessionRecord:
     :param expires_at: when it ends, in Unix seconds.
     :param visitor: whose it is, as :attr:`Visitor.digest <flask_chatkit.visitor.Visitor.digest>`.
     :param chat: the chat's name.
+    :param issued_at: when it was minted, in Unix microseconds; 0 in those of earlier releases.
     """
 
     upstream_id: str
     expires_at: int
     visitor: str
     chat: str
+    issued_at: int = 0
 
 
 class Sessions:
@@ -109,6 +112,8 @@ class Sessions:
     :param kit: the kit's name, which salts the signature.
     :param client: how OpenAI is asked.
     :param marks: where cancelled sessions are remembered until they would have expired.
+    :param revoked_at: tells since when nothing that a visitor was given before is good, by the
+        visitor's digest, in Unix seconds; None for never.
     :param clock: Unix seconds.
     """
 
@@ -119,12 +124,14 @@ class Sessions:
         client: Client,
         marks: Marks,
         clock: Callable[[], float] = time.time,
+        revoked_at: Callable[[str], float | None] = lambda _: None,
     ) -> None:
         self._signer = signer(Signer, keys, "session", kit)
         self._token_signer = signer(Signer, keys, "token", kit)
         self._client = client
         self._marks = marks
         self._clock = clock
+        self._revoked_at = revoked_at
 
     def mint(self, chat: str, visitor: Visitor, body: Mapping[str, Any]) -> Minted:
         """Ask OpenAI for a session.
@@ -141,7 +148,7 @@ class Sessions:
                 detail="the session ends in the past, or beyond reason: is this machine's clock "
                 f"right? OpenAI's request id {session.request_id}"
             )
-        record = SessionRecord(session.id, session.expires_at, visitor.digest, chat)
+        record = SessionRecord(session.id, session.expires_at, visitor.digest, chat, self._now())
         return Minted(session.client_secret, session.expires_at, expires_in, self._sign(record))
 
     def mint_token(self, chat: str, visitor: Visitor, seconds: int) -> Minted:
@@ -150,7 +157,8 @@ class Sessions:
         :param seconds: how long it is good.
         """
         expires_at = int(self._clock()) + seconds
-        record = SessionRecord(SERVED + secrets.token_urlsafe(16), expires_at, visitor.digest, chat)
+        session = SERVED + secrets.token_urlsafe(16)
+        record = SessionRecord(session, expires_at, visitor.digest, chat, self._now())
         # A login's id is nobody's business but the server's; an anonymous one is random.
         anonymous = visitor.key if visitor.is_anonymous else ""
         token = _pack(self._token_signer, [*_fields(record), anonymous])
@@ -189,7 +197,11 @@ class Sessions:
         """Whether a session is still good."""
         if self._marks.is_marked(record.upstream_id):
             return "cancelled"
-        return "active" if record.expires_at > self._clock() else "expired"
+        if record.expires_at <= self._clock():
+            return "expired"
+        revoked = self._revoked_at(record.visitor)
+        is_revoked = revoked is not None and record.issued_at <= revoked * 1_000_000
+        return "cancelled" if is_revoked else "active"
 
     def cancel(self, record: SessionRecord, budget: float | None = None) -> None:
         """End a session that is active, upstream too.
@@ -214,12 +226,15 @@ class Sessions:
         left = int(record.expires_at - self._clock()) + 60
         self._marks.mark(record.upstream_id, left)
 
+    def _now(self) -> int:
+        return int(self._clock() * 1_000_000)
+
     def _sign(self, record: SessionRecord) -> str:
         return _pack(self._signer, _fields(record))
 
 
 def _fields(record: SessionRecord) -> list[Any]:
-    return [record.upstream_id, record.expires_at, record.visitor, record.chat]
+    return [*dataclasses.astuple(record)]
 
 
 def _pack(key: Signer, fields: Sequence[Any]) -> str:

@@ -242,7 +242,13 @@ class KitState:
     @cached_property
     def sessions(self) -> Sessions:
         """The kit's sessions."""
-        return Sessions(self._keys, self.own_name, self._client, self.quotas)
+        return Sessions(
+            self._keys, self.own_name, self._client, self.quotas, revoked_at=self._revoked_at
+        )
+
+    def _revoked_at(self, digest: str) -> float | None:
+        """When what a visitor was given was last revoked; only served chats keep that."""
+        return self.service.revoked_at(digest) if self.served else None
 
     def identify(self, request: Request) -> Visitor | None:
         """Who is asking: the login, else the owner of the token or the cookie, else None.

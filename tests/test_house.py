@@ -52,7 +52,7 @@ FLOORS = (
         "widget.options",
     },
     {"chats", "server.database", "server.pictures", "visitor"},
-    {"guard", "limits", "server.context", "sessions"},
+    {"guard", "limits", "server.context", "server.history.records", "sessions"},
     {"activity", "server.chat", "server.links", "server.owned", "server.repeats", "server.within"},
     {
         "server.agents.converter",

@@ -73,6 +73,7 @@ def test_minted_session_opens_for_its_visitor(openai: OpenAIStandIn, clock: Cloc
         expires_at=int(clock.now) + 600,
         visitor=ANN.digest,
         chat="default",
+        issued_at=int(clock.now * 1_000_000),
     )
     assert minted.expires_in == 600
     assert minted.client_secret not in minted.session_id

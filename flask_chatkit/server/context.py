@@ -6,6 +6,7 @@ Nothing here needs the optional packages of ``flask-chatkit[server]``.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -56,6 +57,14 @@ class ChatContext(dict[str, Any]):
             state=dict(state),
             owner=owner or owner_name(kit, chat, visitor),
         )
+        #: When the request began, in Unix seconds: a person's data may be deleted meanwhile.
+        self.began = time.time()
+        #: The threads that were stored in the course of this request; see :meth:`is_stored`.
+        self.stored: set[str] = set()
+
+    def is_stored(self, thread_id: str) -> bool:
+        """Whether a thread was there before it is saved, and if it is gone was deleted since."""
+        return thread_id == self.thread or thread_id in self.stored
 
     @property
     def visitor(self) -> Visitor:

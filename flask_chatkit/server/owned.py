@@ -23,7 +23,7 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from .context import ChatContext, current_context, owner_of
+from .context import ChatContext, as_context, current_context, owner_of
 from .paging import LONGEST_PAGE, clamp, new_id
 from .surrogates import clean
 
@@ -90,12 +90,14 @@ class OwnedStore(Store[ChatContext]):
 
     async def save_thread(self, thread: ThreadMetadata, context: ChatContext) -> None:
         """Create a thread, or replace what is known of it."""
-        owner = self._remembered(thread.id)
-        if owner is None:
-            try:
-                owner = _owner(await self._store.load_thread(thread.id, context))
-            except NotFoundError:
-                owner = owner_of(context)
+        meant = as_context(context)
+        try:
+            owner = _owner(await self._store.load_thread(thread.id, context))
+        except NotFoundError:
+            if meant.is_stored(thread.id):
+                # It was deleted while this request was under way.
+                raise
+            owner = meant.owner
         _check(owner, context)
         if isinstance(thread, Thread):
             # The package also saves threads that carry a page of items. A store that keeps what
@@ -103,6 +105,7 @@ class OwnedStore(Store[ChatContext]):
             thread = ThreadMetadata(**thread.model_dump(exclude={"items"}))
         await self._store.save_thread(_with_owner(thread, context), context)
         self._remember(thread.id, owner_of(context))
+        meant.stored.add(thread.id)
 
     async def load_threads(
         self, limit: int, after: str | None, order: str, context: ChatContext
@@ -129,6 +132,7 @@ class OwnedStore(Store[ChatContext]):
         """Delete a thread and its items."""
         await self.load_thread(thread_id, context)
         await self._store.delete_thread(thread_id, context)
+        as_context(context).stored.discard(thread_id)
         with self._lock:
             self._owners.pop(thread_id, None)
 

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
@@ -32,12 +33,13 @@ from .endpoint import Endpoint
 from .links import Links
 from .owned import OwnedStore, owned
 from .startup import Startup, StartupFailed
-from .within import run_within, this_app
+from .within import run_at_once, run_within, this_app
 
 if TYPE_CHECKING:
     from .attachments import Attachments
     from .files import Files
     from .history.counts import CountsWriter
+    from .store import SQLAlchemyStore
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -110,6 +112,15 @@ class Service:
         """
         done: set[int] = set()
         is_whole = True
+        if self.has_records:
+            # First: what can't be handed over is theirs nevertheless.
+            try:
+                run_within(
+                    None, lambda: self.records.add_alias(self.kit, old, new), FACTORY_SECONDS
+                )
+            except Exception:
+                is_whole = False
+                logger.exception("Who signed in as whom could not be noted")
         for chat in chats:
             try:
                 store = self.endpoint(chat).server.store
@@ -139,20 +150,58 @@ class Service:
         """
         if isinstance(self._given_store, Store):
             return _own(owned(self._given_store))
+        return self._open(self._given_store)
+
+    @cached_property
+    def records(self) -> SQLAlchemyStore:
+        """Where is kept who signed in as whom, and what was revoked: the history, if it is ours.
+
+        :raises Misconfigured: it can't be opened.
+        """
+        from .store import SQLAlchemyStore
+
+        return self.store if isinstance(self.store, SQLAlchemyStore) else self._open(None)
+
+    @property
+    def has_records(self) -> bool:
+        """Whether :attr:`records` are there, or would be made by a site that asks for them.
+
+        Where each server brings a store of its own, no database is made for nothing.
+        """
+        given = self._given_store
+        if given is not None and (not isinstance(given, Store) or hasattr(given, "revoked_at")):
+            return True
+        return self.settings.database_uri is not None or self._default_database.exists()
+
+    def revoked_at(self, digest: str) -> float | None:
+        """When what a visitor was given was last revoked, in Unix seconds; None if never."""
+        if not self.has_records:
+            return None
+        try:
+            return run_at_once(lambda: self.records.revoked_at(self.kit, digest), FACTORY_SECONDS)
+        except Exception:
+            # Chats whose store is another one go on.
+            logger.exception("Whether a visitor's data was deleted could not be asked")
+            return None
+
+    @property
+    def _default_database(self) -> Path:
+        return Path(current_app.instance_path, DATABASE)
+
+    def _open(self, given: Any) -> SQLAlchemyStore:
         # What a site does not use is not imported: SQLAlchemy alone is 15 megabytes.
         from sqlalchemy import URL
 
         from .store import SQLAlchemyStore
 
+        # Not as a string: a path may hold what means something in a URI.
+        default = URL.create("sqlite", database=str(self._default_database))
         try:
-            # Not as a text: a path may hold what means something in a URI.
-            default = URL.create("sqlite", database=f"{current_app.instance_path}/{DATABASE}")
-            given: Any = self._given_store
-            source = given if given is not None else self.settings.database_uri or default
-            store = SQLAlchemyStore(source)
+            return SQLAlchemyStore(
+                given if given is not None else self.settings.database_uri or default
+            )
         except ConfigurationError as error:
             raise Misconfigured(detail=str(error)) from None
-        return store
 
     def attachments(self, chat: ServedChat, store: Store[Any]) -> Attachments:
         """The files of a chat, whose descriptions are kept in a store.

@@ -45,7 +45,7 @@ from ..activity import Count
 from ..visitor import Visitor
 from .context import ChatContext, as_context, owner_name, owner_of
 from .database import Database, Source
-from .history import counts
+from .history import counts, records
 from .paging import clamp, new_id
 from .surrogates import clean
 from .tables import LONGEST_ID, attachments, items, threads
@@ -114,7 +114,12 @@ class SQLAlchemyStore(Store[ChatContext]):
         )
 
     async def save_thread(self, thread: ThreadMetadata, context: ChatContext) -> None:
-        """Create a thread, or replace what is known of it."""
+        """Create a thread, or replace what is known of it.
+
+        :raises chatkit.store.NotFoundError: it is somebody else's; or it was there when the
+            request began, or all that the visitor had was, and has been deleted since.
+        """
+        meant = as_context(context)
         thread = thread.model_copy(update={"created_at": _utc(thread.created_at)})
         values = _owned(context) | {
             "id": _storable(thread.id),
@@ -122,7 +127,11 @@ class SQLAlchemyStore(Store[ChatContext]):
             # The package also saves threads that carry a page of items.
             "data": clean(thread).model_dump_json(exclude={"items"}),
         }
-        await self._save(threads, values)
+        if meant.is_stored(thread.id):
+            await self._database.statement(lambda db: _changed(_update(db, threads, values)))
+        else:
+            await self._save(threads, values, meant)
+            meant.stored.add(thread.id)
 
     async def load_threads(
         self, limit: int, after: str | None, order: str, context: ChatContext
@@ -155,6 +164,8 @@ class SQLAlchemyStore(Store[ChatContext]):
             return gone
 
         gone = await self._database.transaction(work)
+        # Whoever deletes a thread may make one of the same id again.
+        as_context(context).stored.discard(thread_id)
         if gone and self.on_attachments_deleted is not None:
             try:
                 told = self.on_attachments_deleted(gone, as_context(context))
@@ -241,7 +252,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             "created_at": datetime.now(timezone.utc),
             "data": clean(attachment).model_dump_json(),
         }
-        await self._save(attachments, values)
+        await self._save(attachments, values, as_context(context))
 
     async def load_attachment(self, attachment_id: str, context: ChatContext) -> Attachment:
         """What is known of an attachment."""
@@ -321,10 +332,32 @@ class SQLAlchemyStore(Store[ChatContext]):
 
         return await self._database.transaction(work)
 
-    async def _save(self, table: Table, values: Mapping[str, Any]) -> None:
+    async def add_alias(self, kit: str, old: Visitor, new: Visitor) -> None:
+        """Note that an anonymous visitor has signed in, so that all that is theirs is found."""
+        await self._database.transaction(lambda db: records.add_alias(db, kit, old, new))
+
+    async def revoke(self, kit: str, visitor: Visitor, at: float) -> None:
+        """Have what a visitor was given before a time refused, in Unix seconds."""
+        moment = int(at * 1_000_000)
+        await self._database.transaction(lambda db: records.revoke(db, kit, visitor, moment))
+
+    async def revoked_at(self, kit: str, digest: str) -> float | None:
+        """When what a visitor was given was last revoked, in Unix seconds; None if never.
+
+        :param digest: :attr:`Visitor.digest <flask_chatkit.visitor.Visitor.digest>`.
+        """
+        moment = await self._database.statement(lambda db: records.revoked_at(db, kit, digest))
+        return None if moment is None else moment / 1_000_000
+
+    async def _save(self, table: Table, values: Mapping[str, Any], context: ChatContext) -> None:
         values = {**values, "owner_": values["owner"]}
+        began = int(context.began * 1_000_000)
 
         def work(db: Connection) -> None:
+            revoked = records.revoked_at(db, context.kit, context.visitor.digest)
+            if revoked is not None and revoked >= began:
+                # All that the visitor had was deleted while this request was under way.
+                raise NotFoundError("there is nothing of this id")
             if not _is_mysql(db):
                 try:
                     _changed(db.execute(_upsert(table, db.dialect.name), values).rowcount)

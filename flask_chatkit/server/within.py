@@ -35,3 +35,19 @@ def run_within(
             return await make()
 
     return loop.current().run(act, seconds)
+
+
+def run_at_once(make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+    """Run a coroutine of our own store's right here, which waits for nothing, or else on the loop.
+
+    It crosses no thread, unless one loop runs in all of them, as under gevent.
+
+    :raises flask_chatkit.server.loop.Late: as for :func:`run_within`.
+    """
+    reading = make()
+    try:
+        reading.send(None)
+    except StopIteration as done:
+        return cast("T", done.value)
+    reading.close()
+    return run_within(None, make, seconds)

@@ -571,7 +571,7 @@ def test_passwords_are_in_no_error_and_no_log(
 def test_errors_do_not_tell_what_people_wrote(memory: SQLAlchemyStore, alice: ChatContext) -> None:
     """An error of the database shows the statement, and not the message."""
     by_hand(memory.load_threads(20, None, "desc", alice))
-    by_hand(memory._database.transaction(metadata.drop_all))
+    by_hand(memory._database.transaction(threads.drop))
     with pytest.raises(sa.exc.OperationalError) as caught:
         by_hand(memory.save_thread(new_thread(title="my illness"), alice))
     assert "chatkit_threads" in str(caught.value)

@@ -1,0 +1,123 @@
+"""What is kept beside the threads: who somebody was before, what was revoked, whose turn it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ...visitor import Visitor
+from ..tables import aliases, jobs, revocations
+
+#: Microseconds that a revocation is kept: twice as long as a session of a served chat can last.
+_REVOKED_FOR = 2 * 86400 * 1_000_000
+
+
+@dataclass(frozen=True)
+class Alias:
+    """An anonymous visitor who signed in.
+
+    :param alias: their key before.
+    :param visitor: their key since then.
+    :param since: when that was.
+    """
+
+    alias: str
+    visitor: str
+    since: datetime
+
+
+def add_alias(db: Connection, kit: str, old: Visitor, new: Visitor) -> None:
+    """Note that one visitor is another one from now on."""
+    pair = hashlib.sha256(f"{kit}\0{old.key}\0{new.key}".encode()).hexdigest()
+    _insert_new(
+        db,
+        aliases,
+        {
+            "pair": pair,
+            "kit": kit,
+            "alias": old.key,
+            "visitor": new.key,
+            "created_at": datetime.now(timezone.utc),
+        },
+    )
+
+
+def aliases_of(db: Connection, kit: str, key: str) -> list[Alias]:
+    """What a person was before they signed in, the oldest first."""
+    found = db.execute(
+        select(aliases)
+        .where(aliases.c.visitor == key, aliases.c.kit == kit)
+        .order_by(aliases.c.position)
+    )
+    # MySQL takes two strings for the same that differ in spaces at the end.
+    return [
+        Alias(row.alias, row.visitor, utc(row.created_at))
+        for row in found
+        if (row.visitor, row.kit) == (key, kit)
+    ]
+
+
+def delete_aliases(db: Connection, kit: str, keys: Collection[str]) -> int:
+    """Forget who of these was whom; how many rows that were."""
+    found = db.execute(
+        select(aliases.c.position, aliases.c.kit, aliases.c.alias, aliases.c.visitor).where(
+            or_(aliases.c.alias.in_(keys), aliases.c.visitor.in_(keys)), aliases.c.kit == kit
+        )
+    ).all()
+    gone = [row.position for row in found if row.kit == kit and {row.alias, row.visitor} & {*keys}]
+    if gone:
+        db.execute(delete(aliases).where(aliases.c.position.in_(gone)))
+    return len(gone)
+
+
+def revoke(db: Connection, kit: str, visitor: Visitor, at: int) -> None:
+    """Have all that a visitor was given before refused.
+
+    :param at: Unix time in microseconds.
+    """
+    db.execute(delete(revocations).where(revocations.c.revoked_at < at - _REVOKED_FOR))
+    mine = (revocations.c.kit == kit, revocations.c.visitor == visitor.digest)
+    if not db.execute(update(revocations).where(*mine).values(revoked_at=at)).rowcount:
+        _insert_new(db, revocations, {"kit": kit, "visitor": visitor.digest, "revoked_at": at})
+
+
+def revoked_at(db: Connection, kit: str, digest: str) -> int | None:
+    """When all that a visitor had was revoked, in Unix microseconds; None if it was not."""
+    return db.scalar(
+        select(revocations.c.revoked_at).where(
+            revocations.c.kit == kit, revocations.c.visitor == digest
+        )
+    )
+
+
+def begin_job(db: Connection, kit: str, name: str, every: timedelta) -> bool:
+    """Whether it is the caller who does a job now; nobody else does it for that long."""
+    now = datetime.now(timezone.utc)
+    if _insert_new(db, jobs, {"kit": kit, "name": name, "begun_at": now}):
+        return True
+    mine = (jobs.c.kit == kit, jobs.c.name == name, jobs.c.begun_at < now - every)
+    return db.execute(update(jobs).where(*mine).values(begun_at=now)).rowcount == 1
+
+
+def utc(moment: datetime) -> datetime:
+    """A time from the database; SQLite and MySQL keep no zone."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _insert_new(db: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row, unless it is there already; whether it was not."""
+    statement: Any
+    if db.dialect.name == "sqlite":
+        statement = sqlite.insert(table).on_conflict_do_nothing()
+    elif db.dialect.name == "postgresql":
+        statement = postgresql.insert(table).on_conflict_do_nothing()
+    else:
+        statement = insert(table).prefix_with("IGNORE")
+    statement = statement.inline().execution_options(preserve_rowcount=True)
+    return db.execute(statement, values).rowcount == 1
