@@ -85,6 +85,13 @@ def whole(low: int, high: int, unit: str) -> Callable[[str, object], int]:
     return parse
 
 
+def days(key: str, value: object) -> int:
+    """A whole number of days, or a timedelta of some."""
+    if isinstance(value, timedelta):
+        value = value.days
+    return whole(1, 36_500, "days")(key, value)
+
+
 def choice(*valid: str) -> Callable[[str, object], str]:
     """One of a few words, in any case."""
 
@@ -437,6 +444,14 @@ class Settings:
         "The attachments of served chats: a folder, or a URL that fsspec knows (`s3://…`).",
         folder,
         secret=True,
+    )
+    keep_days: int | None = setting(
+        "KEEP_DAYS",
+        None,
+        "none: for ever",
+        "Days after which a served chat's thread that nobody used is deleted, with its files. "
+        "Files that were never sent go after one day then.",
+        days,
     )
     max_upload_bytes: int = setting(
         "MAX_UPLOAD_BYTES",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Blueprint, Flask, current_app
@@ -14,6 +15,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 
 from . import views
 from .chats import DEFAULT, Chat, HostedChat, ServedChat, ServedOptions, Source, StateSource
+from .cli import users
 from .cli.base import KitGroup
 from .cli.stats import stats as stats_command
 from .config import Settings, check_extra
@@ -22,12 +24,16 @@ from .handlers import Handlers
 from .server.context import ChatContext
 from .state import Declared, KitState, UserLoader, kits
 from .stats import DEFAULT_SINCE, Stats, read_stats
+from .visitor import Visitor
 from .widget import render
 
 if TYPE_CHECKING:
     from agents import Agent
     from chatkit.server import ChatKitServer
     from typing_extensions import Unpack
+
+    from .server.history.people import Deletion
+    from .server.history.prune import Pruned
 
 L = TypeVar("L", bound=UserLoader)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,6 +85,8 @@ class ChatKit(Blueprint):
         self._declared = Declared(store=store)
         self.cli = KitGroup(self._declared)
         self.cli.add_command(stats_command)
+        for command in users.COMMANDS:
+            self.cli.add_command(command)
         self.record(self._bind)
         for rule, view, _ in views.RULES:
             for prefix in ("", "/<chat>"):
@@ -380,6 +388,64 @@ class ChatKit(Blueprint):
         :raises ChatKitError: the history can't be opened.
         """
         return read_stats(self._here(), since)
+
+    def export_user(
+        self, key: str, *, files: str | Path | None = None, hosted: bool | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """All that this kit keeps of a person, record by record, each one a dict for JSON.
+
+        It is read while it is iterated over, within an application context. What could not be
+        read is a record of its own at the end, ``{"record": "problem", "what": …}``.
+
+        :param key: ``user:<login id>`` or ``anon:<id>``; a login id alone is taken for ``user:``.
+        :param files: a folder to copy the files into; by default only their names are exported.
+        :param hosted: whether OpenAI is asked too; by default if the kit has or had hosted chats.
+        :raises ValueError: the key is none.
+        :raises ConfigurationError: the packages of ``flask-chatkit[server]`` are not installed.
+        """
+        person = Visitor.from_key(key)
+        check_extra("the export of a person's data")
+        from .server.history.export import export_person
+
+        folder = None if files is None else Path(files)
+        return export_person(self._here(), person, folder=folder, hosted=hosted)
+
+    def delete_user(
+        self, key: str, *, dry_run: bool = False, hosted: bool | None = None
+    ) -> Deletion:
+        """Delete all that this kit keeps of a person, for good.
+
+        Within an application context; it blocks, so not on the event loop of the answers.
+
+        :param key: as for :meth:`export_user`.
+        :param dry_run: whether it is only counted.
+        :param hosted: as for :meth:`export_user`.
+        :returns: what was deleted, and what could not be: delete again for the latter.
+        :raises ValueError: the key is none.
+        :raises ConfigurationError: the packages of ``flask-chatkit[server]`` are not installed.
+        """
+        person = Visitor.from_key(key)
+        check_extra("the deletion of a person's data")
+        from .server.history.people import delete_person
+
+        return delete_person(self._here(), person, dry_run=dry_run, hosted=hosted)
+
+    def prune(self, older_than: timedelta | None = None, *, dry_run: bool = False) -> Pruned:
+        """Delete this kit's threads that were not used for long, and files that nobody sent.
+
+        Within an application context; it blocks, so not on the event loop of the answers.
+
+        :param older_than: how long; ``CHATKIT_KEEP_DAYS`` by default, and if there is none only
+            files are deleted: those that were uploaded more than a day ago and never sent.
+        :param dry_run: whether it is only counted.
+        :returns: what was deleted, and what could not be.
+        :raises ValueError: ``older_than`` is not above zero.
+        :raises ConfigurationError: the packages of ``flask-chatkit[server]`` are not installed.
+        """
+        check_extra("pruning the history")
+        from .server.history.prune import prune
+
+        return prune(self._here(), older_than, dry_run=dry_run)
 
     def _here(self) -> KitState:
         """What the kit is on the current application."""

@@ -32,6 +32,7 @@ from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
 from .guard import embedding_origin
 from .handlers import Handlers
 from .hosted.client import WORKFLOWS_END, Client
+from .hosted.threads import HostedThreads
 from .limits import Quotas
 from .sessions import Minted, Sessions
 from .visitor import LONGEST_ID, Visitor, VisitorCookie, VisitorToken
@@ -107,6 +108,8 @@ class KitState:
         self._making = threading.Lock()
         self._service: Service | None = None
         self._used = False
+        #: When this process looks again whether the history is to be pruned (time.monotonic).
+        self.prune_at = 0.0
         self._client = Client(
             api_key=settings.api_key,
             base=settings.api_base,
@@ -169,6 +172,11 @@ class KitState:
             # One object for one declaration: what is remembered of a chat is found by it.
             served = self._served_instead.setdefault(id(chat), served)
         return served
+
+    @cached_property
+    def hosted_threads(self) -> HostedThreads:
+        """The threads that OpenAI keeps of hosted chats."""
+        return HostedThreads(self._client)
 
     @cached_property
     def cookie(self) -> VisitorCookie:

@@ -29,6 +29,7 @@ from .errors import (
 )
 from .limits import MESSAGE, TOOL, address_of
 from .server.context import ChatContext, owner_name
+from .server.history.upkeep import prune_after
 from .sessions import EXPIRED, SessionRecord
 from .state import VISITOR, KitState, current_kit
 from .visitor import Visitor
@@ -102,7 +103,7 @@ def api(chat: str = DEFAULT) -> ResponseReturnValue:
     context = _context(kit, declared, visitor)
     charge = partial(_charge, kit, declared, visitor)
     answer = endpoint.answer(body, context, charge, partial(kit.state_variables, declared))
-    return _whole(answer)
+    return _whole(prune_after(kit, answer))
 
 
 def attachments(chat: str = DEFAULT) -> ResponseReturnValue:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_chatkit.errors import NotFound, UpstreamRejected
+from flask_chatkit.errors import NotFound, Unauthenticated, UpstreamRejected
 from flask_chatkit.hosted.client import Client
 from flask_chatkit.sessions import Minted, SessionRecord, Sessions
 from flask_chatkit.testing import Failure, OpenAIStandIn
@@ -158,3 +158,25 @@ def test_expired_on_arrival_is_told(openai: OpenAIStandIn, clock: Clock) -> None
     with pytest.raises(UpstreamRejected) as caught:
         mint(sessions)
     assert "clock" in str(caught.value.detail)
+
+
+def test_what_was_minted_before_a_revocation_ends(openai: OpenAIStandIn, clock: Clock) -> None:
+    """A revocation ends its visitor's earlier tokens and records, and no others."""
+    revoked: dict[str, float] = {}
+    client = Client(api_key="sk-standin", base=openai.api_base, timeout=(1, 1))
+    sessions = Sessions([b"k"], "chatkit", client, Memory(), clock, revoked.get)
+    hosted, served, bobs = (
+        mint(sessions),
+        sessions.mint_token("default", ANN, 600),
+        sessions.mint_token("default", BOB, 600),
+    )
+    clock.now += 0.25
+    revoked[ANN.digest] = clock.now
+    clock.now += 0.25
+    later = sessions.mint_token("default", ANN, 600)
+    for minted, status in ((hosted, "cancelled"), (served, "cancelled"), (later, "active")):
+        assert sessions.status(sessions.open(minted.session_id, "default", ANN)) == status
+    with pytest.raises(Unauthenticated):
+        sessions.open_token(served.client_secret, "default")
+    assert sessions.open_token(later.client_secret, "default").digest == ANN.digest
+    assert sessions.open_token(bobs.client_secret, "default").digest == BOB.digest

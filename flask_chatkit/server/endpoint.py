@@ -194,6 +194,10 @@ class Endpoint:
         """Take the same message once more for a new one, whenever it comes; for tests."""
         self._repeats.clear()
 
+    def forget(self, owner: str) -> None:
+        """Hand no answer out again to an owner whose threads are deleted."""
+        self._repeats.forget(owner)
+
     # --- what may be asked -------------------------------------------------------------------
 
     def _limit(self, operation: Operation) -> int:

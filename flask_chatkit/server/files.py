@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import secrets
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
@@ -19,6 +23,9 @@ _CHUNK = 64 * 1024
 
 #: The form of a key: it becomes the name of a file.
 _KEY = re.compile(r"[A-Za-z0-9_]{1,128}")
+#: What :func:`~flask_chatkit.server.paging.new_id` names attachments.
+_ATTACHMENT = re.compile(r"atc_[0-9a-f]{32}")
+_PART = re.compile(r"\.[A-Za-z0-9_]{1,128}\.[0-9a-f]{16}\.part")
 _ACCEPTED = "an absolute folder, or a URL for fsspec such as s3://bucket/folder"
 
 
@@ -27,6 +34,28 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """At most that many bytes; none at the end."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that lies where the files are.
+
+    :param name: its name there.
+    :param modified: when it was written last, in Unix seconds; None if the place can't tell.
+    """
+
+    name: str
+    modified: float | None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it has the name of an attachment of ours."""
+        return _ATTACHMENT.fullmatch(self.name) is not None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is what an upload that was killed has left."""
+        return _PART.fullmatch(self.name) is not None
 
 
 class Files:
@@ -81,6 +110,23 @@ class Files:
         """Remove a file, if there is one of that key."""
         self._place.delete(_checked(key))
 
+    def entries(self) -> Iterator[Entry]:
+        """All that lies in the folder, ours or not.
+
+        :raises OSError: the folder can't be read.
+        :raises NotImplementedError: it is a URL of a kind that lists nothing, such as ``https``.
+        """
+        return self._place.entries()
+
+    def delete_entry(self, entry: Entry) -> None:
+        """Remove a file, or what is left of one, if it is still there.
+
+        :raises ValueError: it is not one of ours.
+        """
+        if not (entry.is_file or entry.is_part):
+            raise ValueError("only what has a name that was given here is removed")
+        self._place.delete(entry.name)
+
 
 def size_text(size: int) -> str:
     """A number of bytes for people: ``10 MB``, ``1.5 KB``, ``12 bytes``."""
@@ -118,6 +164,7 @@ class _Place(Protocol):
     def write(self, key: str, source: _Counted) -> tuple[int, bytes]: ...
     def open(self, key: str) -> BinaryIO: ...
     def delete(self, key: str) -> None: ...
+    def entries(self) -> Iterator[Entry]: ...
 
 
 class _Folder:
@@ -149,6 +196,17 @@ class _Folder:
 
     def delete(self, key: str) -> None:
         (self._folder / key).unlink(missing_ok=True)
+
+    def entries(self) -> Iterator[Entry]:
+        try:
+            found = os.scandir(self._folder)
+        except FileNotFoundError:
+            return
+        with found:
+            for entry in found:
+                with suppress(FileNotFoundError):
+                    if entry.is_file(follow_symlinks=False):
+                        yield Entry(entry.name, entry.stat(follow_symlinks=False).st_mtime)
 
 
 class _Remote:
@@ -197,10 +255,37 @@ class _Remote:
         with suppress(FileNotFoundError):
             system.rm_file(path)
 
+    def entries(self) -> Iterator[Entry]:
+        system, root = self._core.url_to_fs(self._url)
+        # What was listed before is remembered by some.
+        system.invalidate_cache(root)
+        try:
+            found = system.ls(root, detail=True)
+        except FileNotFoundError:
+            return
+        for entry in found:
+            if entry.get("type") == "file":
+                name = entry["name"].rstrip("/").rpartition("/")[2]
+                yield Entry(name, _modified(entry))
+
     def _find(self, key: str) -> tuple[Any, str]:
         # Asked for each time: fsspec keeps one per process, and one does not survive a fork.
         system, root = self._core.url_to_fs(self._url)
         return system, f"{root.rstrip('/')}/{key}"
+
+
+def _modified(entry: dict[str, Any]) -> float | None:
+    """When a file was written, which each driver has by a name of its own."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "modified", "created"):
+        value = entry.get(name)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return None
 
 
 def _is_remote(folder: str) -> bool:

@@ -197,6 +197,12 @@ class OwnedStore(Store[ChatContext]):
         await self.load_attachment(attachment_id, context)
         await self._store.delete_attachment(attachment_id, context)
 
+    async def load_everybodys_threads(
+        self, after: str | None, context: Any
+    ) -> Page[ThreadMetadata]:
+        """A page of the threads of all owners, who are in their metadata: :func:`owner_in`."""
+        return await self._store.load_threads(LONGEST_PAGE, after, "asc", context)
+
     async def hand_over(
         self, before: ChatContext, after: ChatContext, made: Callable[[ChatContext], Any]
     ) -> int:
@@ -266,6 +272,11 @@ class OwnedStore(Store[ChatContext]):
 
 def _owner(stored: ThreadMetadata | AttachmentBase) -> str | None:
     return (stored.metadata or {}).get(OWNER)
+
+
+def owner_in(stored: ThreadMetadata | AttachmentBase) -> str | None:
+    """Whose a thread or attachment is, as the site's own store keeps it; None for nobody's."""
+    return _owner(stored)
 
 
 def _check(owner: str | None, context: ChatContext) -> None:

@@ -212,7 +212,7 @@ class Service:
 
         accepted = chat.attachments(self.settings) or {}
         attachments = Attachments(
-            self._files,
+            self.files,
             self._links,
             lambda: store,
             max_bytes=accepted.get("maxSize", self.settings.max_upload_bytes),
@@ -227,7 +227,11 @@ class Service:
         return attachments
 
     @cached_property
-    def _files(self) -> Files:
+    def files(self) -> Files:
+        """Where the bytes of attachments are.
+
+        :raises Misconfigured: the folder can't be used.
+        """
         from .files import Files
 
         folder = self.settings.upload_folder or f"{current_app.instance_path}/{UPLOADS}"

@@ -90,6 +90,11 @@ class SQLAlchemyStore(Store[ChatContext]):
             Callable[[list[Attachment], ChatContext], Awaitable[None] | None] | None
         ) = None
 
+    @property
+    def database(self) -> Database:
+        """Where it is, for what is done with more than one visitor's threads."""
+        return self._database
+
     def close(self) -> None:
         """End the store's threads and connections; an engine that it was given stays open."""
         self._database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from chatkit.store import NotFoundError
 from chatkit.types import Attachment
 from flask import Request, Response, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -88,6 +89,9 @@ class Uploads:
     ) -> Response:
         try:
             attachment = run_within(context, save, STORE_SECONDS)
+        except NotFoundError:
+            # All that the visitor had was deleted meanwhile.
+            raise NotFound("There is no such file.") from None
         except Late:
             # It may not even have begun, and then nobody else knows of the bytes.
             self._attachments.discard(kept)

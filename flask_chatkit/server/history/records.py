@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, or_, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...visitor import Visitor
@@ -16,6 +16,12 @@ from ..tables import aliases, jobs, revocations
 
 #: Microseconds that a revocation is kept: twice as long as a session of a served chat can last.
 _REVOKED_FOR = 2 * 86400 * 1_000_000
+
+
+#: Made once: it is asked at each call of a served chat.
+_REVOKED_AT = select(revocations.c.revoked_at).where(
+    revocations.c.kit == bindparam("kit_"), revocations.c.visitor == bindparam("visitor_")
+)
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,7 @@ def revoke(db: Connection, kit: str, visitor: Visitor, at: int) -> None:
 
 def revoked_at(db: Connection, kit: str, digest: str) -> int | None:
     """When all that a visitor had was revoked, in Unix microseconds; None if it was not."""
-    return db.scalar(
-        select(revocations.c.revoked_at).where(
-            revocations.c.kit == kit, revocations.c.visitor == digest
-        )
-    )
+    return db.scalar(_REVOKED_AT, {"kit_": kit, "visitor_": digest})
 
 
 def begin_job(db: Connection, kit: str, name: str, every: timedelta) -> bool:

@@ -1,0 +1,193 @@
+"""``user export`` and ``user delete``: one person's data. ``prune``: what nobody uses any more."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from ..config import check_extra
+from ..state import KitState
+from ..visitor import Visitor
+from .base import json_option, pass_kit, person, print_json, progress
+
+if TYPE_CHECKING:
+    from ..server.history.people import Deletion
+    from ..server.history.prune import Pruned
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+hosted_option = click.option(
+    "--hosted/--no-hosted",
+    default=None,
+    help="Whether OpenAI is asked for hosted threads; by default if the kit has or had some.",
+)
+
+
+def age(value: str) -> timedelta:
+    """The type of an age: ``12h``, ``90d`` or ``2w``."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", value.strip())
+    if match is None:
+        raise click.BadParameter("an age is a number of hours, days or weeks: 12h, 90d or 2w")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+@click.group()
+def user() -> None:
+    """Export or delete all that there is of one person.
+
+    KEY is user:<login id> or anon:<id>; a login id alone is taken for user:.
+    """
+
+
+@user.command("export")
+@click.argument("key", type=person)
+@click.argument("file", type=click.File("w", encoding="utf-8", lazy=True), default="-")
+@click.option(
+    "--files",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder to copy the files into.",
+)
+@hosted_option
+@pass_kit
+def export_command(
+    kit: KitState,
+    key: Visitor,
+    file: IO[str],
+    folder: Path | None,
+    hosted: bool | None,  # noqa: FBT001  an option
+) -> None:
+    """Write all that there is of a person as JSON Lines, one record a line.
+
+    To FILE, or to the terminal.
+    """
+    check_extra("the export of a person's data")
+    from ..server.history.export import export_person
+    from ..server.history.places import Problems
+
+    problems = Problems()
+    records = export_person(kit, key, folder=folder, hosted=hosted, problems=problems)
+    with progress("Exporting", hidden=file.name in {"-", "<stdout>"}) as advance:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            advance(1)
+    _fail_with(problems)
+
+
+@user.command("delete")
+@click.argument("key", type=person)
+@click.option("--dry-run", is_flag=True, help="Only count what would be deleted.")
+@hosted_option
+@json_option
+@pass_kit
+def delete_command(
+    kit: KitState,
+    key: Visitor,
+    dry_run: bool,  # noqa: FBT001  an option
+    hosted: bool | None,  # noqa: FBT001  an option
+    as_json: bool,  # noqa: FBT001  an option
+) -> None:
+    """Delete all that there is of a person, for good."""
+    check_extra("the deletion of a person's data")
+    from ..server.history.people import delete_person
+
+    with progress("Deleting", hidden=as_json) as advance:
+        done = delete_person(kit, key, dry_run=dry_run, hosted=hosted, advance=advance)
+    if as_json:
+        print_json(dataclasses.asdict(done))
+    else:
+        _tell_deletion(done)
+    _fail_with(done.problems)
+
+
+@click.command("prune")
+@click.option(
+    "--older-than",
+    type=age,
+    help="Delete threads unused for so long: 12h, 90d, 2w. CHATKIT_KEEP_DAYS by default.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count what would be deleted.")
+@json_option
+@pass_kit
+def prune_command(
+    kit: KitState,
+    older_than: timedelta | None,
+    dry_run: bool,  # noqa: FBT001  an option
+    as_json: bool,  # noqa: FBT001  an option
+) -> None:
+    """Delete threads that nobody uses any more, and files that were never sent.
+
+    Without an age, and without CHATKIT_KEEP_DAYS, only the files.
+    """
+    check_extra("pruning the history")
+    from ..server.history.prune import prune
+
+    with progress("Pruning", hidden=as_json) as advance:
+        done = prune(kit, older_than, dry_run=dry_run, advance=advance)
+    if as_json:
+        since = done.unused_since and done.unused_since.isoformat()
+        print_json({**dataclasses.asdict(done), "unused_since": since})
+    else:
+        _tell_pruned(done)
+    _fail_with(done.problems)
+
+
+def _fail_with(problems: list[str]) -> None:
+    for problem in problems:
+        click.echo(f"Failed: {problem}", err=True)
+    if problems:
+        click.echo("The rest is done. Run the same command again for what failed.", err=True)
+        click.get_current_context().exit(1)
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _tell_deletion(done: Deletion) -> None:
+    verb = "Would delete" if done.dry_run else "Deleted"
+    click.echo(
+        f"{verb} of {done.key}: {_counted(done.threads, 'thread')} with "
+        f"{_counted(done.items, 'item')}, {_counted(done.files, 'file')}, "
+        f"{_counted(done.feedback, 'thumb up or down', 'thumbs up or down')}."
+    )
+    if done.aliases:
+        ids = _counted(len(done.aliases), "anonymous id")
+        click.echo(f"With what was begun before signing in, under {ids}: {', '.join(done.aliases)}")
+    if done.asked_openai:
+        click.echo(f"{verb} at OpenAI: {_counted(done.hosted_threads, 'hosted thread')}.")
+    else:
+        click.echo("OpenAI was not asked: the kit has no hosted chats (--hosted asks anyway).")
+    if not done.dry_run:
+        click.echo("Secrets of served chats that were handed out before are refused from now on.")
+
+
+def _tell_pruned(done: Pruned) -> None:
+    verb = "Would delete" if done.dry_run else "Deleted"
+    if done.unused_since is None:
+        click.echo("No thread was looked at: give --older-than, or set CHATKIT_KEEP_DAYS.")
+    else:
+        click.echo(
+            f"{verb}, unused since {done.unused_since:%Y-%m-%d %H:%M} UTC: "
+            f"{_counted(done.threads, 'thread')} with {_counted(done.items, 'item')} and "
+            f"{_counted(done.files, 'file')}."
+        )
+    click.echo(
+        f"{verb}: {_counted(done.unsent, 'file')} never sent, "
+        f"{_counted(done.orphans, 'file')} that nothing refers to any more, "
+        f"{_counted(done.leftovers, 'broken upload')}."
+    )
+    if done.strays:
+        click.echo(f"{verb}: {_counted(done.strays, 'message')} of threads that are gone already.")
+    for note in done.notes:
+        click.echo(note)
+
+
+#: What the kit's group gets.
+COMMANDS: tuple[click.Command, ...] = (user, prune_command)

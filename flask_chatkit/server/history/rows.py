@@ -1,0 +1,286 @@
+"""The rows of people and of threads that nobody uses: found, counted and deleted in batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from ..tables import attachments, feedback, items, threads
+
+#: Threads, or files, that are deleted in one transaction: it must not keep a visitor waiting.
+BATCH = 100
+#: Items that are read at once.
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class ThreadRow:
+    """A thread as the database has it."""
+
+    position: int
+    id: str
+    kit: str
+    chat: str
+    visitor: str
+    created_at: datetime
+    data: str
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """What the database has of an attachment."""
+
+    position: int
+    id: str
+    kit: str
+    chat: str
+    visitor: str
+    owner: str
+    thread: str | None
+    created_at: datetime
+    data: str
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The attachment, as the package writes it."""
+        found: dict[str, Any] = json.loads(self.data)
+        return found
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its bytes are in our files; a site's own attachment store has the others'."""
+        return "uploaded" in (self.details.get("metadata") or {})
+
+
+@dataclass
+class Removed:
+    """How many rows were deleted."""
+
+    threads: int = 0
+    items: int = 0
+    feedback: int = 0
+
+
+def _columns(table: Table, row: type[ThreadRow | FileRow]) -> list[Any]:
+    return [table.c[name] for name in row.__dataclass_fields__]
+
+
+def threads_of(
+    db: Connection, kit: str, keys: Collection[str], after: int, *, lock: bool = False
+) -> list[ThreadRow]:
+    """A batch of the threads of a person, in the order in which they were first stored.
+
+    :param lock: whether nobody may add to them until the transaction ends.
+    """
+    return _mine(db, threads, ThreadRow, kit, keys, after, lock=lock)
+
+
+def files_of(db: Connection, kit: str, keys: Collection[str], after: int) -> list[FileRow]:
+    """A batch of the attachments of a person."""
+    return _mine(db, attachments, FileRow, kit, keys, after)
+
+
+def _mine(
+    db: Connection,
+    table: Table,
+    row: Any,
+    kit: str,
+    keys: Collection[str],
+    after: int,
+    *,
+    lock: bool = False,
+) -> list[Any]:
+    while True:
+        statement = (
+            select(*_columns(table, row))
+            .where(table.c.visitor.in_(keys), table.c.kit == kit, table.c.position > after)
+            .order_by(table.c.position)
+            .limit(BATCH)
+        )
+        found = [
+            row(*one) for one in db.execute(statement.with_for_update() if lock else statement)
+        ]
+        # MySQL takes two strings for the same that differ in spaces at the end.
+        exact = [one for one in found if one.kit == kit and one.visitor in keys]
+        if exact or not found:
+            return exact
+        after = found[-1].position
+
+
+def items_of(db: Connection, found: Collection[int], after: tuple[int, int]) -> list[Any]:
+    """A page of the items of threads, thread by thread.
+
+    :param found: the threads' positions.
+    :param after: the positions of the thread and the item after which to go on.
+    """
+    thread, position = after
+    left = or_(items.c.thread > thread, and_(items.c.thread == thread, items.c.position > position))
+    columns = (items.c.thread, items.c.position, items.c.created_at, items.c.data)
+    statement = select(*columns).where(items.c.thread.in_(found), left)
+    return list(db.execute(statement.order_by(items.c.thread, items.c.position).limit(PAGE)))
+
+
+def feedback_of(db: Connection, found: Collection[int]) -> list[Any]:
+    """What a visitor thinks of the answers of threads."""
+    columns = (feedback.c.thread, feedback.c.item, feedback.c.kind, feedback.c.created_at)
+    statement = select(*columns).where(feedback.c.thread.in_(found))
+    return list(db.execute(statement.order_by(feedback.c.position)))
+
+
+def remove_threads(db: Connection, found: Iterable[ThreadRow], *, dry_run: bool) -> Removed:
+    """Delete threads with all that belongs to them, and count it.
+
+    Their attachments stay, as files of no thread, until the bytes are gone.
+    """
+    rows = list(found)
+    positions = [row.position for row in rows]
+    removed = Removed(
+        threads=len(rows),
+        items=_count(db, items, items.c.thread.in_(positions)),
+        feedback=_count(db, feedback, feedback.c.thread.in_(positions)),
+    )
+    if not dry_run and rows:
+        sent = attachments.c.thread.in_([row.id for row in rows])
+        db.execute(update(attachments).where(sent).values(thread=None))
+        # One after the other: SQLite looks after references only where it is told to.
+        db.execute(delete(feedback).where(feedback.c.thread.in_(positions)))
+        db.execute(delete(items).where(items.c.thread.in_(positions)))
+        removed.threads = db.execute(
+            delete(threads).where(threads.c.position.in_(positions))
+        ).rowcount
+    return removed
+
+
+def _count(db: Connection, table: Table, which: ColumnElement[bool]) -> int:
+    return db.scalar(select(func.count()).select_from(table).where(which)) or 0
+
+
+def files_sent_in(db: Connection, ids: Collection[str]) -> list[FileRow]:
+    """The attachments of threads."""
+    statement = select(*_columns(attachments, FileRow)).where(attachments.c.thread.in_(ids))
+    return [FileRow(*one) for one in db.execute(statement.order_by(attachments.c.position))]
+
+
+def remove_files(db: Connection, found: Iterable[FileRow]) -> int:
+    """Delete what the database has of attachments; how many rows that were."""
+    positions = [row.position for row in found]
+    if not positions:
+        return 0
+    return db.execute(delete(attachments).where(attachments.c.position.in_(positions))).rowcount
+
+
+def unused_threads(
+    db: Connection, kit: str, before: datetime, after: int, *, lock: bool
+) -> tuple[list[ThreadRow], int | None]:
+    """A batch of the threads of a kit in which nothing was said since a time.
+
+    :param after: the position after which to look on.
+    :param lock: whether nobody may add to them until the transaction ends.
+    :returns: the threads, and the position of the last one looked at; None at the end.
+    """
+    old = (
+        select(*_columns(threads, ThreadRow))
+        .where(threads.c.kit == kit, threads.c.position > after, threads.c.created_at < before)
+        .order_by(threads.c.position)
+        .limit(BATCH)
+    )
+    found = [ThreadRow(*one) for one in db.execute(old.with_for_update() if lock else old)]
+    if not found:
+        return [], None
+    # Asked for when nobody can add any more.
+    used = db.scalars(
+        select(items.c.thread)
+        .where(items.c.thread.in_([row.position for row in found]), items.c.created_at >= before)
+        .distinct()
+    )
+    busy = set(used)
+    unused = [row for row in found if row.position not in busy and row.kit == kit]
+    return unused, found[-1].position
+
+
+def stray_items(db: Connection) -> list[int]:
+    """A batch of the items whose thread is gone.
+
+    SQLite only: a DELETE by hand has left them before the tables had triggers.
+    """
+    if db.dialect.name != "sqlite":
+        return []
+    return list(db.scalars(select(items.c.position).where(~_HAS_THREAD).limit(10 * BATCH)))
+
+
+def count_stray_items(db: Connection) -> int:
+    """How many items' thread is gone."""
+    return _count(db, items, ~_HAS_THREAD) if db.dialect.name == "sqlite" else 0
+
+
+_HAS_THREAD = exists().where(threads.c.position == items.c.thread)
+
+
+def remove_items(db: Connection, positions: Collection[int]) -> int:
+    """Delete items; how many went."""
+    return db.execute(delete(items).where(items.c.position.in_(positions))).rowcount
+
+
+def unsent_files(db: Connection, kit: str, before: datetime, after: int) -> list[FileRow]:
+    """A batch of the attachments of a kit that were uploaded before a time and belong nowhere."""
+    statement = (
+        select(*_columns(attachments, FileRow))
+        .where(
+            attachments.c.kit == kit,
+            attachments.c.thread.is_(None),
+            attachments.c.created_at < before,
+            attachments.c.position > after,
+        )
+        .order_by(attachments.c.position)
+        .limit(BATCH)
+    )
+    return [FileRow(*one) for one in db.execute(statement)]
+
+
+def find_message(db: Connection, file: FileRow, *, keep: bool) -> bool:
+    """Whether a message of its owner has an attachment that refers to no thread.
+
+    :param keep: whether it is made to refer to the message's thread.
+    """
+    mentions = exists().where(
+        items.c.thread == threads.c.position,
+        items.c.type == "user_message",
+        items.c.data.contains(json.dumps(file.id), autoescape=True),
+    )
+    found = db.scalar(select(threads.c.id).where(threads.c.owner == file.owner, mentions).limit(1))
+    if found is not None and keep:
+        mine = attachments.c.position == file.position
+        db.execute(update(attachments).where(mine).values(thread=found))
+    return found is not None
+
+
+def known_files(db: Connection, ids: Collection[str]) -> set[str]:
+    """Which of these ids are those of attachments, whoever has them."""
+    return set(db.scalars(select(attachments.c.id).where(attachments.c.id.in_(ids))))
+
+
+def has_imported(db: Connection, kit: str) -> bool:
+    """Whether a kit has threads that came from OpenAI, and kept their ids."""
+    theirs = (threads.c.kit == kit, threads.c.id.startswith("cthr_", autoescape=True))
+    return db.scalar(select(threads.c.position).where(*theirs).limit(1)) is not None
+
+
+def has_files(db: Connection) -> bool:
+    """Whether there is an attachment at all."""
+    return db.scalar(select(attachments.c.position).limit(1)) is not None
