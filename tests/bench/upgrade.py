@@ -1,6 +1,6 @@
 """How long the upgrade of an earlier release's tables takes, by their size.
 
-python tests/bench/migrate.py [threads]   (default 1,000,000; a fifth as many attachments)
+python tests/bench/upgrade.py [threads]   (default 1,000,000; a fifth as many attachments)
 """
 
 from __future__ import annotations
