@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from flask import Blueprint, Flask, current_app
 from flask.sansio.app import App
@@ -15,12 +15,13 @@ from flask.sansio.blueprints import BlueprintSetupState
 
 from . import views
 from .chats import DEFAULT, Chat, HostedChat, ServedChat, ServedOptions, Source, StateSource
-from .cli import users
+from .cli import threads, users
 from .cli.base import KitGroup
 from .cli.stats import stats as stats_command
 from .config import Settings, check_extra
 from .errors import API_ERRORS, ApiError, ConfigurationError, OptionError
 from .handlers import Handlers
+from .hosted.export import Exported, export_threads, last_place, read_lines, threads_since
 from .server.context import ChatContext
 from .state import Declared, KitState, UserLoader, kits
 from .stats import DEFAULT_SINCE, Stats, read_stats
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from chatkit.server import ChatKitServer
     from typing_extensions import Unpack
 
+    from .server.history.carry import Carried, MapUsers
     from .server.history.people import Deletion
     from .server.history.prune import Pruned
 
@@ -85,7 +87,7 @@ class ChatKit(Blueprint):
         self._declared = Declared(store=store)
         self.cli = KitGroup(self._declared)
         self.cli.add_command(stats_command)
-        for command in users.COMMANDS:
+        for command in (*users.COMMANDS, threads.group):
             self.cli.add_command(command)
         self.record(self._bind)
         for rule, view, _ in views.RULES:
@@ -388,6 +390,92 @@ class ChatKit(Blueprint):
         :raises ChatKitError: the history can't be opened.
         """
         return read_stats(self._here(), since)
+
+    def export_threads(
+        self,
+        file: str | Path | IO[str],
+        *,
+        user: str | None = None,
+        since: datetime | None = None,
+    ) -> Exported:
+        """Write the threads that OpenAI keeps of hosted chats to a file, as JSON Lines.
+
+        One line a thread or item, as OpenAI sends it, each written when it is read. A path whose
+        file has an earlier export goes on after it. Within an application context.
+
+        :param file: a path, or a text file that is open for writing.
+        :param user: the key of one person, as for :meth:`export_user`; everybody by default.
+        :param since: threads that were begun then or later; a time without a zone is in UTC.
+        :raises ApiError: OpenAI refuses, or can't be reached for long. What was written stays.
+        :raises FileFormError: the file has something else in it.
+        :raises ValueError: the key is none.
+        """
+        key = None if user is None else Visitor.from_key(user).key
+        hosted = self._here().hosted_threads
+        if not isinstance(file, (str, Path)):
+            return export_threads(hosted, file, user=key, since=since)
+        path = Path(file)
+        place = last_place(path)
+        with path.open("a", encoding="utf-8") as opened:
+            return export_threads(hosted, opened, user=key, since=since, place=place)
+
+    def import_threads(
+        self,
+        file: str | Path | Iterable[str | bytes],
+        *,
+        chat: str = DEFAULT,
+        map_users: MapUsers | None = None,
+        dry_run: bool = False,
+    ) -> Carried:
+        """Carry an export of hosted threads into the history of a served chat.
+
+        Threads and items keep OpenAI's ids, their times and their order. What is there already is
+        not written again. Within an application context.
+
+        :param file: a path, or the lines of an export.
+        :param chat: the name of the served chat.
+        :param map_users: is called with the user that OpenAI knows a thread by, and returns the
+            key of a person, or None to leave the thread out. By default users are those whom the
+            kit named to OpenAI: ``user:<login id>`` and ``anon:<id>``.
+        :param dry_run: whether it is only counted. Files are not fetched then.
+        :returns: what was carried over, and what was not, with ids and reasons.
+        :raises ConfigurationError: there is no such served chat.
+        :raises FileFormError: a line is no thread or item; what came before it is carried over.
+        """
+        check_extra("an import of threads")
+        from .server.history.carry import Carrier
+
+        carrier = Carrier(self._here(), chat, map_users=map_users, dry_run=dry_run)
+        if not isinstance(file, (str, Path)):
+            return carrier.carry_lines(read_lines(file, "the export"))
+        with Path(file).open("rb") as opened:
+            return carrier.carry_lines(read_lines(opened, Path(file).name))
+
+    def migrate_threads(
+        self,
+        *,
+        user: str | None = None,
+        since: datetime | None = None,
+        chat: str = DEFAULT,
+        map_users: MapUsers | None = None,
+        dry_run: bool = False,
+    ) -> Carried:
+        """Carry hosted threads into the history of a served chat, straight from OpenAI.
+
+        :meth:`export_threads` and :meth:`import_threads` in one, without a file. Of a thread that
+        was carried before only what is new is asked for. Within an application context.
+
+        :param user: as for :meth:`export_threads`, as are ``since`` and what is raised.
+        :param chat: as for :meth:`import_threads`, as are the others.
+        """
+        key = None if user is None else Visitor.from_key(user).key
+        check_extra("an import of threads")
+        from .server.history.carry import Carrier
+
+        kit = self._here()
+        carrier = Carrier(kit, chat, map_users=map_users, dry_run=dry_run)
+        threads = threads_since(kit.hosted_threads, key, since)
+        return carrier.carry_hosted(kit.hosted_threads, threads)
 
     def export_user(
         self, key: str, *, files: str | Path | None = None, hosted: bool | None = None

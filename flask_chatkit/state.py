@@ -178,6 +178,13 @@ class KitState:
         """The threads that OpenAI keeps of hosted chats."""
         return HostedThreads(self._client)
 
+    def download(self, url: str, most: int) -> bytes:
+        """Fetch a file that OpenAI links to; see :meth:`Client.download`.
+
+        :param most: bytes that it may have.
+        """
+        return self._client.download(url, most)
+
     @cached_property
     def cookie(self) -> VisitorCookie:
         """The visitor cookie."""

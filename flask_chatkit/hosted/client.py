@@ -1,7 +1,8 @@
-"""The two calls of OpenAI's ChatKit API that minting needs. Only this module talks to OpenAI.
+"""OpenAI's ChatKit API. Only this module talks to OpenAI.
 
-``POST /chatkit/sessions`` and ``POST /chatkit/sessions/{id}/cancel``, as in OpenAI's OpenAPI
-document 2.3.0 and the ``openai`` SDK's ``client.beta.chatkit.sessions``.
+``POST /chatkit/sessions`` and ``POST /chatkit/sessions/{id}/cancel``, which minting needs, and what
+:mod:`flask_chatkit.hosted.threads` asks; as in OpenAI's OpenAPI document 2.3.0 and the ``openai``
+SDK's ``client.beta.chatkit``.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import logging
 import os
 import random
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from ipaddress import ip_address
 from typing import Any, NoReturn, TypeGuard
 from urllib.parse import quote, urlsplit
 
@@ -47,8 +50,9 @@ MAX_ANSWER_BYTES = 1_000_000
 GONE = frozenset({404, 410})
 ENDED_SESSION = GONE | {400, 409}
 NEVER: frozenset[int] = frozenset()
-#: Bytes of a page of threads or items.
-MAX_PAGE_BYTES = 64 * 2**20
+#: Bytes of a page of threads or items; and of a page of a single one.
+MAX_PAGE_BYTES = 8 * 2**20
+MAX_ENTRY_BYTES = 64 * 2**20
 ATTEMPTS = 3
 #: For what a command asks: attempts, seconds of one attempt at least, and of one wait at most.
 PATIENT_ATTEMPTS = 8
@@ -87,6 +91,7 @@ class _Call:
 
     :param path: below the base URL, with its query.
     :param most: bytes of the longest answer.
+    :param is_link: whether ``path`` is a whole address, which is sent no key.
     :param gone: statuses that say there is nothing any more, where that is no failure.
     """
 
@@ -95,6 +100,7 @@ class _Call:
     data: bytes | None
     most: int
     gone: frozenset[int] = NEVER
+    is_link: bool = False
 
     @property
     def shown(self) -> str:
@@ -108,6 +114,10 @@ class _Again(Exception):
     def __init__(self, error: ApiError, wait: float | None = None) -> None:
         self.error = error
         self.wait = wait
+
+
+class PageTooLargeError(UpstreamRejected):
+    """A page has more bytes than were asked for; one of fewer entries may do."""
 
 
 class _Pool(requests.Session):
@@ -216,6 +226,7 @@ class Client:
         path: str,
         *,
         gone_is_fine: bool = False,
+        most: int = MAX_PAGE_BYTES,
         sleep: Callable[[float], None] = time.sleep,
     ) -> dict[str, Any]:
         """Read or delete something, patiently: a command waits for it, and no visitor.
@@ -226,6 +237,8 @@ class Client:
         :param method: ``GET`` or ``DELETE``.
         :param path: the path below the base URL, with its query.
         :param gone_is_fine: True for an empty mapping in place of an error where there is nothing.
+        :param most: bytes of the longest answer.
+        :raises PageTooLargeError: the answer is longer.
         :raises ApiError: as for :meth:`create_session`.
         """
         self._check_key()
@@ -233,7 +246,7 @@ class Client:
             deadline = time.monotonic() + max(PATIENT_SECONDS, sum(self._timeout))
             wait: float | None = None
             try:
-                call = _Call(method, path, None, MAX_PAGE_BYTES, GONE if gone_is_fine else NEVER)
+                call = _Call(method, path, None, most, GONE if gone_is_fine else NEVER)
                 return self._once(call, deadline)[0]
             except _Again as again:
                 error, wait = again.error, again.wait
@@ -245,6 +258,47 @@ class Client:
                 raise error
             sleep(wait)
         raise AssertionError  # the last attempt has returned or raised
+
+    def download(self, url: str, most: int) -> bytes:
+        """Fetch a file that OpenAI links to, without the key.
+
+        :param url: an ``https`` address on the internet, or one of where the API itself is.
+        :param most: bytes that it may have.
+        :raises UpstreamRejected: the address is none of these, or it has no such file.
+        :raises UpstreamTimeout: it did not come in time.
+        :raises UpstreamUnavailable: it can't be reached.
+        """
+        if not self._may_download(url):
+            raise UpstreamRejected(detail="the link leads to no public https address")
+        call = _Call("GET", url, None, most, is_link=True)
+        try:
+            status, headers, raw = self._send(call, time.monotonic() + PATIENT_SECONDS)
+        except ApiError as error:
+            logger.warning("A file could not be fetched: %s", error.detail or error.slug)
+            raise
+        if status != 200:
+            raise UpstreamRejected(
+                detail=f"the link was answered {status}, request id {_request_id(headers)}"
+            )
+        return raw
+
+    def _may_download(self, url: str) -> bool:
+        """Whether a link leads where no service of the site's own network can be."""
+        try:
+            link, base = urlsplit(url), urlsplit(self._base)
+            here = (link.scheme, link.hostname, link.port) == (
+                base.scheme,
+                base.hostname,
+                base.port,
+            )
+            if here:
+                return True
+            if link.scheme != "https" or not link.hostname or "@" in link.netloc:
+                return False
+            found = socket.getaddrinfo(link.hostname, link.port or 443, type=socket.SOCK_STREAM)
+        except (ValueError, OSError):
+            return False
+        return bool(found) and all(ip_address(one[4][0]).is_global for one in found)
 
     def _check_key(self) -> None:
         if not self._key:
@@ -290,6 +344,9 @@ class Client:
         """
         try:
             status, headers, raw = self._send(call, deadline)
+        except PageTooLargeError:
+            # Whoever asks for pages knows what to do.
+            raise
         except ApiError as error:
             if error.detail:
                 logger.error("OpenAI: %s: %s", call.shown, error.detail)  # noqa: TRY400  in a line
@@ -315,8 +372,8 @@ class Client:
         request = requests.PreparedRequest()
         request.prepare(
             method=call.method,
-            url=self._base + call.path,
-            headers={**self._headers, "Authorization": f"Bearer {self._key}"},
+            url=call.path if call.is_link else self._base + call.path,
+            headers={} if call.is_link else self._all_headers(),
             data=call.data,
         )
         connect, read = self._timeout
@@ -352,8 +409,15 @@ class Client:
                 detail=f"the answer did not end in time, request id {_request_id(headers)}"
             )
         if len(raw) > call.most:
+            if call.is_link:
+                raise UpstreamRejected(detail=f"the file has more than {call.most} bytes")
+            if call.method == "GET":
+                raise PageTooLargeError(detail=f"the answer has more than {call.most} bytes")
             _malformed(f"it has more than {call.most} bytes", _request_id(headers))
         return response.status_code, headers, bytes(raw)
+
+    def _all_headers(self) -> dict[str, str]:
+        return {**self._headers, "Authorization": f"Bearer {self._key}"}
 
     def _pool(self) -> _Pool:
         pid = os.getpid()

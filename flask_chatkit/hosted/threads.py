@@ -7,22 +7,32 @@ document 2.3.0). A thread has ``id``, ``title``, ``created_at`` (Unix seconds), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import chain, islice
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import UpstreamRejected
+from .client import MAX_ENTRY_BYTES, MAX_PAGE_BYTES, PageTooLargeError
 
 #: The most threads or items that OpenAI sends at once.
 PAGE = 100
+#: Calls that are under way at once where many threads are read.
+FETCHES = 4
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class Asks(Protocol):
     """What is asked of a :class:`~flask_chatkit.hosted.client.Client`."""
 
-    def ask(self, method: str, path: str, *, gone_is_fine: bool = False) -> Json:
+    def ask(
+        self, method: str, path: str, *, gone_is_fine: bool = False, most: int = MAX_PAGE_BYTES
+    ) -> Json:
         """Ask OpenAI, patiently."""
 
 
@@ -61,11 +71,21 @@ class HostedThreads:
         return bool(answer.get("deleted"))
 
     def _pages(self, path: str, query: Mapping[str, str], after: str | None) -> Iterator[Json]:
+        size = PAGE
         while True:
-            asked = {"limit": PAGE, "order": "asc", **query, **({"after": after} if after else {})}
+            asked = {"limit": size, "order": "asc", **query, **({"after": after} if after else {})}
             # A thread may be deleted while others are read; the list of threads is always there.
             is_items = path.endswith("/items")
-            page = self._client.ask("GET", f"{path}?{urlencode(asked)}", gone_is_fine=is_items)
+            most = MAX_PAGE_BYTES if size > 1 else MAX_ENTRY_BYTES
+            try:
+                page = self._client.ask(
+                    "GET", f"{path}?{urlencode(asked)}", gone_is_fine=is_items, most=most
+                )
+            except PageTooLargeError:
+                if size == 1:
+                    raise
+                size = max(1, size // 4)
+                continue
             entries = page.get("data", [])
             if not isinstance(entries, list):
                 raise UpstreamRejected(detail="OpenAI sent a page without a list of data")
@@ -74,4 +94,37 @@ class HostedThreads:
             # A page that goes on from where it began would be asked for without an end.
             if not page.get("has_more") or not isinstance(last, str) or last == after:
                 return
-            after = last
+            after, size = last, min(PAGE, size * 2)
+
+
+def read_ahead(
+    entries: Iterable[T], read: Callable[[T], Iterator[Json]]
+) -> Iterator[tuple[T, Iterator[Json]]]:
+    """Each entry with its items, in order, while the first items of the next ones are fetched.
+
+    :param entries: threads, or whatever items are read of.
+    :param read: reads the items of an entry; it runs in another thread, in this context. What it
+        raises is raised where the items are iterated over.
+    """
+
+    def begin(entry: T) -> Iterator[Json]:
+        reading = read(entry)
+        return chain(list(islice(reading, PAGE)), reading)
+
+    waiting: deque[tuple[T, Future[Iterator[Json]]]] = deque()
+    pool = ThreadPoolExecutor(FETCHES, thread_name_prefix="flask_chatkit")
+    try:
+        for entry in entries:
+            waiting.append((entry, pool.submit(copy_context().run, begin, entry)))
+            if len(waiting) > FETCHES:
+                first, items = waiting.popleft()
+                yield first, _begun(items)
+        while waiting:
+            first, items = waiting.popleft()
+            yield first, _begun(items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begun(items: Future[Iterator[Json]]) -> Iterator[Json]:
+    yield from items.result()

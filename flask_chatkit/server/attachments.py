@@ -15,6 +15,7 @@ Direct: ``keep(stream)``, then ``receive(kept, name, type, context)``. Two-phase
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -33,7 +34,7 @@ from pydantic import AnyUrl
 
 from ..errors import BadRequest, NotFound, TooLarge
 from .context import ChatContext
-from .files import Files, Readable, too_large
+from .files import HEAD, Files, Readable, too_large
 from .filetypes import INLINE, Accept, clean_name, declared_type, disposition, sniff
 from .links import Links
 from .paging import new_id
@@ -221,6 +222,23 @@ class Attachments(AttachmentStore[ChatContext]):
             attachment = attachment.model_copy(update={"thread_id": pending.thread_id})
             await self._store.save_attachment(attachment, context)
         return attachment
+
+    def adopt(
+        self, key: str, data: bytes, name: str, claimed_type: str, context: ChatContext
+    ) -> Attachment:
+        """Keep a file that the visitor sent elsewhere, once; blocks. The store is not asked.
+
+        :param key: its id; a file of that id that is there stays as it is.
+        :raises BadRequest: it is empty, or not whole.
+        :raises TooLarge: it has more than ``max_bytes``.
+        """
+        name = clean_name(name)
+        try:
+            size, head = self._files.write(key, io.BytesIO(data), self.max_bytes)
+        except FileExistsError:
+            size, head = len(data), data[:HEAD]
+        metadata = {"uploaded": True, "size": size}
+        return self._build(key, name, sniff(head, name, claimed_type), metadata, context)
 
     def discard(self, kept: Kept) -> None:
         """Remove bytes that came and that nobody will receive; blocks, as :meth:`keep` does."""

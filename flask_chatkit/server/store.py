@@ -29,9 +29,11 @@ from sqlalchemy import (
     Select,
     Table,
     Update,
+    and_,
     bindparam,
     delete,
     insert,
+    or_,
     select,
     tuple_,
     union,
@@ -141,7 +143,7 @@ class SQLAlchemyStore(Store[ChatContext]):
     async def load_threads(
         self, limit: int, after: str | None, order: str, context: ChatContext
     ) -> Page[ThreadMetadata]:
-        """A page of the owner's threads, by the time at which they were first saved."""
+        """A page of the owner's threads, by the time at which they were begun."""
         size = clamp(limit)
         order = _checked(order)
         keys = _keys(context, thread=after) if after is not None else _keys(context)
@@ -481,10 +483,13 @@ def _utc(time: datetime) -> datetime:
 # Parameters end in an underscore: SQLAlchemy keeps the columns' own names for what is written.
 
 
-def _mine() -> ScalarSelect[int]:
-    """The position of the owner's thread of an id; NULL, which equals nothing, if there is none."""
+def _mine(column: Column[Any] = threads.c.position) -> ScalarSelect[Any]:
+    """The position of the owner's thread of an id; NULL, which equals nothing, if there is none.
+
+    :param column: what of the thread is wanted in the position's place.
+    """
     return (
-        select(threads.c.position)
+        select(column)
         .where(threads.c.id == bindparam("thread_"), threads.c.owner == bindparam("owner_"))
         .scalar_subquery()
     )
@@ -541,7 +546,10 @@ _HAND_OVER_ATTACHMENTS = update(attachments).where(attachments.c.owner == bindpa
 @lru_cache
 def _list_threads(dialect: str, order: str, after: bool) -> Select[str]:  # noqa: FBT001 - a key
     owner = bindparam("owner_", type_=threads.c.owner.type)
-    return _list(threads, threads.c.owner, owner, _mine() if after else None, dialect, order)
+    # Not by position alone: threads that were carried over are older than what is there.
+    keys = [threads.c.created_at, threads.c.position]
+    seen = [_mine(key) for key in keys] if after else None
+    return _list(threads.c.data, threads.c.owner, owner, keys, seen, dialect, order)
 
 
 @lru_cache
@@ -552,44 +560,61 @@ def _list_items(dialect: str, order: str, after: bool) -> Select[str]:  # noqa: 
         .where(last.c.thread == _mine(), last.c.id == bindparam("item_"))
         .scalar_subquery()
     )
-    return _list(items, items.c.thread, _mine(), seen if after else None, dialect, order)
+    position = [items.c.position]
+    return _list(
+        items.c.data, items.c.thread, _mine(), position, [seen] if after else None, dialect, order
+    )
 
 
 def _list(
-    table: Table,
+    shown: Column[str],
     group: Column[Any],
     value: ColumnElement[Any],
-    seen: ScalarSelect[int] | None,
+    keys: Sequence[Column[Any]],
+    seen: Sequence[ScalarSelect[Any]] | None,
     dialect: str,
     order: str,
 ) -> Select[str]:
-    """A page of a group's rows, from the index of group and position, at its place."""
-    forward, position = order == "asc", table.c.position
-    keys: list[ColumnElement[Any]] = [position]
+    """A page of a group's rows, from the index of group and keys, at its place."""
+    forward, table = order == "asc", shown.table
+    ordered: list[Column[Any]] = list(keys)
     where: list[ColumnElement[bool]] = []
     if dialect == "postgresql":
         # Where a group seems to have many of a table's rows, PostgreSQL reads all rows by their
         # position until it has met enough of the group. An order that begins with the group, and
         # a group that it can't know to be a single one, leave it only the right index.
-        keys = [group, position]
+        ordered = [group, *keys]
         where += [group >= value, group <= value]
         if seen is not None:
-            here, there = tuple_(group, position), tuple_(value, seen)
+            here, there = tuple_(*ordered), tuple_(value, *seen)
             where.append(here > there if forward else here < there)
     else:
         where.append(group == value)
         if seen is not None:
-            where.append(position > seen if forward else position < seen)
+            where.append(_past(keys, seen, forward=forward))
     statement = (
-        select(table.c.data)
+        select(shown)
         .where(*where)
-        .order_by(*(key.asc() if forward else key.desc() for key in keys))
+        .order_by(*(key.asc() if forward else key.desc() for key in ordered))
         .limit(bindparam("size", type_=Integer))
     )
     for name in ("mysql", "mariadb"):
-        index = f"ix_{table.name}_{group.name}_position"
+        index = f"ix_{table.name}_" + "_".join(column.name for column in (group, *keys))
         statement = statement.with_hint(table, f"FORCE INDEX ({index})", name)
     return statement
+
+
+def _past(
+    keys: Sequence[Column[Any]], seen: Sequence[ScalarSelect[Any]], *, forward: bool
+) -> ColumnElement[bool]:
+    """Whether a row comes after another one, said so that MySQL finds its place in the index."""
+    first, at = keys[0], seen[0]
+    if len(keys) == 1:
+        return first > at if forward else first < at
+    further = and_(first == at, _past(keys[1:], seen[1:], forward=forward))
+    if forward:
+        return and_(first >= at, or_(first > at, further))
+    return and_(first <= at, or_(first < at, further))
 
 
 #: What saving again changes.

@@ -281,8 +281,9 @@ class OpenAIStandIn:
             self._planned.append(_Planned(failure, times, method and method.upper(), path))
 
     def reset(self) -> None:
-        """Forget sessions, threads, requests, planned failures and the end of workflows."""
+        """Forget sessions, threads, pictures, requests, planned failures, the end of workflows."""
         with self._lock:
+            self._previews: dict[str, tuple[bytes, str]] = {}
             self._sessions: dict[str, _Session] = {}
             self._threads: dict[str, _Thread] = {}
             self._requests: list[RecordedRequest] = []
@@ -309,14 +310,21 @@ class OpenAIStandIn:
         title: str | None = None,
         items: Iterable[Mapping[str, Any]] = (),
         status: Literal["active", "locked", "closed"] = "active",
+        reason: str | None = None,
+        created_at: int | None = None,
     ) -> str:
-        """Add a thread of `user` with `items` (:func:`user_message` and the like); its id."""
-        shown = {"type": status} if status == "active" else {"type": status, "reason": None}
+        """Add a thread of `user` with `items` (:func:`user_message` and the like); its id.
+
+        `created_at` is in unix seconds, and now by default; an item may have one of its own, or
+        any other field, also one that is wrong. `reason` is why a thread is locked or closed.
+        Threads are listed in the order in which they were added.
+        """
+        shown = {"type": status} if status == "active" else {"type": status, "reason": reason}
         thread = _Thread(
             {
                 "id": new_id("cthr"),
                 "object": "chatkit.thread",
-                "created_at": int(self._clock()),
+                "created_at": int(self._clock()) if created_at is None else created_at,
                 "status": shown,
                 "title": title,
                 "user": user,
@@ -327,6 +335,21 @@ class OpenAIStandIn:
         with self._lock:
             self._threads[thread.data["id"]] = thread
         return str(thread.data["id"])
+
+    def add_item(self, thread_id: str, item: Mapping[str, Any]) -> str:
+        """Add an item to a thread, as if its visitor went on; its id. Raises KeyError if none."""
+        with self._lock:
+            return str(self._append(self._threads[thread_id], item)["id"])
+
+    def add_preview(self, data: bytes, mime_type: str = "image/png") -> str:
+        """Hand out a picture's bytes; its address, for an attachment's ``preview_url``.
+
+        Like OpenAI's links it is asked for without the API's key: a call with one answers 400.
+        """
+        with self._lock:
+            name = f"/previews/{uuid.uuid4().hex}"
+            self._previews[name] = (data, mime_type)
+        return f"{self.url}{name}"
 
     def _append(self, thread: _Thread, item: Mapping[str, Any]) -> Json:
         whole = {
@@ -352,7 +375,16 @@ class OpenAIStandIn:
         request = Request(environ)
         if request.path.startswith("/v1/"):
             return self._answer(request)(environ, start_response)
+        if request.path in self._previews:
+            return self._preview(request)(environ, start_response)
         return self._file(request)(environ, start_response)
+
+    def _preview(self, request: Request) -> Response:
+        if "Authorization" in request.headers:
+            # A file store takes a signed link or a header, and never both.
+            return Response("One way to sign in only\n", HTTPStatus.BAD_REQUEST)
+        data, mime_type = self._previews[request.path]
+        return Response(data, content_type=mime_type)
 
     def _file(self, request: Request) -> Response:
         folder, _, name = request.path.rpartition("/")

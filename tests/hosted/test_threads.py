@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from flask_chatkit.errors import Misconfigured, UpstreamRejected, UpstreamUnavailable
-from flask_chatkit.hosted.client import MAX_PAGE_BYTES, PATIENT_ATTEMPTS, Client
+from flask_chatkit.hosted.client import (
+    MAX_ENTRY_BYTES,
+    MAX_PAGE_BYTES,
+    PATIENT_ATTEMPTS,
+    Client,
+    PageTooLargeError,
+)
 from flask_chatkit.hosted.threads import HostedThreads
 from flask_chatkit.testing import Failure, OpenAIStandIn, assistant_message, user_message
 
@@ -20,8 +26,8 @@ class Patient:
         self.slept: list[float] = []
         self._client = Client(api_key=api_key, base=openai.api_base, timeout=(1.0, 2.0))
 
-    def ask(self, method: str, path: str, *, gone_is_fine: bool = False) -> dict[str, Any]:
-        return self._client.ask(method, path, gone_is_fine=gone_is_fine, sleep=self.slept.append)
+    def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        return self._client.ask(method, path, **options, sleep=self.slept.append)
 
 
 @pytest.fixture
@@ -147,18 +153,34 @@ def test_pages_that_repeat_themselves_end(threads: HostedThreads) -> None:
     """A page that says there is more after what was asked for ends the reading."""
 
     class Stuck:
-        def ask(self, method: str, path: str, *, gone_is_fine: bool = False) -> dict[str, Any]:
+        def ask(self, *_args: Any, **_options: Any) -> dict[str, Any]:
             return {"data": [{"id": "a"}], "has_more": True, "last_id": "a"}
 
     assert [one["id"] for one in HostedThreads(Stuck()).threads()] == ["a", "a"]
 
 
-def test_a_large_page_is_read(openai_standin: OpenAIStandIn, threads: HostedThreads) -> None:
-    """A page of items may be larger than the answer to a mint."""
-    items = [assistant_message("x" * 100_000) for _ in range(30)]
-    thread = openai_standin.add_thread("user:ann", items=items)
-    assert MAX_PAGE_BYTES > 3_000_000
-    assert len(list(threads.items(thread))) == 30
+def test_large_pages_are_asked_for_in_parts(
+    openai_standin: OpenAIStandIn, threads: HostedThreads
+) -> None:
+    """Items of which a hundred are too much for one answer come in smaller pages, in order."""
+    items = [assistant_message("x" * 500_000) for _ in range(30)]
+    items.append(assistant_message("x" * (MAX_PAGE_BYTES + 1)))
+    thread = openai_standin.add_thread("user:ann", items=[*items, assistant_message("end")])
+    read = [item["id"] for item in threads.items(thread)]
+    assert read == [item["id"] for item in openai_standin.items(thread)]
+    sizes = [int(request.query["limit"]) for request in openai_standin.requests]
+    assert sizes[0] == 100
+    assert 1 in sizes
+
+
+def test_item_that_is_too_large(openai_standin: OpenAIStandIn, threads: HostedThreads) -> None:
+    """A single item of more than any answer may have ends the thread with an error of its own."""
+    large = assistant_message("x" * (MAX_ENTRY_BYTES + 1))
+    thread = openai_standin.add_thread("user:ann", items=[assistant_message("one"), large])
+    read = threads.items(thread)
+    assert next(read)["content"][0]["text"] == "one"
+    with pytest.raises(PageTooLargeError):
+        next(read)
 
 
 def test_key_is_needed(openai_standin: OpenAIStandIn) -> None:

@@ -871,7 +871,7 @@ def test_a_fork_after_use(kind: str, given: str, uris: Callable, start: Callable
 def statements(dialect: str) -> Iterator[tuple[str, Any]]:
     """The statements of pages, each with the index that it is read from."""
     for make, index in (
-        (store_module._list_threads, "ix_chatkit_threads_owner_position"),
+        (store_module._list_threads, "ix_chatkit_threads_owner_created_at_position"),
         (store_module._list_items, "ix_chatkit_items_thread_position"),
     ):
         for order in ("asc", "desc"):

@@ -1133,3 +1133,20 @@ def test_the_fixture_is_a_running_standin(openai_standin):
 def test_the_fixture_is_new_for_each_test(openai_standin):
     """Nothing of an earlier test is left in it."""
     assert (openai_standin.requests, openai_standin.sessions) == ([], {})
+
+
+def test_threads_of_any_age_and_pictures(openai_standin: OpenAIStandIn) -> None:
+    """A thread has the time and reason that it is given, and a picture is served without a key."""
+    thread = openai_standin.add_thread(
+        "user:ann", status="closed", reason="Solved", created_at=1_700_000_000
+    )
+    item = openai_standin.add_item(thread, user_message("more"))
+    assert openai_standin.threads[thread]["created_at"] == 1_700_000_000
+    assert openai_standin.threads[thread]["status"] == {"type": "closed", "reason": "Solved"}
+    assert openai_standin.items(thread)[0]["id"] == item
+    url = openai_standin.add_preview(b"png")
+    got = requests.get(url, timeout=5)
+    assert (got.status_code, got.content) == (200, b"png")
+    assert got.headers["Content-Type"] == "image/png"
+    key = {"Authorization": "Bearer sk-standin"}
+    assert requests.get(url, headers=key, timeout=5).status_code == 400

@@ -1,0 +1,229 @@
+"""``flask chatkit threads``: OpenAI's threads to a file, and into the site's own history."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+from werkzeug.utils import ImportStringError, import_string
+
+from ..chats import DEFAULT
+from ..config import check_extra
+from ..errors import ConfigurationError
+from ..hosted.export import Exported, export_threads, last_place, read_lines, threads_since
+from ..state import KitState
+from ..visitor import Visitor
+from .base import json_option, pass_kit, person, print_json, progress
+
+if TYPE_CHECKING:
+    from ..server.history.carry import Carried
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def moment(given: str) -> datetime:
+    """The type of ``--since``: a date, or a date and time, in UTC without a zone."""
+    try:
+        return datetime.fromisoformat(given.replace("Z", "+00:00"))
+    except ValueError:
+        raise click.BadParameter(
+            "it must be a date such as 2026-01-31, or a time such as 2026-01-31T12:00"
+        ) from None
+
+
+def function(given: str) -> Callable[[str], Any]:
+    """The type of ``--map-users``: ``module:function``."""
+    form = "it must be module:function, of a function that takes OpenAI's user"
+    try:
+        found = import_string(given)
+    except (ImportStringError, ValueError) as error:
+        reason = getattr(error, "exception", error)
+        raise click.BadParameter(f"{form}: {reason}") from None
+    if ":" not in given or not callable(found):
+        raise click.BadParameter(form)
+    return found  # type: ignore[no-any-return]  # anything that can be called
+
+
+user_option = click.option(
+    "--user", type=person, metavar="KEY", help="Only the threads of one person: user:… or anon:…"
+)
+since_option = click.option(
+    "--since", type=moment, metavar="DATE", help="Only threads begun then or later (UTC)."
+)
+
+
+def import_options(command: F) -> F:
+    """What ``import`` and ``migrate`` share."""
+    for option in (
+        json_option,
+        click.option("--dry-run", is_flag=True, help="Only count and check; change nothing."),
+        click.option(
+            "--map-users",
+            type=function,
+            metavar="MODULE:FUNCTION",
+            help="Makes a person's key of OpenAI's user, or None to leave the thread out.",
+        ),
+        click.option(
+            "--chat", default=DEFAULT, show_default=True, help="The served chat they belong to."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("threads")
+def group() -> None:
+    """Carry the threads that OpenAI keeps of hosted chats over to your own history."""
+
+
+@group.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@user_option
+@since_option
+@json_option
+@pass_kit
+def export_command(
+    kit: KitState,
+    file: Path | None,
+    user: Visitor | None,
+    since: datetime | None,
+    as_json: bool,  # noqa: FBT001  an option
+) -> None:
+    """Write OpenAI's threads and items to FILE as JSON Lines, or print them.
+
+    When FILE has an earlier export, it is gone on with.
+    """
+    place = None if file is None else last_place(file)
+    target: IO[str] = sys.stdout if file is None else file.open("a", encoding="utf-8")
+    try:
+        with progress("Exporting", hidden=file is None or as_json) as advance:
+            done = export_threads(
+                kit.hosted_threads,
+                target,
+                user=user.key if user else None,
+                since=since,
+                place=place,
+                advance=advance,
+            )
+    finally:
+        target.flush()
+        if file is not None:
+            target.close()
+    for thread in done.cut:
+        click.echo(f"The thread {thread} is not whole: an item has more than 64 MiB.", err=True)
+    if as_json and file is not None:
+        print_json(dataclasses.asdict(done))
+    else:
+        _print_export(done, file)
+    if done.cut:
+        raise click.exceptions.Exit(1)
+
+
+def _print_export(done: Exported, file: Path | None) -> None:
+    after = f", after {done.resumed_after}" if done.resumed_after else ""
+    where = f" to {file}" if file else ""
+    words = (
+        f"Wrote {_count(done.threads, 'thread')} and {_count(done.items, 'item')}{where}{after}."
+    )
+    click.echo(words, err=file is None)
+
+
+@group.command("import")
+@click.argument("file", type=click.File("rb"))
+@import_options
+@pass_kit
+def import_command(
+    kit: KitState,
+    file: IO[bytes],
+    chat: str,
+    map_users: Callable[[str], Any] | None,
+    dry_run: bool,  # noqa: FBT001  an option
+    as_json: bool,  # noqa: FBT001  an option
+) -> None:
+    """Carry FILE, an export, into the history of a served chat.
+
+    It may be repeated: what is there already is left as it is.
+    """
+    check_extra("an import of threads")
+    from ..server.history.carry import Carrier
+
+    with progress("Importing", hidden=as_json) as advance, _usage_errors():
+        carrier = Carrier(kit, chat, map_users=map_users, dry_run=dry_run, advance=advance)
+        done = carrier.carry_lines(read_lines(file, file.name))
+    _report(done, as_json=as_json)
+
+
+@group.command("migrate")
+@user_option
+@since_option
+@import_options
+@pass_kit
+def migrate_command(
+    kit: KitState,
+    user: Visitor | None,
+    since: datetime | None,
+    chat: str,
+    map_users: Callable[[str], Any] | None,
+    dry_run: bool,  # noqa: FBT001  an option
+    as_json: bool,  # noqa: FBT001  an option
+) -> None:
+    """Carry OpenAI's threads straight into the history of a served chat.
+
+    It may be repeated: of a thread that is there already, only what is new is fetched.
+    """
+    check_extra("an import of threads")
+    from ..server.history.carry import Carrier
+
+    with progress("Migrating", hidden=as_json) as advance, _usage_errors():
+        carrier = Carrier(kit, chat, map_users=map_users, dry_run=dry_run, advance=advance)
+        threads = threads_since(kit.hosted_threads, user.key if user else None, since)
+        done = carrier.carry_hosted(kit.hosted_threads, threads)
+    _report(done, as_json=as_json)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Show a chat of a wrong name as what it is: a wrong call."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error), param_hint="--chat") from error
+
+
+def _report(done: Carried, *, as_json: bool) -> None:
+    if as_json:
+        print_json(dataclasses.asdict(done))
+    else:
+        _print_words(done)
+    if done.lost:
+        raise click.exceptions.Exit(1)
+
+
+def _print_words(done: Carried) -> None:
+    verb = "Would carry" if done.dry_run else "Carried"
+    click.echo(
+        f"{verb} {_count(done.threads, 'thread')} with {_count(done.items, 'item')} and "
+        f"{_count(done.files, 'file')} into the chat {done.chat!r}."
+    )
+    if done.known_threads or done.known_items:
+        click.echo(
+            f"{_count(done.known_threads, 'thread')} and {_count(done.known_items, 'item')} were "
+            "there before."
+        )
+    for lost, title in ((True, "Not carried over"), (False, "Carried over in part")):
+        problems = [problem for problem in done.problems if problem.lost is lost]
+        if problems:
+            click.echo(f"{title}: {len(problems)}", err=True)
+        for problem in problems:
+            item = f", item {problem.item}" if problem.item else ""
+            click.echo(f"  thread {problem.thread}{item}: {problem.reason}", err=True)
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}" + ("" if number == 1 else "s")

@@ -1,0 +1,252 @@
+"""OpenAI's threads as JSON Lines: one line a thread or item, just as OpenAI sends them.
+
+A thread's line comes before those of its items, the oldest thread first. So the last thread and
+the last item of a file say where to go on after a break.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import ChatKitError, UpstreamRejected
+from .client import PageTooLargeError
+from .threads import HostedThreads, read_ahead
+
+Json = dict[str, Any]
+Advance = Callable[[int], object]
+
+THREAD = "chatkit.thread"
+ITEM = "chatkit.thread_item"
+#: Bytes that are read at once from the end of a file.
+_BLOCK = 64 * 1024
+
+
+class FileFormError(ChatKitError, ValueError):
+    """A line of a file is no thread or item of an export; the message names the line."""
+
+
+@dataclass
+class Exported:
+    """What an export wrote.
+
+    :param threads: threads that were written, without those that the file had.
+    :param items: items that were written, likewise.
+    :param resumed_after: the id of the thread that a resumed export went on with; else None.
+    :param cut: the ids of threads that are not whole, for an item of more than 64 MiB.
+    """
+
+    threads: int = 0
+    items: int = 0
+    resumed_after: str | None = None
+    cut: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an export stopped.
+
+    :param thread: the last thread of the file.
+    :param item: the id of the last item of that thread; None if it has none yet.
+    """
+
+    thread: Json
+    item: str | None
+
+
+def export_threads(
+    hosted: HostedThreads,
+    file: IO[str],
+    *,
+    user: str | None = None,
+    since: datetime | None = None,
+    place: Place | None = None,
+    advance: Advance = lambda _: None,
+) -> Exported:
+    """Write threads and their items to a file, each as soon as it is read.
+
+    :param file: a text file, opened for writing.
+    :param user: whose threads; None for everybody's.
+    :param since: threads that were begun then or later; a time without a zone is in UTC.
+    :param place: where an earlier export to the file stopped, by :func:`last_place`.
+    :param advance: is called with 1 after each thread.
+    :raises ApiError: OpenAI refuses, or can't be reached for long.
+    """
+    done = Exported(resumed_after=place.thread["id"] if place else None)
+    if place is not None:
+        last = place.thread["id"]
+        _write_items(file, last, items_after(hosted, last, place.item), done)
+        advance(1)
+    threads = threads_since(hosted, user, since, place.thread if place else None)
+    for thread, items in read_ahead(threads, lambda thread: hosted.items(thread["id"])):
+        _write(file, thread)
+        done.threads += 1
+        _write_items(file, thread["id"], items, done)
+        advance(1)
+    return done
+
+
+def threads_since(
+    hosted: HostedThreads, user: str | None, since: datetime | None, after: Json | None = None
+) -> Iterator[Json]:
+    """The threads that were begun at a time or later, the oldest first.
+
+    :param after: a thread to go on after, which may be gone by now.
+    """
+    least = _timestamp(since)
+    for thread in _after(hosted, user, after):
+        created = thread.get("created_at")
+        # What has no time, or no id, is for whoever reads the export to report.
+        if not isinstance(created, int) or created >= least:
+            yield thread
+
+
+def _timestamp(since: datetime | None) -> float:
+    if since is None:
+        return float("-inf")
+    aware = since if since.tzinfo is not None else since.replace(tzinfo=timezone.utc)
+    return aware.timestamp()
+
+
+def _after(hosted: HostedThreads, user: str | None, after: Json | None) -> Iterator[Json]:
+    if after is None:
+        yield from hosted.threads(user)
+        return
+    reading = hosted.threads(user, after=after["id"])
+    try:
+        first = next(reading, None)
+    except UpstreamRejected:
+        # The thread was deleted meanwhile, and OpenAI knows no place after it.
+        yield from _younger(hosted, user, after)
+        return
+    if first is not None:
+        yield first
+        yield from reading
+
+
+def _younger(hosted: HostedThreads, user: str | None, after: Json) -> Iterator[Json]:
+    for thread in hosted.threads(user):
+        if thread.get("created_at", 0) > after.get("created_at", 0):
+            yield thread
+
+
+def _write_items(file: IO[str], thread: str, items: Iterable[Json], done: Exported) -> None:
+    try:
+        for item in items:
+            _write(file, item)
+            done.items += 1
+    except PageTooLargeError:
+        done.cut.append(thread)
+    file.flush()
+
+
+def items_after(hosted: HostedThreads, thread: str, after: str | None) -> Iterator[Json]:
+    """The items of a thread after one; all of them, where that one was deleted meanwhile.
+
+    :param after: the item's id; None for all of them.
+    :raises ApiError: OpenAI refuses, or can't be reached for long.
+    """
+    reading = hosted.items(thread, after=after)
+    try:
+        first = next(reading, None)
+    except PageTooLargeError:
+        raise
+    except UpstreamRejected:
+        if after is None:
+            raise
+        # Who reads them knows an item by its id.
+        reading = hosted.items(thread)
+        first = next(reading, None)
+    if first is not None:
+        yield first
+        yield from reading
+
+
+def _write(file: IO[str], entry: Mapping[str, Any]) -> None:
+    file.write(json.dumps(entry, ensure_ascii=True, separators=(",", ":")) + "\n")
+
+
+# --- an export that is there ----------------------------------------------------------------------
+
+
+def last_place(path: Path) -> Place | None:
+    """Where an export to a file stopped; None for a file that is missing or empty.
+
+    A last line that was not written whole is cut off.
+
+    :raises FileFormError: the file is no export.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return None
+    with path.open("r+b") as file:
+        end = _cut_half_line(file)
+        item: str | None = None
+        for line in _lines_backwards(file, end):
+            entry = _parsed(line, f"{path.name}, near its end")
+            if entry.get("object") == THREAD:
+                return Place(entry, item)
+            item = item or entry["id"]
+    if end:
+        raise FileFormError(f"{path.name}: it begins with an item, and not with a thread")
+    return None
+
+
+def read_lines(file: Iterable[bytes | str], name: str) -> Iterator[Json]:
+    """The threads and items of an export.
+
+    :param name: the file's name, for errors.
+    :raises FileFormError: a line is none of these; the message names the line.
+    """
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            yield _parsed(line, f"{name}, line {number}")
+
+
+def _parsed(line: bytes | str, where: str) -> Json:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        raise FileFormError(f"{where}: it is no JSON") from None
+    if not isinstance(entry, dict) or entry.get("object") not in {THREAD, ITEM}:
+        raise FileFormError(
+            f"{where}: a line must be a JSON object whose 'object' is {THREAD!r} or {ITEM!r}, as "
+            "flask chatkit threads export writes it"
+        )
+    if not isinstance(entry.get("id"), str):
+        raise FileFormError(f"{where}: the field 'id' must be a string")
+    return entry
+
+
+def _cut_half_line(file: IO[bytes]) -> int:
+    """Cut off what is after the last line's end; the file's size then."""
+    position = file.seek(0, os.SEEK_END)
+    while position:
+        start = max(0, position - _BLOCK)
+        file.seek(start)
+        at = file.read(position - start).rfind(b"\n")
+        if at >= 0:
+            position = start + at + 1
+            break
+        position = start
+    file.truncate(position)
+    return position
+
+
+def _lines_backwards(file: IO[bytes], end: int) -> Iterator[bytes]:
+    """The lines of a file from the last one on, without reading all of it."""
+    rest, position = b"", end
+    while position:
+        start = max(0, position - _BLOCK)
+        file.seek(start)
+        rest = file.read(position - start) + rest
+        position = start
+        first, *lines = rest.split(b"\n")
+        yield from (line for line in reversed(lines) if line)
+        rest = first
+    if rest:
+        yield rest

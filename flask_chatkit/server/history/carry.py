@@ -1,0 +1,283 @@
+"""Hosted threads carried into the history of a served chat.
+
+Threads and items keep OpenAI's ids. So what is there already is known by its id: carrying over can
+be broken off at any moment and begun again, by several processes at once, and nothing is there
+twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from chatkit.types import Attachment
+
+from ...chats import ServedChat
+from ...errors import ApiError, ConfigurationError
+from ...hosted.client import PageTooLargeError
+from ...hosted.export import THREAD, items_after
+from ...hosted.threads import HostedThreads
+from ...state import KitState
+from ...visitor import Visitor
+from ..attachments import Attachments
+from ..context import ChatContext
+from ..store import SQLAlchemyStore
+from .carried import Entry, SiteStore, Tables, Target
+from .hosted_items import DamagedError, HostedAttachment, files_of, item_of, thread_of
+from .places import Walk
+
+Json = Mapping[str, Any]
+#: Makes a visitor's key of the user that OpenAI knows; None to leave the threads out.
+MapUsers = Callable[[str], Visitor | str | None]
+
+#: Items, and bytes of them, that are held and written at once, of as many threads as they are of.
+BATCH = 500
+BATCH_BYTES = 8 * 2**20
+#: Bytes of an item: MariaDB takes statements of 16 MiB, in which each may be escaped.
+LONGEST_ITEM = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that was not carried over, or not in full.
+
+    :param thread: the thread's id at OpenAI; empty if it has none that could be named.
+    :param item: the item's id; None if it is about the thread.
+    :param reason: what was wrong.
+    :param lost: whether the thread or item is not in the history; False for a detail of it.
+    """
+
+    thread: str
+    item: str | None
+    reason: str
+    lost: bool
+
+
+@dataclass
+class Carried:
+    """What was carried into the history of a chat, or would be.
+
+    :param chat: the chat's name.
+    :param dry_run: whether nothing was changed.
+    :param threads: threads that are new in the history.
+    :param items: items that are new.
+    :param files: files that were fetched.
+    :param known_threads: threads that were there before.
+    :param known_items: items that were there before.
+    :param problems: what was not carried over, or not in full.
+    """
+
+    chat: str
+    dry_run: bool = False
+    threads: int = 0
+    items: int = 0
+    files: int = 0
+    known_threads: int = 0
+    known_items: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def lost(self) -> list[Problem]:
+        """The threads and items that are not in the history."""
+        return [problem for problem in self.problems if problem.lost]
+
+
+class Carrier:
+    """Carries threads into the history of one served chat.
+
+    :param kit: the kit.
+    :param chat: the name of the chat.
+    :param map_users: makes a visitor of a user whom another code than the kit named.
+    :param dry_run: whether nothing is changed.
+    :param advance: is called with the number of threads after they are written.
+    :raises ConfigurationError: there is no such served chat.
+    """
+
+    def __init__(
+        self,
+        kit: KitState,
+        chat: str,
+        *,
+        map_users: MapUsers | None = None,
+        dry_run: bool = False,
+        advance: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self._kit = kit
+        self._map_users = map_users
+        self._advance = advance
+        self.done = Carried(chat=chat, dry_run=dry_run)
+        self._chat = _served(kit, chat)
+        endpoint = kit.service.endpoint(self._chat)
+        store = endpoint.server.store
+        self._target: Target = (
+            Tables(store)
+            if isinstance(store, SQLAlchemyStore)
+            else SiteStore(Walk(kit.own_name, endpoint))
+        )
+        self._endpoint = endpoint
+        # Threads of one person come one after the other, mostly.
+        self._revoked_at = lru_cache(1024)(kit.service.revoked_at)
+        self._batch: list[Entry] = []
+        self._held = self._bytes = 0
+
+    def carry_lines(self, lines: Iterable[Json]) -> Carried:
+        """Carry what an export has.
+
+        :param lines: its threads and items, by :func:`flask_chatkit.hosted.export.read_lines`.
+        :returns: what was carried over.
+        """
+        entry: Entry | None = None
+        skipped: str | None = None
+        for line in lines:
+            if line["object"] == THREAD:
+                entry = self._begin(line)
+                skipped = line["id"] if entry is None else None
+            elif entry is not None and line.get("thread_id") == entry.thread.id:
+                entry = self._add(entry, line)
+            elif line.get("thread_id") != skipped:
+                self._lose(str(line.get("thread_id")), line["id"], "its thread is not before it")
+        self._flush()
+        return self.done
+
+    def carry_hosted(self, hosted: HostedThreads, threads: Iterable[Json]) -> Carried:
+        """Carry what OpenAI has.
+
+        :param threads: the threads, by :func:`flask_chatkit.hosted.export.threads_since`.
+        :returns: what was carried over.
+        :raises ApiError: OpenAI refuses, or can't be reached for long.
+        """
+        for thread in threads:
+            entry = self._begin(thread)
+            if entry is None:
+                continue
+            try:
+                for item in items_after(hosted, entry.thread.id, self._target.last_item(entry)):
+                    entry = self._add(entry, item)
+            except PageTooLargeError as error:
+                self._lose(entry.thread.id, None, f"its items from one on: {error.detail}")
+        self._flush()
+        return self.done
+
+    def _begin(self, sent: Json) -> Entry | None:
+        identifier = str(sent.get("id"))
+        try:
+            thread, user = thread_of(sent)
+            visitor = self._visitor(user)
+        except (DamagedError, _UnknownUserError) as error:
+            self._lose(identifier, None, str(error))
+            return None
+        revoked = self._revoked_at(visitor.digest)
+        if revoked is not None and revoked > thread.created_at.timestamp():
+            self._lose(identifier, None, "the data of its visitor was deleted since")
+            return None
+        if len(self._batch) >= BATCH:
+            self._flush()
+        context = ChatContext(visitor=visitor, kit=self._kit.own_name, chat=self._chat.name)
+        entry = Entry(thread, visitor, context)
+        self._batch.append(entry)
+        return entry
+
+    def _add(self, entry: Entry, sent: Json) -> Entry:
+        """Add an item to its thread; the entry that the next one is added to."""
+        identifier = str(sent.get("id"))
+        if sent.get("thread_id") != entry.thread.id:
+            self._lose(entry.thread.id, identifier, "thread_id: it names another thread")
+            return entry
+        try:
+            files = {file.id: self._fetch(entry, file) for file in files_of(sent)}
+            kept = {name: file for name, file in files.items() if file is not None}
+            item, notes = item_of(sent, kept)
+        except DamagedError as error:
+            self._lose(entry.thread.id, identifier, str(error))
+            return entry
+        size = len(item.model_dump_json())
+        if size > LONGEST_ITEM:
+            self._lose(entry.thread.id, identifier, f"it has more than {LONGEST_ITEM:,} bytes")
+            return entry
+        entry.items.append(item)
+        entry.files.update(kept)
+        for note in notes:
+            self.done.problems.append(Problem(entry.thread.id, identifier, note, lost=False))
+        self._held += 1
+        self._bytes += size
+        if self._held < BATCH and self._bytes < BATCH_BYTES:
+            return entry
+        self._flush()
+        # What comes next of the thread is a part of its own.
+        rest = Entry(entry.thread, entry.visitor, entry.context)
+        self._batch.append(rest)
+        return rest
+
+    def _flush(self) -> None:
+        entries, self._batch, self._held, self._bytes = self._batch, [], 0, 0
+        if not entries:
+            return
+        written = self._target.write(entries, dry_run=self.done.dry_run)
+        self.done.threads += written.threads
+        self.done.items += written.items
+        self.done.known_threads += written.known_threads
+        self.done.known_items += written.known_items
+        self._advance(len(entries))
+
+    def _lose(self, thread: str, item: str | None, reason: str) -> None:
+        self.done.problems.append(Problem(thread, item, reason, lost=True))
+
+    def _visitor(self, user: str) -> Visitor:
+        if self._map_users is not None:
+            mapped = self._map_users(user)
+            if mapped is None:
+                raise _UnknownUserError("map_users leaves its user out")
+            if isinstance(mapped, Visitor):
+                return mapped
+            user = mapped
+        elif not user.startswith(("user:", "anon:")):
+            raise _UnknownUserError(
+                "its user is neither user:… nor anon:…, as the kit names them: see --map-users"
+            )
+        try:
+            return Visitor.from_key(user)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise _UnknownUserError(f"its user: {error}") from None
+
+    @cached_property
+    def _files(self) -> Attachments | None:
+        """Where files go; None where the site has an attachment store of its own."""
+        server = self._endpoint.server
+        if server.attachment_store is None:
+            return self._kit.service.attachments(self._chat, server.store)
+        return server.attachment_store if isinstance(server.attachment_store, Attachments) else None
+
+    def _fetch(self, entry: Entry, file: HostedAttachment) -> Attachment | None:
+        """A file that OpenAI still hands out; None where it does not."""
+        if file.preview_url is None or self._files is None:
+            return None
+        key = "atc_" + hashlib.sha256(file.id.encode()).hexdigest()[:32]
+        if self.done.dry_run:
+            self.done.files += 1
+            return None
+        try:
+            data = self._kit.download(file.preview_url, self._files.max_bytes)
+            kept = self._files.adopt(key, data, file.name, file.mime_type, entry.context)
+        except ApiError:
+            return None
+        self.done.files += 1
+        return kept
+
+
+class _UnknownUserError(Exception):
+    """A thread is nobody's whom the kit knows."""
+
+
+def _served(kit: KitState, name: str) -> ServedChat:
+    chat = kit.chats.get(name)
+    if isinstance(chat, ServedChat):
+        return chat
+    served = ", ".join(chat.name for chat in kit.served) or "none"
+    what = "is hosted by OpenAI" if chat is not None else "does not exist"
+    raise ConfigurationError(
+        f"the chat {name!r} {what}, and threads are carried into a served one; served are: "
+        f"{served}. Set CHATKIT_SERVER, or declare one"
+    )
