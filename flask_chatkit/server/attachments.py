@@ -233,12 +233,16 @@ class Attachments(AttachmentStore[ChatContext]):
         :raises TooLarge: it has more than ``max_bytes``.
         """
         name = clean_name(name)
+        picture = WatchedPicture(io.BytesIO(data))
         try:
-            size, head = self._files.write(key, io.BytesIO(data), self.max_bytes)
+            size, head = self._files.write(key, picture, self.max_bytes)
         except FileExistsError:
             size, head = len(data), data[:HEAD]
-        metadata = {"uploaded": True, "size": size}
-        return self._build(key, name, sniff(head, name, claimed_type), metadata, context)
+        kind = sniff(head, name, claimed_type)
+        if kind in INLINE and not picture.is_whole:
+            self._files.delete(key)
+            raise _damaged()
+        return self._build(key, name, kind, {"uploaded": True, "size": size}, context)
 
     def discard(self, kept: Kept) -> None:
         """Remove bytes that came and that nobody will receive; blocks, as :meth:`keep` does."""
@@ -337,7 +341,7 @@ class Attachments(AttachmentStore[ChatContext]):
         kind = await asyncio.to_thread(sniff, kept.head, name, claimed)
         self._accept.check(kind, name)
         if kind in INLINE and not kept.is_whole:
-            raise BadRequest("This picture is damaged or incomplete. Please choose another one.")
+            raise _damaged()
         metadata = {"uploaded": True, "size": kept.size}
         return self._build(kept.attachment_id, name, kind, metadata, context)
 
@@ -377,6 +381,12 @@ def headers_for(served: Served) -> dict[str, str]:
 def _is_ours(attachment: Attachment) -> bool:
     """Whether the attachment was made here, and its bytes are in our files."""
     return "uploaded" in (attachment.metadata or {})
+
+
+def _damaged() -> BadRequest:
+    return BadRequest(
+        "This picture is damaged or incomplete. Please choose another one.", refusal="file_refused"
+    )
 
 
 def _came_already() -> BadRequest:

@@ -8,7 +8,7 @@ twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from ...chats import ServedChat
 from ...errors import ApiError, ConfigurationError
 from ...hosted.client import PageTooLargeError
 from ...hosted.export import THREAD, items_after
-from ...hosted.threads import HostedThreads
+from ...hosted.threads import HostedThreads, read_ahead
 from ...state import KitState
 from ...visitor import Visitor
 from ..attachments import Attachments
@@ -135,6 +135,8 @@ class Carrier:
             if line["object"] == THREAD:
                 entry = self._begin(line)
                 skipped = line["id"] if entry is None else None
+                if entry is not None:
+                    self._hold(entry)
             elif entry is not None and line.get("thread_id") == entry.thread.id:
                 entry = self._add(entry, line)
             elif line.get("thread_id") != skipped:
@@ -149,19 +151,30 @@ class Carrier:
         :returns: what was carried over.
         :raises ApiError: OpenAI refuses, or can't be reached for long.
         """
-        for thread in threads:
-            entry = self._begin(thread)
-            if entry is None:
-                continue
-            try:
-                for item in items_after(hosted, entry.thread.id, self._target.last_item(entry)):
-                    entry = self._add(entry, item)
-            except PageTooLargeError as error:
-                self._lose(entry.thread.id, None, f"its items from one on: {error.detail}")
-        self._flush()
+        entries = (entry for thread in threads if (entry := self._begin(thread)) is not None)
+
+        def rest(entry: Entry) -> Iterator[dict[str, Any]]:
+            return items_after(hosted, entry.thread.id, self._target.last_item(entry))
+
+        try:
+            for entry, items in read_ahead(entries, rest):
+                self._hold(entry)
+                self._carry(entry, items)
+        finally:
+            # What was read before OpenAI failed is in order, and gone on with the next time.
+            self._flush()
         return self.done
 
+    def _carry(self, entry: Entry, items: Iterable[Json]) -> None:
+        try:
+            for item in items:
+                # A large thread is written in several parts.
+                entry = self._add(entry, item)
+        except PageTooLargeError as error:
+            self._lose(entry.thread.id, None, f"its items from one on: {error.detail}")
+
     def _begin(self, sent: Json) -> Entry | None:
+        """The thread as it is carried over; None if it can't be."""
         identifier = str(sent.get("id"))
         try:
             thread, user = thread_of(sent)
@@ -173,12 +186,14 @@ class Carrier:
         if revoked is not None and revoked > thread.created_at.timestamp():
             self._lose(identifier, None, "the data of its visitor was deleted since")
             return None
+        context = ChatContext(visitor=visitor, kit=self._kit.own_name, chat=self._chat.name)
+        return Entry(thread, visitor, context)
+
+    def _hold(self, entry: Entry) -> None:
+        """Hold a thread until a batch is written."""
         if len(self._batch) >= BATCH:
             self._flush()
-        context = ChatContext(visitor=visitor, kit=self._kit.own_name, chat=self._chat.name)
-        entry = Entry(thread, visitor, context)
         self._batch.append(entry)
-        return entry
 
     def _add(self, entry: Entry, sent: Json) -> Entry:
         """Add an item to its thread; the entry that the next one is added to."""
