@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -17,8 +17,11 @@ from . import views
 from .chats import DEFAULT, Chat, HostedChat, ServedChat, ServedOptions, Source, StateSource
 from .cli import threads, users
 from .cli.base import KitGroup
+from .cli.doctor import doctor as doctor_command
 from .cli.stats import stats as stats_command
 from .config import Settings, check_extra
+from .doctor.report import Result
+from .doctor.run import diagnose
 from .errors import API_ERRORS, ApiError, ConfigurationError, OptionError
 from .handlers import Handlers
 from .hosted.export import Exported, export_threads, last_place, read_lines, threads_since
@@ -89,6 +92,7 @@ class ChatKit(Blueprint):
         self.cli.add_command(stats_command)
         for command in (*users.COMMANDS, threads.group):
             self.cli.add_command(command)
+        self.cli.add_command(doctor_command)
         self.record(self._bind)
         for rule, view, _ in views.RULES:
             for prefix in ("", "/<chat>"):
@@ -534,6 +538,18 @@ class ChatKit(Blueprint):
         from .server.history.prune import prune
 
         return prune(self._here(), older_than, dry_run=dry_run)
+
+    def doctor(self, url: str | None = None, pages: Sequence[str] = ("/",)) -> list[Result]:
+        """Check the set-up on the current application, as ``flask chatkit doctor`` does.
+
+        :param url: the running site's address, such as ``https://www.example.com``, to look at what
+            is in front of it, too; None to look from inside only.
+        :param pages: paths of pages that show a chat.
+        :returns: what each check found, with its cure; no secret is in it.
+        :raises OptionError: the address or a path is not of the accepted form.
+        """
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        return diagnose(app, self._here(), url, pages)
 
     def _here(self) -> KitState:
         """What the kit is on the current application."""

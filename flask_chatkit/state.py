@@ -28,6 +28,7 @@ from .chats import (
     check_state_variables,
 )
 from .config import Settings, check_extra, signing_keys
+from .doctor.probe import Probes
 from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
 from .guard import embedding_origin
 from .handlers import Handlers
@@ -194,6 +195,21 @@ class KitState:
     def token(self) -> VisitorToken:
         """What stands for the cookie on trusted pages of other origins."""
         return VisitorToken(self._keys, self.own_name, self.settings)
+
+    @cached_property
+    def probes(self) -> Probes:
+        """How ``flask chatkit doctor`` is known to a running site."""
+        return Probes(self._keys, self.own_name)
+
+    @property
+    def client(self) -> Client:
+        """How OpenAI is asked."""
+        return self._client
+
+    @property
+    def path(self) -> str:
+        """Where the kit is mounted, without the script root."""
+        return self._path
 
     @property
     def service(self) -> Service:

@@ -18,6 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from . import guard
 from .activity import reason_of
 from .chats import DEFAULT, Chat, ServedChat
+from .doctor import answers
 from .errors import (
     API_ERRORS,
     ApiError,
@@ -222,6 +223,9 @@ def enter() -> ResponseReturnValue | None:
     if endpoint in _METHODS:
         if request.method == "OPTIONS":
             return _preflight()
+        probed = answers.answer(kit, request)
+        if probed is not None:
+            return _whole(probed)
         if endpoint != attachment.__name__:  # which looks at its link first
             guard.check_origin(request, kit.settings.trusted_origins)
         if request.method not in _METHODS[endpoint]:

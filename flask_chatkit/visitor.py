@@ -128,7 +128,7 @@ class VisitorCookie:
 
     def clear(self, request: Request, response: Response) -> None:
         """Forget the anonymous visitor, who is somebody else from now on."""
-        response.delete_cookie(self.name, **self._attributes(request))
+        response.delete_cookie(self.name, **self.attributes(request))
 
     def write(self, request: Request, response: Response, visitor: Visitor) -> None:
         """Remember an anonymous visitor from now on."""
@@ -136,10 +136,10 @@ class VisitorCookie:
             self.name,
             _sign(self._signer, visitor),
             max_age=self._settings.cookie_max_age,
-            **self._attributes(request),
+            **self.attributes(request),
         )
 
-    def _attributes(self, request: Request) -> dict[str, Any]:
+    def attributes(self, request: Request) -> dict[str, Any]:
         """The cookie's attributes, without which a browser keeps it apart from the one it has."""
         settings = self._settings
         # A SameSite=None or partitioned cookie is refused by every browser unless it is secure.

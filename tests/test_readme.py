@@ -5,16 +5,21 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from agents import Agent
 from chatkit.server import ChatKitServer
 from flask import Flask, render_template_string
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_wtf.csrf import CSRFProtect
 from jinja2 import DictLoader
 
 from flask_chatkit import ChatKit
 from flask_chatkit.config import documented
+from flask_chatkit.doctor.probe import Purpose
+from flask_chatkit.doctor.report import CHECKS
 from flask_chatkit.errors import API_ERRORS
 from flask_chatkit.testing import OpenAIStandIn
 from flask_chatkit.views import RULES
@@ -293,3 +298,28 @@ def test_contents_name_every_heading(page: Path) -> None:
     text = page.read_text("utf-8")
     told = re.findall(r"^\[(.+?)\]\(#(.+?)\)", text, re.MULTILINE)
     assert [name for name, _ in told] == re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+
+def test_doctors_table_is_the_codes() -> None:
+    """Each check is in the deployment page's table, in order, with what it checks."""
+    deployment = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    assert table("check", deployment) == [[f"`{made.name}`", made.about] for made in CHECKS]
+    told = {row[0].strip("`") for row in table("probe", deployment)}
+    assert told == set(get_args(Purpose))
+
+
+def test_deployments_python_snippets_run(make_app: MakeApp) -> None:
+    """The lines for a proxy and for the site's own extensions work as printed."""
+    proxy, extensions = snippets("python", (ROOT / "docs" / "deployment.md").read_text("utf-8"))
+    kit = ChatKit()
+    app = make_app(kit, SECRET_KEY="of the tests")
+    limiter = Limiter(get_remote_address, storage_uri="memory://", default_limits=["1/hour"])
+    limiter.init_app(app)
+    space = {"app": app, "chatkit": kit, "limiter": limiter, "csrf": CSRFProtect(app)}
+    for snippet in (proxy, extensions):
+        exec(compile(snippet, "deployment.md", "exec"), space)  # noqa: S102
+    for _ in range(3):
+        answer = app.test_client().post(
+            "/chatkit/secret", json={}, headers={"X-Forwarded-For": "203.0.113.9"}
+        )
+        assert answer.status_code == 200

@@ -86,6 +86,20 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Reply:
+    """What OpenAI answered to one call, be it a refusal.
+
+    :param headers: those of the answer; case does not matter.
+    :param error: OpenAI's error, with its ``message``, ``type`` and ``code``; {} without one.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    answer: dict[str, Any] = field(repr=False)
+    error: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class _Call:
     """One call: what is sent, and how much may come back.
 
@@ -299,6 +313,26 @@ class Client:
         except (ValueError, OSError):
             return False
         return bool(found) and all(ip_address(one[4][0]).is_global for one in found)
+
+    def look(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, seconds: float = 4.0
+    ) -> Reply:
+        """Ask once, and return what OpenAI answers, whatever it is: for ``doctor``.
+
+        :param path: the path below the base URL, with its query.
+        :param seconds: how long it may take at most.
+        :raises ApiError: there is no key, or no whole answer.
+        """
+        self._check_key()
+        data = None if body is None else json.dumps(body, allow_nan=False).encode()
+        call = _Call(method, path, data, MAX_ANSWER_BYTES)
+        status, headers, raw = self._send(call, time.monotonic() + seconds)
+        try:
+            answer = json.loads(raw)
+        except (ValueError, RecursionError):
+            answer = None
+        error = {key: self._redact(_printable(value, 200)) for key, value in _error_of(raw).items()}
+        return Reply(status, headers, answer if isinstance(answer, dict) else {}, error)
 
     def _check_key(self) -> None:
         if not self._key:

@@ -743,23 +743,30 @@
     return isOurs ? (words.widget[key] ?? words.widget.failed) : told;
   };
 
-  // What is probably the matter, for who develops the site.
-  const causeOf = ({ config }, { reason, told }) => {
+  // What is probably the matter, for who develops the site; and the check of `flask chatkit doctor`
+  // that says the same, in the same words.
+  const causeOf = ({ config }, { reason, told, code }) => {
     const { origin } = new URL(config.script, location);
     for (const [uri, directive] of blocked) {
       if (!uri.startsWith(origin)) continue;
-      return `The page's Content-Security-Policy blocks ${uri}: see ${directive}.`;
+      return [`The page's Content-Security-Policy blocks ${uri}: see ${directive}.`, "csp"];
     }
-    if (!isSecureContext) return "ChatKit needs a secure context: https, or localhost.";
-    if (reason === "script") return `${config.script} did not load: is it blocked, or offline?`;
+    if (!isSecureContext) return ["ChatKit needs a secure context: https, or localhost.", "https"];
+    if (reason === "script") return [`${config.script} did not load: is it blocked, or offline?`];
+    if (reason === "silent" && globalThis.crossOriginIsolated) {
+      return ["The page's Cross-Origin-Embedder-Policy keeps OpenAI's frame out.", "coep"];
+    }
     if (reason === "silent") {
-      return `ChatKit's frame did not call back: is ${location.hostname} in OpenAI's domain allow-list,
-        and its key right?`;
+      const cause = `ChatKit's frame did not call back: is ${location.hostname} in OpenAI's domain allow-list,
+        in the organisation of the key?`;
+      return [cause, "allow-list"];
     }
     if (reason === "ended") {
-      return `OpenAI has ended hosted workflows: set CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID.`;
+      const cause = `OpenAI has ended hosted workflows: set CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID.`;
+      return [cause, "workflow"];
     }
-    return told ?? "The site's log and the browser's network panel tell more.";
+    const check = code === "misconfigured" || code === "upstream_rejected" ? "api-key" : undefined;
+    return [told ?? "The site's log and the browser's network panel tell more.", check];
   };
 
   const contactOf = ({ config, words }) => {
@@ -788,9 +795,11 @@
       tell(widget, say(text), make("p", { className: "chatkit-actions" }, dismiss));
       return;
     }
-    const cause = causeOf(widget, error);
+    const [cause, check] = causeOf(widget, error);
     // A visitor can do nothing with the cause; a developer looks here.
-    console.warn(`flask_chatkit: the chat ${config.chat} did not start. ${cause}`);
+    const more = `See ${check ? `the check ${check} of ` : ""}flask chatkit doctor.`;
+    const told = `the chat ${config.chat} did not start. ${cause}`.replace(/\s+/g, " ");
+    console.warn(`flask_chatkit: ${told}${config.debug ? ` ${more}` : ""}`);
     const retry = button(words.widget.retry, () => {
       widget.enters = true;
       begin(widget);

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import flask_chatkit
 from flask_chatkit import ChatKit
+from flask_chatkit.doctor.report import CHECKS
 from flask_chatkit.testing import Failure, OpenAIStandIn
 from tests.browser.sites import STRICT, Sites, chat, launcher, ready, state
 from tests.support import MakeApp
@@ -269,6 +271,36 @@ def test_missing_script_and_silent_frame_are_named(page: Page, site: Sites) -> N
     page.clock.run_for(16_000)
     page.get_by_text(SILENT).wait_for()
     assert "is 127.0.0.1 in OpenAI's domain allow-list" in cause(page)
+
+
+def test_console_names_the_doctors_check(page: Page, site: Sites) -> None:
+    """In development the console's line has the cause, and the doctor's check for it; not else."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.clock.install()
+    page.route(FRAME, lambda route: route.abort())
+    for debug in (True, False):
+        said.clear()
+        page.goto(site({"/": "{{ chatkit_floating() }}"}, debug=debug))
+        launcher(page).click()
+        page.locator("openai-chatkit").wait_for(state="attached")
+        page.clock.run_for(16_000)
+        page.get_by_text(SILENT).wait_for()
+        (line,) = [one for one in said if "flask_chatkit: the chat default" in one]
+        assert "is 127.0.0.1 in OpenAI's domain allow-list, in the organisation of the key?" in line
+        told = re.findall(r"the check (\S+) of flask chatkit doctor", line)
+        assert told == (["allow-list"] if debug else [])
+
+
+def test_checks_that_the_widget_names_are_the_doctors() -> None:
+    """Each check that the widget's script names is one of the doctor's."""
+    script = (Path(flask_chatkit.__file__).parent / "static" / "widget.js").read_text("utf-8")
+    (causes,) = re.findall(r"const causeOf = .*?\n  };\n", script, re.DOTALL)
+    named = set(re.findall(r', "([a-z-]+)"\];', causes)) | set(
+        re.findall(r'\? "([a-z-]+)"', causes)
+    )
+    assert named == {"csp", "https", "coep", "allow-list", "workflow", "api-key"}
+    assert named <= {made.name for made in CHECKS}
 
 
 def test_missing_key_is_named(page: Page, site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,324 @@
+"""The site's own pages: what their headers allow, and whether the kit's files are there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import urlsplit
+
+from ..widget.assets import hashed_name
+from ..widget.options import element_options
+from .http import Page, Unreachable
+from .report import Finding, check, error, ok, skipped, warning
+from .site import Site
+
+_NAME = "see Content-Security-Policy in the README"
+#: What the loader loads in its turn, or a page links to, has the nonce of the page.
+_NONCED = frozenset({"script-src", "style-src"})
+
+
+class _Head(HTMLParser):
+    """The policies that a page's meta tags hold, and whether it shows the widget, with a nonce."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.policies: list[str] = []
+        self.has_widget = False
+        #: None where the page has no loader.
+        self.has_nonce: bool | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at a tag."""
+        given = dict(attrs)
+        if tag == "meta" and (given.get("http-equiv") or "").lower() == "content-security-policy":
+            self.policies.append(given.get("content") or "")
+        if tag == "script" and "data-kit" in given:
+            self.has_nonce = bool(given.get("nonce"))
+        self.has_widget |= "data-chatkit" in given or (given.get("src") or "").endswith("/embed.js")
+
+
+@dataclass
+class _View:
+    """A page of the site, as far as it could be had."""
+
+    path: str
+    page: Page
+    head: _Head = field(default_factory=_Head)
+
+    @property
+    def policies(self) -> list[dict[str, list[str]]]:
+        """The policies that hold, by directive."""
+        header = self.page.headers.get("Content-Security-Policy", "")
+        return [
+            _directives(one) for one in (*header.split(","), *self.head.policies) if one.strip()
+        ]
+
+
+def _directives(policy: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for part in policy.split(";"):
+        name, *sources = part.split()[:200] or [""]
+        if name:
+            found.setdefault(name.lower(), sources)
+    return found
+
+
+def _views(site: Site) -> list[_View]:
+    def make() -> list[_View]:
+        found = []
+        for path in site.paths:
+            try:
+                view = _View(path, site.page(path))
+            except Unreachable:
+                continue
+            if view.page.status < 300:
+                view.head.feed(view.page.text)
+                found.append(view)
+        return found
+
+    return site.remember("views", make)
+
+
+@check(
+    "pages",
+    "the pages that are looked at answer, and one of them shows a chat",
+    cure="look at the site's log for why the page fails",
+    seconds=15.0,
+)
+def pages(site: Site) -> Iterator[Finding]:
+    """Fetch the pages."""
+    for path in site.paths:
+        try:
+            found = site.page(path)
+        except Unreachable as why:
+            yield skipped(f"the page {path} can't be fetched: {why}")
+            return
+        if found.status >= 500:
+            yield error(f"the page {path} answers {found.status}", "look at the site's log")
+    views = _views(site)
+    if any(view.head.has_widget for view in views):
+        yield ok(f"a chat is shown on {', '.join(v.path for v in views if v.head.has_widget)}")
+    else:
+        yield skipped(
+            f"no chat is shown on {', '.join(site.paths)}, as far as can be seen from here",
+            "name a page that shows one: --page /help",
+        )
+
+
+@check(
+    "csp",
+    "the pages' `Content-Security-Policy` lets the widget load, call the site, and show OpenAI's "
+    "frame",
+    cure=_NAME,
+)
+def csp(site: Site) -> Iterator[Finding]:
+    """Judge each policy of each page as a browser would."""
+    views = _views(site)
+    found = [finding for view in views for finding in _judged(site, view)]
+    if found:
+        yield from dict.fromkeys(found)
+    elif views:
+        yield ok(
+            "the pages' policies let the chat work"
+            if any(view.policies for view in views)
+            else "the pages have no Content-Security-Policy"
+        )
+    else:
+        yield skipped("no page could be looked at")
+
+
+def _judged(site: Site, view: _View) -> Iterator[Finding]:
+    parts = urlsplit(site.settings.script_url)
+    openai = f"{parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
+    for policy in view.policies:
+        scripts = _sources(policy, "script-src-elem", "script-src", "default-src")
+        if "'script'" in policy.get("require-trusted-types-for", []):
+            yield error(
+                f"{view.path}: require-trusted-types-for 'script' is not supported",
+                "remove require-trusted-types-for from the policy of pages with a chat",
+            )
+        wanted = [("script-src", "'self'", scripts)]
+        wanted.append(("connect-src", "'self'", _sources(policy, "connect-src", "default-src")))
+        wanted.append(
+            ("style-src", "'self'", _sources(policy, "style-src-elem", "style-src", "default-src"))
+        )
+        if site.shows_openai:
+            frames = _sources(policy, "frame-src", "child-src", "default-src")
+            wanted += [("script-src", openai, scripts), ("frame-src", openai, frames)]
+        for directive, source, sources in wanted:
+            if not _allows(sources, source, site, directive, view.head):
+                yield error(
+                    f"{view.path}: the page's Content-Security-Policy blocks {_shown(source)}: "
+                    f"see {directive}",
+                    f"add {source} to {directive}"
+                    + (
+                        ", or the page's nonce to the macro" if view.head.has_nonce is False else ""
+                    ),
+                )
+
+
+def _shown(source: str) -> str:
+    return "the kit's own files and calls" if source == "'self'" else source
+
+
+def _sources(policy: dict[str, list[str]], *directives: str) -> list[str] | None:
+    """What a policy allows for the first directive that it has; None for anything."""
+    return next((policy[name] for name in directives if name in policy), None)
+
+
+def _allows(
+    sources: list[str] | None, wanted: str, site: Site, directive: str, head: _Head
+) -> bool:
+    if sources is None:
+        return True
+    if directive in _NONCED and any(source.startswith("'nonce-") for source in sources):
+        if head.has_nonce is not False:
+            return True
+        if "'strict-dynamic'" in sources:
+            return False
+    origin = wanted
+    if wanted == "'self'":
+        if "'self'" in sources:
+            return True
+        origin = f"{site.scheme or 'https'}://{site.parts.netloc or site.host or 'localhost'}"
+    return any(_matches(source, origin) for source in sources)
+
+
+def _matches(source: str, origin: str) -> bool:
+    """Whether a source of a policy covers an origin."""
+    wanted = urlsplit(origin)
+    if source == "*":
+        return wanted.scheme in {"http", "https"}
+    if source.endswith(":") or source in {"https", "http"}:
+        return source.rstrip(":") == wanted.scheme
+    if source.startswith("'"):
+        return False
+    parts = urlsplit(source if "://" in source else f"{wanted.scheme}://{source}")
+    if parts.scheme != wanted.scheme and (parts.scheme, wanted.scheme) != ("http", "https"):
+        return False
+    host, given = parts.netloc.lower(), wanted.netloc.lower()
+    return given.endswith(host[1:]) if host.startswith("*.") else host == given
+
+
+@check(
+    "coep",
+    "no page has a `Cross-Origin-Embedder-Policy` that keeps OpenAI's frame out",
+    cure="see Cross-Origin-Embedder-Policy",
+)
+def coep(site: Site) -> Iterator[Finding]:
+    """Look at the header."""
+    if not site.shows_openai:
+        yield skipped("no chat shows OpenAI's frame")
+        return
+    found = False
+    for view in _views(site):
+        value = view.page.headers.get("Cross-Origin-Embedder-Policy", "").partition(";")[0].strip()
+        if value in {"require-corp", "credentialless"}:
+            found = True
+            yield error(
+                f"{view.path}: Cross-Origin-Embedder-Policy: {value} keeps OpenAI's frame out",
+                "remove the header from pages with a chat, or use unsafe-none there",
+            )
+    if not found:
+        yield ok("no Cross-Origin-Embedder-Policy keeps OpenAI's frame out")
+
+
+@check(
+    "permissions-policy",
+    "where a chat takes dictation, the pages' `Permissions-Policy` allows the microphone",
+    cure="see Permissions-Policy",
+)
+def permissions_policy(site: Site) -> Iterator[Finding]:
+    """Look at the header, where there is dictation."""
+    if not any(_dictates(chat) for chat in site.served):
+        yield skipped("no chat takes dictation")
+        return
+    origin = urlsplit(site.settings.script_url)
+    frame = f"{origin.scheme}://{origin.netloc}"
+    allows = f'Permissions-Policy: microphone=(self "{frame}")'
+    found = False
+    for view in _views(site):
+        header = view.page.headers.get("Permissions-Policy", "")
+        given = re.search(r"(?:^|,)\s*microphone=(\*|\([^)]*\)|self)", header)
+        if given and given[1] != "*" and not ("self" in given[1] and frame in given[1]):
+            found = True
+            yield error(
+                f"{view.path}: Permissions-Policy keeps the microphone from the chat", allows
+            )
+    if not found:
+        yield ok("the pages let the chat use the microphone")
+
+
+def _dictates(chat: object) -> bool:
+    try:
+        options = element_options(getattr(chat, "widget", {}), hosted=False)
+    except Exception:  # noqa: BLE001  a wrong option was refused when the chat was declared
+        return False
+    return bool(options.get("composer", {}).get("dictation", {}).get("enabled"))
+
+
+@check(
+    "https",
+    "the site is on https, and says so for the future (`Strict-Transport-Security`)",
+    cure="serve the site by https",
+)
+def https(site: Site) -> Iterator[Finding]:
+    """Look at the scheme, and at the header."""
+    if site.is_loopback or site.scheme is None:
+        yield (
+            ok("localhost needs no https")
+            if site.is_loopback
+            else skipped("without --url it is not known whether the site is on https")
+        )
+        return
+    if site.scheme == "http":
+        yield error(
+            "the site is on http. ChatKit needs a secure context: https, or localhost",
+            "serve it by https: certbot, or the proxy's own certificates",
+        )
+        return
+    views = _views(site)
+    if not views:
+        yield skipped("no page could be looked at")
+    elif any("Strict-Transport-Security" in view.page.headers for view in views):
+        yield ok("the site is on https, and says so for the future")
+    else:
+        yield warning(
+            "the site does not send Strict-Transport-Security: a visit by http can be taken over",
+            "in nginx: add_header Strict-Transport-Security max-age=31536000 always; or use "
+            "Flask-Talisman",
+        )
+
+
+@check(
+    "files",
+    "the kit's scripts reach a browser, with the types that it runs",
+    cure="let the proxy pass the kit's static files to the application",
+)
+def files(site: Site) -> Iterator[Finding]:
+    """Fetch the loader, as each page with a chat does."""
+    try:
+        path = site.address("static", filename=hashed_name("loader.js"))
+        found = site.http.send("GET", site.at(path)) if site.http else site.inside("GET", path)
+    except LookupError as unknown:
+        yield skipped(str(unknown))
+        return
+    except Unreachable as why:
+        yield skipped(f"the loader can't be fetched: {why}")
+        return
+    kind = found.headers.get("Content-Type", "").partition(";")[0].strip()
+    if found.status != 200:
+        yield error(
+            f"the loader ({path}) answers {found.status}: no chat appears",
+            "let the proxy pass the kit's prefix to the application, its static files too "
+            "(nginx: a location for *.js takes them away), and run one version everywhere",
+        )
+    elif kind not in {"text/javascript", "application/javascript"}:
+        yield error(
+            f"the loader is sent as {kind or 'nothing'}: no browser runs it",
+            "let the proxy leave the answer's Content-Type as it is",
+        )
+    else:
+        yield ok("the kit's scripts are served")

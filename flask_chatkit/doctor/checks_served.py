@@ -1,0 +1,128 @@
+"""Served chats: OpenAI's allow-list, what agents send to OpenAI, models that leave the API."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..config import LOOPBACK
+from .report import Finding, check, error, ok, skipped, warning
+from .site import Site
+
+#: The models that leave OpenAI's API, and when.
+RETIRING = re.compile(r"(gpt-4o|gpt-4o-mini|gpt-4\.1|gpt-4\.1-mini)(-\d{4}-\d{2}-\d{2})?")
+RETIRED = datetime.date(2027, 1, 14)
+
+
+@check(
+    "allow-list",
+    "which hosts must be in OpenAI's domain allow-list, and whether there is a domain key",
+    cure="see CHATKIT_DOMAIN_KEY",
+)
+def allow_list(site: Site) -> Iterator[Finding]:
+    """Name the exact hosts: the list itself can be read by nobody but its owner."""
+    hosts = sorted(_hosts(site))
+    if not site.shows_openai:
+        if site.served:
+            yield ok("no CHATKIT_DOMAIN_KEY: the built-in chat is used, which needs no allow-list")
+        else:
+            yield skipped("there is no chat")
+    elif hosts:
+        yield skipped(
+            "OpenAI's allow-list can't be read from here",
+            "see that these exact hosts are in OpenAI's domain allow-list, in the organisation "
+            f"of the key: {', '.join(hosts)}",
+        )
+    elif site.is_development or site.is_loopback:
+        yield ok("localhost needs no entry in OpenAI's allow-list")
+    else:
+        yield skipped(
+            "the site's host is not known here",
+            "see that each exact host of the site is in OpenAI's domain allow-list",
+        )
+
+
+def _hosts(site: Site) -> set[str]:
+    """The hosts whose pages show a chat, as far as the configuration names them."""
+    named: set[str | None] = {site.host}
+    named |= {str(host) for host in site.config.get("TRUSTED_HOSTS") or () if host[:1] != "."}
+    named |= {urlsplit(origin).hostname for origin in site.settings.trusted_origins}
+    found = {host for host in named if host}
+    return {host for host in found if host not in LOOPBACK and not host.endswith(".localhost")}
+
+
+@check(
+    "agent-tracing",
+    "whether what visitors say to an agent goes to OpenAI's trace store",
+    cure="run_config=RunConfig(tracing_disabled=True)",
+)
+def agent_tracing(site: Site) -> Iterator[Finding]:
+    """Ask the kit where the traces of each agent's runs go."""
+    agents = list(_agents(site))
+    if not agents:
+        yield skipped("no chat is answered by an agent")
+        return
+    from ..server.agents.tracing import tracing_of
+
+    for name, server in agents:
+        agent = server._agent  # noqa: SLF001  the doctor looks inside
+        if not hasattr(agent, "instructions"):
+            yield skipped(f"the agent of the chat {name!r} is made for each answer")
+            continue
+        found = tracing_of(agent, (server._run_options or {}).get("run_config"))  # noqa: SLF001
+        if found.to_openai and os.environ.get("OPENAI_API_KEY"):
+            yield skipped(
+                f"what visitors say in the chat {name!r} is kept in OpenAI's trace store",
+                f"if the chat {name!r} shall not be traced: agents.set_tracing_disabled(True)",
+            )
+        else:
+            yield ok(f"the chat {name!r} is not traced by OpenAI: {found.reason}")
+
+
+@check(
+    "models",
+    "whether an agent's model leaves OpenAI's API",
+    cure="see the agents' models",
+)
+def models(site: Site) -> Iterator[Finding]:
+    """Look at the model of each agent that is there."""
+    found = False
+    for chat, server in _agents(site):
+        for agent in _with_handoffs(getattr(server, "_agent", None)):
+            model = getattr(agent, "model", None)
+            name = model if isinstance(model, str) else getattr(model, "model", None)
+            if isinstance(name, str) and RETIRING.fullmatch(name):
+                found = True
+                say = (
+                    error
+                    if datetime.datetime.now(datetime.timezone.utc).date() >= RETIRED
+                    else warning
+                )
+                yield say(
+                    f"{name}, of the agent {agent.name!r} in the chat {chat!r}, leaves the API on "
+                    f"{RETIRED}",
+                    "give the agent a newer model, and try it",
+                )
+    if not found:
+        yield skipped("no agent's model is known to leave the API")
+
+
+def _agents(site: Site) -> Iterator[tuple[str, Any]]:
+    for name, server in site.servers.items():
+        if type(server).__name__ == "AgentServer":
+            yield name, server
+
+
+def _with_handoffs(agent: Any) -> Iterator[Any]:
+    seen: set[int] = set()
+    waiting = [agent]
+    while waiting:
+        one = waiting.pop()
+        if hasattr(one, "instructions") and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting.extend(getattr(one, "handoffs", ()))

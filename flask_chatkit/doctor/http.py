@@ -1,0 +1,224 @@
+"""How the doctor asks the running site, and what went wrong on the way, in plain words."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import requests
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import HTTPError
+
+#: Seconds to connect, and seconds to wait for the next bytes.
+TIMEOUT = (3.0, 4.0)
+#: Seconds to wait for a word about a body before it is sent.
+EXPECT_SECONDS = 1.5
+#: Bytes of a page that are read.
+MAX_PAGE = 2 * 2**20
+_CHUNK = 64 * 1024
+
+
+class Unreachable(Exception):
+    """The site did not answer; its text says why, without what may be secret."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """An answer.
+
+    :param headers: those of the answer; case does not matter.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+def plain_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """Headers by name in any case; those that are there twice are one, as browsers read them."""
+    found: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+class Http:
+    """A client of the running site, that follows no redirect and keeps no cookie.
+
+    :param url: the site's base URL, perhaps with a name and password for HTTP Basic.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._proxies = requests.utils.get_environ_proxies(_bare(url))
+        self._verify = (
+            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
+        named = parts.username is not None
+        self._auth = (parts.username or "", parts.password or "") if named else None
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, *, auth: bool = True
+    ) -> Page:
+        """Ask once, on a connection of its own, which any worker may take.
+
+        :param auth: whether the name and password of the site's URL are sent along.
+        :raises Unreachable: there was no answer.
+        """
+        return self._ask(method, url, headers, auth=auth, piece=_CHUNK)[0]
+
+    def stream(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None
+    ) -> tuple[Page, list[float]]:
+        """Ask once, and note when each byte of the answer came, in monotonic seconds.
+
+        :raises Unreachable: there was no answer.
+        """
+        return self._ask(method, url, headers, auth=True, piece=1)
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        *,
+        auth: bool,
+        piece: int,
+    ) -> tuple[Page, list[float]]:
+        with _told(), requests.Session() as session:
+            session.trust_env = False  # a netrc's name and password are not for this
+            with session.request(
+                method,
+                _bare(url),
+                headers={"User-Agent": "flask-chatkit-doctor", **(headers or {})},
+                auth=self._auth if auth else None,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+                stream=True,
+                proxies=self._proxies,
+                verify=self._verify,
+            ) as response:
+                times, body = [], bytearray()
+                # As a browser has them: after the decoder of a compressed answer.
+                for chunk in response.iter_content(piece):
+                    times.append(time.monotonic())
+                    body += chunk
+                    if len(body) > MAX_PAGE:
+                        break
+                text = bytes(body).decode("utf-8", "replace")
+                return Page(response.status_code, response.headers, text), times
+
+    def upload(self, url: str, headers: Mapping[str, str], size: int, seconds: float) -> int:
+        """Announce a body of zeros, and send it unless it is refused first; the answer's status.
+
+        What refuses a body for its size does so when it reads its length, so a large one need not
+        be sent whole: 0 says that the time was over, and nobody had refused.
+
+        :param size: the body's length in bytes.
+        :param seconds: how long to go on sending.
+        :raises Unreachable: there was no answer.
+        """
+        parts = urlsplit(_bare(url))
+        with _told(), ExitStack() as opened:
+            sock = opened.enter_context(
+                self._connect(parts.hostname or "", parts.scheme, parts.port)
+            )
+            head = [
+                f"POST {parts.path} HTTP/1.1",
+                f"Host: {parts.netloc}",
+                "User-Agent: flask-chatkit-doctor",
+                "Content-Type: application/octet-stream",
+                f"Content-Length: {size}",
+                "Expect: 100-continue",
+                "Connection: close",
+                *(f"{name}: {value}" for name, value in headers.items()),
+            ]
+            sock.sendall("\r\n".join([*head, "", ""]).encode("ascii"))
+            sock.settimeout(EXPECT_SECONDS)
+            with suppress(TimeoutError):
+                status = _status(sock)
+                if status >= 200:
+                    return status
+            return _send_body(sock, size, time.monotonic() + seconds)
+
+    def _connect(self, host: str, scheme: str, port: int | None) -> socket.socket:
+        is_https = scheme == "https"
+        plain = socket.create_connection((host, port or (443 if is_https else 80)), TIMEOUT[0])
+        if not is_https:
+            return plain
+        bundle = None if self._verify is True else str(self._verify)
+        return ssl.create_default_context(cafile=bundle).wrap_socket(plain, server_hostname=host)
+
+
+def _send_body(sock: socket.socket, size: int, deadline: float) -> int:
+    sock.settimeout(TIMEOUT[1])
+    sent = 0
+    # Who refuses while it is sent has closed the line, and its answer is there to read.
+    with suppress(ConnectionError):
+        while sent < size:
+            if time.monotonic() > deadline:
+                return 0
+            chunk = bytes(min(_CHUNK, size - sent))
+            sock.sendall(chunk)
+            sent += len(chunk)
+    return _status(sock)
+
+
+def _status(sock: socket.socket) -> int:
+    """The status of the next answer."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        piece = sock.recv(_CHUNK)
+        if not piece:
+            break
+        head += piece
+    found = re.match(rb"HTTP/1\.[01] (\d{3})", head)
+    if found is None:
+        raise Unreachable("the connection was closed without an answer")
+    status = int(found[1])
+    # Some say "go on", and what they think of it, in one breath.
+    rest = head.partition(b"\r\n\r\n")[2]
+    later = re.match(rb"HTTP/1\.[01] (\d{3})", rest)
+    return int(later[1]) if status == 100 and later else status
+
+
+def _bare(url: str) -> str:
+    """A URL without its name and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what may go wrong on the way into one line."""
+    try:
+        yield
+    except (requests.exceptions.SSLError, ssl.SSLError) as error:
+        raise Unreachable("its TLS certificate is not accepted" + _reason(error)) from error
+    except (requests.Timeout, TimeoutError) as error:
+        raise Unreachable("it did not answer in time") from error
+    except requests.exceptions.ProxyError as error:
+        raise Unreachable("the outgoing proxy (HTTPS_PROXY) refused") from error
+    except (requests.RequestException, HTTPError, OSError) as error:
+        raise Unreachable(_plain(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    found = re.search(r"certificate verify failed: ([\w ,'.-]+?)(?: \(|$)", str(error))
+    return f" ({found[1]})" if found else ""
+
+
+def _plain(error: BaseException) -> str:
+    said = str(error)
+    if "getaddrinfo" in said or "NameResolutionError" in said or "Name or service" in said:
+        return "its host name is not known"
+    if "refused" in said.lower():
+        return "the connection was refused"
+    return f"the connection failed ({type(error).__name__})"
