@@ -373,7 +373,8 @@ class ServedOptions(TypedDict, total=False):
 class Source(NamedTuple):
     """What answers in a served chat; only :mod:`flask_chatkit.server` looks inside.
 
-    :param kind: ``server``, ``agent``, ``assistant``, or ``path`` for ``CHATKIT_SERVER``.
+    :param kind: ``server``, ``agent``, ``workflow``, ``assistant``, or ``path``, which is what
+        ``CHATKIT_SERVER`` names.
     :param value: a server or what makes one, an agent, a function, or a path to one of them.
     """
 
@@ -499,7 +500,7 @@ class ServedChat:
         """Whether the site's code turns speech into text."""
         if self.handlers.transcribe is not None:
             return True
-        if self.source.kind in {"agent", "assistant"}:
+        if self.source.kind in {"agent", "assistant", "workflow"}:
             return False
         own = getattr(self.source.value, "transcribe", None)
         # The package's own only says that it is to be overridden. What a path or a function will

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from .doctor.run import diagnose
 from .errors import API_ERRORS, ApiError, ConfigurationError, OptionError
 from .handlers import Handlers
 from .hosted.export import Exported, export_threads, last_place, read_lines, threads_since
+from .server.agents.shape import checked_input, refuse_workflow
 from .server.context import ChatContext
 from .state import Declared, KitState, UserLoader, kits
 from .stats import DEFAULT_SINCE, Stats, read_stats
@@ -124,7 +126,11 @@ class ChatKit(Blueprint):
         :raises ConfigurationError: a setting is wrong, and nothing has been registered then; or
             it can't be mounted where it was to be.
         """
-        Settings.from_config(app.config)
+        settings = Settings.from_config(app.config)
+        if settings.server and settings.server.partition(":")[0] in sys.modules:
+            from .server.sources import check_imported
+
+            check_imported(settings.server)
         super().register(app, options)
 
     def add_hosted(
@@ -204,6 +210,7 @@ class ChatKit(Blueprint):
         :raises ConfigurationError: something is not of the accepted form, the name is taken, or
             the packages of ``flask-chatkit[server]`` are not installed.
         """
+        refuse_workflow(server, "server", name)
         is_server = callable(server) or hasattr(server, "process")
         if not is_server:
             raise ConfigurationError(
@@ -231,12 +238,40 @@ class ChatKit(Blueprint):
         :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
+        refuse_workflow(agent, "agent", name)
         if not callable(agent) and not hasattr(agent, "instructions"):
             raise ConfigurationError(
                 f"the agent of the chat {name!r} must be an agents.Agent or what makes one, "
                 f"not {type(agent).__name__}"
             )
         self._serve(name, "agent", agent, titles=titles, run_options=run_options, **options)
+
+    def add_workflow(
+        self,
+        name: str,
+        workflow: Callable[..., Any],
+        *,
+        titles: bool | Agent[Any] = True,
+        run_options: Mapping[str, Any] | None = None,
+        **options: Unpack[ServedOptions],
+    ) -> None:
+        """Declare a chat that a workflow answers in, as Agent Builder exports it in Python.
+
+        The text of its agents reaches the visitor as it is made; an agent with an
+        ``output_type`` is shown as a step. Earlier turns of the thread and the message's files
+        precede what the export gives its agents.
+
+        :param name: as for :meth:`add_hosted`.
+        :param workflow: the exported function, sync or async, unchanged: its one required
+            parameter is annotated with a pydantic model that has a field ``input_as_text``.
+        :param titles: as for :meth:`add_agent`.
+        :param run_options: for each run, where the export itself sets nothing else; as for
+            :meth:`add_agent`.
+        :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
+        :raises ConfigurationError: as for :meth:`add_server`.
+        """
+        checked_input(workflow, f"the workflow of the chat {name!r}")
+        self._serve(name, "workflow", workflow, titles=titles, run_options=run_options, **options)
 
     def assistant(
         self, name: str = DEFAULT, *, titles: bool = True, **options: Unpack[ServedOptions]
@@ -260,6 +295,7 @@ class ChatKit(Blueprint):
         """
 
         def declare(function: F) -> F:
+            refuse_workflow(function, "assistant", name)
             try:
                 inspect.signature(function).bind("message", "chat")
             except TypeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -213,6 +214,7 @@ def test_python_snippets_run(
 
     space: dict[str, Any] = {"__name__": "readme", "current_user": Nobody, "Agent": Agent}
     space["MyChatKitServer"] = Silent
+    space["run_workflow"] = importlib.import_module("tests.server.exports.linear").run_workflow
     monkeypatch.setenv("FLASK_CHATKIT_DATABASE_URI", f"sqlite:///{tmp_path}/history.sqlite3")
     for snippet in (first, declare.replace("wf_…", "wf_standin"), proxy):
         exec(compile(snippet, "README.md", "exec"), space)  # noqa: S102

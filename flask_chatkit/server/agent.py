@@ -51,6 +51,7 @@ from .agents.converter import Converter, paired
 from .agents.errors import Ending, ending, fault_of, for_visitor, told
 from .agents.mcp import Lease
 from .agents.memory import Recorder, recall, remember_speaker, speaker
+from .agents.models import warn_retiring
 from .agents.refusals import Refusals, shortened_outputs
 from .agents.tracing import guarded
 from .agents.usage import begin_usage, count_run
@@ -227,10 +228,14 @@ class AgentServer(SiteServer):
         return bytes(data) if len(data) <= most else None
 
     def _chosen(
-        self, agent: Agent[Any], said: UserMessageItem | None, items: Sequence[ThreadItem]
+        self,
+        agent: Agent[Any],
+        said: UserMessageItem | None,
+        items: Sequence[ThreadItem],
+        own: RunConfig | None = None,
     ) -> tuple[Agent[Any], RunConfig | None]:
         """The agent and configuration with what the visitor chose in the composer."""
-        config = self._run_options.get("run_config")
+        config = own or self._run_options.get("run_config")
         # When the page has answered, it is still the last message that is being answered.
         meant = said or next((one for one in reversed(items) if _is_message(one)), None)
         model = meant.inference_options.model if isinstance(meant, UserMessageItem) else None
@@ -305,7 +310,7 @@ class AgentServer(SiteServer):
         options = {**self._run_options, "run_config": _cleaning(config)}
         result = Runner.run_streamed(agent, given, context=agent_context, **options)
         count_run(result.context_wrapper.usage)
-        return _Run(result, agent_context)
+        return _Run(result, agent_context, config)
 
     def _begin_title(
         self,
@@ -335,12 +340,18 @@ class _Run:
     them the model's call.
     """
 
-    def __init__(self, result: RunResultStreaming, context: AgentContext[Any]) -> None:
+    def __init__(
+        self,
+        result: RunResultStreaming,
+        context: AgentContext[Any],
+        config: RunConfig | None = None,
+    ) -> None:
         self._result = result
+        self._config = config
         self._context = context
         self._tools_events = _Events()
         context._events = self._tools_events  # noqa: SLF001 - made for it, and nowhere else set
-        self._run_events = cast("AsyncGenerator[Any, None]", result.stream_events())
+        self._run_events = self._watched(cast("AsyncGenerator[Any, None]", result.stream_events()))
         self._next: asyncio.Future[Any] | None = None
         self._stopped = False
         self._first = result.current_agent.name
@@ -441,6 +452,16 @@ class _Run:
         else:
             await self._recorder.note(event)
         return event
+
+    async def _watched(self, events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+        """The run's own events, as they come."""
+        try:
+            async for event in events:
+                if event.type == "agent_updated_stream_event":
+                    warn_retiring(event.new_agent, self._config)
+                yield event
+        finally:
+            await events.aclose()
 
     def stream_events(self) -> _Run:
         """What ``stream_agent_response`` asks of a run."""

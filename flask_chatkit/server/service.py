@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 import logging
 import os
@@ -32,10 +31,12 @@ from .context import ChatContext
 from .endpoint import Endpoint
 from .links import Links
 from .owned import OwnedStore, owned
+from .sources import GIVEN, imported, kind_of, parameters
 from .startup import Startup, StartupFailed
 from .within import run_at_once, run_within, this_app
 
 if TYPE_CHECKING:
+    from .agent import AgentServer
     from .attachments import Attachments
     from .files import Files
     from .history.counts import CountsWriter
@@ -47,9 +48,6 @@ DATABASE = "chatkit.sqlite3"
 UPLOADS = "chatkit-uploads"
 #: Seconds that a site's factory of a server may take.
 FACTORY_SECONDS = 30.0
-
-#: What a factory may ask for, by the names that ChatKitServer's own constructor has.
-_GIVEN = frozenset({"store", "attachment_store"})
 
 
 class Service:
@@ -243,8 +241,8 @@ class Service:
     def _make(self, chat: ServedChat) -> Endpoint:
         source = chat.source
         try:
-            value = _imported(source.value) if source.kind == "path" else source.value
-            kind = _kind_of(value) if source.kind == "path" else source.kind
+            value = imported(source.value) if source.kind == "path" else source.value
+            kind = kind_of(value) if source.kind == "path" else source.kind
             server = self._server(chat, kind, value)
         except Misconfigured as error:
             raise Misconfigured(detail=f"the chat {chat.name!r}: {error.detail}") from error
@@ -296,10 +294,8 @@ class Service:
                 read_attachment=read,
                 titles=bool(chat.titles),
             )
-        if kind == "agent":
-            from .agent import AgentServer
-
-            return AgentServer(
+        if kind in {"agent", "workflow"}:
+            return self._agent_class(kind)(
                 value,
                 self.store,
                 attachments,
@@ -311,8 +307,8 @@ class Service:
                 tools=chat.offers("tools") or None,
             )
         given = {"store": self.store, "attachment_store": attachments}
-        names = {parameter.name for parameter in _parameters(value)}
-        wanted = {name: given[name] for name in names & _GIVEN}
+        names = {parameter.name for parameter in parameters(value)}
+        wanted = {name: given[name] for name in names & GIVEN}
 
         async def make() -> Any:
             # On the loop, because what it makes belongs there: clients of models, of databases.
@@ -330,6 +326,15 @@ class Service:
             )
         return server
 
+    def _agent_class(self, kind: str) -> type[AgentServer]:
+        if kind == "workflow":
+            from .agents.workflow import WorkflowServer
+
+            return WorkflowServer
+        from .agent import AgentServer
+
+        return AgentServer
+
 
 def _own(store: Store[Any]) -> Store[Any]:
     """A store to which something of one application's is tied; it shares the database."""
@@ -339,47 +344,3 @@ def _own(store: Store[Any]) -> Store[Any]:
 def _database(store: Any) -> int:
     """What is one for all the stores that share a database."""
     return id(getattr(store, "_database", store))
-
-
-def _imported(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    try:
-        found = importlib.import_module(module)
-        for name in attribute.split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"CHATKIT_SERVER: {error}") from error
-    return found
-
-
-def _kind_of(value: object) -> str:
-    """What CHATKIT_SERVER names: a server or its factory, an agent, or a function that answers."""
-    from agents import Agent
-
-    if isinstance(value, ChatKitServer):
-        return "server"
-    if isinstance(value, Agent):
-        return "agent"
-    if not callable(value):
-        raise ConfigurationError(
-            "CHATKIT_SERVER must name a ChatKitServer or what makes one, an Agent, or a function "
-            f"(message, chat), not {type(value).__name__}"
-        )
-    return "server" if _required(value) <= _GIVEN else "assistant"
-
-
-def _parameters(value: Any) -> list[inspect.Parameter]:
-    try:
-        return list(inspect.signature(value).parameters.values())
-    except ValueError:
-        # Something of Python's own, which tells nothing of its parameters and has none of ours.
-        return []
-
-
-def _required(value: Any) -> set[str]:
-    return {
-        parameter.name
-        for parameter in _parameters(value)
-        if parameter.default is parameter.empty
-        and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
-    }

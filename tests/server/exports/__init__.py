@@ -1,0 +1,1 @@
+"""What Agent Builder exports, in the shapes that public exports have."""
