@@ -17,10 +17,8 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_chatkit import ChatKit
 from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.server import SQLAlchemyStore
-from tests.server.helpers_api import said, visit
+from tests.server.helpers_api import PNG, said, visit
 from tests.support import MakeApp
-
-PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 50
 
 
 class Parrot(ChatKitServer[Any]):
