@@ -168,6 +168,7 @@ class SQLAlchemyStore(Store[ChatContext]):
                 db.execute(_DELETE_OF_THREAD, keys)
             db.execute(_DELETE_ITEMS, position)
             db.execute(_DELETE_THREAD, position)
+            records.note_deletion(db, thread_id)
             return gone
 
         gone = await self._database.transaction(work)

@@ -197,6 +197,15 @@ revocations = Table(
     **_OPTIONS,
 )
 
+#: Threads of OpenAI's that were deleted here: carried over again, they would come back.
+#: ``thread`` is SHA-256 of the id, so that nobody's id is left.
+deletions = Table(
+    "chatkit_deletions",
+    metadata,
+    Column("thread", _ascii(64), primary_key=True),
+    **_OPTIONS,
+)
+
 #: When a job that one process does for all was last begun.
 jobs = Table(
     "chatkit_jobs",

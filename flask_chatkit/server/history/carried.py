@@ -19,6 +19,7 @@ from ...visitor import Visitor
 from ..context import ChatContext
 from ..store import SQLAlchemyStore
 from ..tables import attachments, items, threads
+from . import records
 from .places import Rows, Walk
 
 #: The key of a thread's metadata under which is kept how far it was carried.
@@ -55,12 +56,16 @@ class Target(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """What was missing, and what was there."""
+    """What was missing, and what was there.
+
+    :param deleted: the ids of threads that were deleted here, and that are left out.
+    """
 
     threads: int
     items: int
     known_threads: int
     known_items: int
+    deleted: frozenset[str] = frozenset()
 
 
 class Tables:
@@ -82,12 +87,19 @@ class Tables:
     def write(self, entries: Sequence[Entry], *, dry_run: bool) -> Written:
         """Write what is missing of some entries, all of it or nothing."""
         if dry_run:
-            return self._rows.read(lambda db: _missing(db, entries).written)
+            return self._rows.read(lambda db: _missing(db, *_kept(db, entries)).written)
         return self._rows.change(lambda db: _write(db, entries))
 
 
+def _kept(db: Connection, entries: Sequence[Entry]) -> tuple[list[Entry], frozenset[str]]:
+    """The entries that were not deleted here, and the ids of the other threads."""
+    deleted = frozenset(records.deleted(db, {entry.thread.id for entry in entries}))
+    return [entry for entry in entries if entry.thread.id not in deleted], deleted
+
+
 def _write(db: Connection, entries: Sequence[Entry]) -> Written:
-    missing = _missing(db, entries)
+    entries, deleted = _kept(db, entries)
+    missing = _missing(db, entries, deleted)
     if missing.threads:
         _insert(db, threads, [_thread_row(entry) for entry in missing.threads])
     # Whoever carries the same threads waits here, in an order in which nobody waits for another.
@@ -123,7 +135,7 @@ class _Missing:
     written: Written
 
 
-def _missing(db: Connection, entries: Sequence[Entry]) -> _Missing:
+def _missing(db: Connection, entries: Sequence[Entry], deleted: frozenset[str]) -> _Missing:
     places = _places(db, entries)
     found = _items(db, entries, places)
     new: dict[str, Entry] = {}
@@ -137,7 +149,7 @@ def _missing(db: Connection, entries: Sequence[Entry]) -> _Missing:
     total = sum(len(entry.items) for entry in entries)
     return _Missing(
         list(new.values()),
-        Written(len(new), new_items, len(known), total - new_items),
+        Written(len(new), new_items, len(known), total - new_items, deleted),
     )
 
 
@@ -273,7 +285,7 @@ class SiteStore:
             counts[3] += len(entry.items) - len(new)
             if not dry_run:
                 self._add(entry, new)
-        return Written(*counts)
+        return Written(counts[0], counts[1], counts[2], counts[3])
 
     def _add(self, entry: Entry, new: Sequence[ThreadItem]) -> None:
         for file in entry.files.values():

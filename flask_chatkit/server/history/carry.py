@@ -235,6 +235,9 @@ class Carrier:
         self.done.items += written.items
         self.done.known_threads += written.known_threads
         self.done.known_items += written.known_items
+        for name in sorted(written.deleted):
+            reason = "it was deleted here"
+            self.done.problems.append(Problem(name, None, reason, lost=False))
         self._advance(len(entries))
 
     def _lose(self, thread: str, item: str | None, reason: str) -> None:

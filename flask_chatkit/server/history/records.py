@@ -12,11 +12,14 @@ from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...visitor import Visitor
-from ..tables import aliases, jobs, revocations
+from ..tables import aliases, deletions, jobs, revocations
 
 #: Microseconds that a revocation is kept: twice as long as a session of a served chat can last.
 _REVOKED_FOR = 2 * 86400 * 1_000_000
 
+
+#: What the ids of OpenAI's threads begin with.
+HOSTED = "cthr_"
 
 #: Made once: it is asked at each call of a served chat.
 _REVOKED_AT = select(revocations.c.revoked_at).where(
@@ -96,6 +99,23 @@ def revoke(db: Connection, kit: str, visitor: Visitor, at: int) -> None:
 def revoked_at(db: Connection, kit: str, digest: str) -> int | None:
     """When all that a visitor had was revoked, in Unix microseconds; None if it was not."""
     return db.scalar(_REVOKED_AT, {"kit_": kit, "visitor_": digest})
+
+
+def note_deletion(db: Connection, thread: str) -> None:
+    """Note that a thread was deleted, if it is one of OpenAI's: it must not be carried anew."""
+    if thread.startswith(HOSTED):
+        _insert_new(db, deletions, {"thread": _digest(thread)})
+
+
+def deleted(db: Connection, ids: Collection[str]) -> set[str]:
+    """Those of some threads of OpenAI's that were deleted here."""
+    named = {_digest(one): one for one in ids}
+    found = db.scalars(select(deletions.c.thread).where(deletions.c.thread.in_(named)))
+    return {named[digest] for digest in found}
+
+
+def _digest(thread: str) -> str:
+    return hashlib.sha256(thread.encode()).hexdigest()
 
 
 def begin_job(db: Connection, kit: str, name: str, every: timedelta) -> bool:

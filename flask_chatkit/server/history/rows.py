@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from ..tables import attachments, feedback, items, threads
+from . import records
 
 #: Threads, or files, that are deleted in one transaction: it must not keep a visitor waiting.
 BATCH = 100
@@ -164,6 +165,8 @@ def remove_threads(db: Connection, found: Iterable[ThreadRow], *, dry_run: bool)
         removed.threads = db.execute(
             delete(threads).where(threads.c.position.in_(positions))
         ).rowcount
+        for row in rows:
+            records.note_deletion(db, row.id)
     return removed
 
 

@@ -745,3 +745,48 @@ def test_carried_thread_can_be_gone_on_with(
     body = {"type": "threads.add_user_message", "params": more}
     text = client.post("/chatkit/api", json=body).get_data(as_text=True)
     assert "old question; old answer" in text
+
+
+@pytest.mark.parametrize("by", ["visitor", "owner", "prune"])
+def test_deleted_threads_stay_deleted(
+    openai_standin: OpenAIStandIn, make_app: MakeApp, tmp_path: Path, uri: str, by: str
+) -> None:
+    """A carried thread that was deleted is not carried anew, and is named by the report only."""
+    old = {**user_message("one"), "created_at": 10**9}
+    thread = openai_standin.add_thread("user:ann", items=[old], created_at=10**9)
+    openai_standin.add_thread("user:bob", items=[user_message("two")])
+    app, kit = site(make_app, tmp_path, uri)
+    export = tmp_path / "export.jsonl"
+    with app.app_context():
+        kit.export_threads(export)
+        kit.import_threads(export)
+        if by == "visitor":
+            ask(app, "delete_thread", thread, of(ANN))
+        elif by == "owner":
+            kit.delete_user("ann", hosted=False)
+        else:
+            kit.prune(timedelta(days=9))
+        done = kit.import_threads(export)
+        dry = kit.migrate_threads(dry_run=True)
+    assert threads_of(app, ANN) == []
+    assert [problem.thread for problem in done.problems] == [thread]
+    assert [problem.thread for problem in dry.problems] == [thread]
+    assert len(threads_of(app, Visitor.login("bob"))) == 1
+    assert thread not in str([list(row) for row in everything(app)])
+
+
+def everything(app: Flask) -> list[Any]:
+    """Each row of each table."""
+    from flask_chatkit.server.tables import metadata
+
+    with app.app_context():
+        database = app.extensions["chatkit"]["chatkit"].service.store.database
+
+        async def act() -> Any:
+            return await database.statement(
+                lambda db: [
+                    row for table in metadata.tables.values() for row in db.execute(table.select())
+                ]
+            )
+
+        return loop.current().run(act, 30)
