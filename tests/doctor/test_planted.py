@@ -256,7 +256,7 @@ def test_setting_changed_too_late_is_named(production: Make) -> None:
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("chat = 42", "not int"),
+        ("chat = 42", "names int"),
         ("def other(): pass", "has no attribute 'chat'"),
         ("import a_package_that_is_not_there", "a_package_that_is_not_there"),
     ],

@@ -360,9 +360,8 @@ def test_keep_days_prunes_after_an_answer(make_app: MakeApp, tmp_path: Path, bro
 
 
 def _wait_for_upkeep() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "flask_chatkit upkeep":
-            thread.join(10)
+    # One that is just being started is listed, and can't be joined yet.
+    until(lambda: "flask_chatkit upkeep" not in {one.name for one in threading.enumerate()}, 10)
 
 
 def test_visitor_does_not_wait_for_it(
