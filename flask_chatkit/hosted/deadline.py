@@ -12,11 +12,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError
 
 #: Seconds between looks: a call may last that much longer.
 TICK = 0.1
@@ -25,10 +27,15 @@ _here = threading.local()
 
 
 class Call:
-    """A call under way."""
+    """A call under way.
 
-    def __init__(self, deadline: float) -> None:
+    :param deadline: by ``time.monotonic()``, in seconds.
+    :param public: whether it may reach addresses of the internet only.
+    """
+
+    def __init__(self, deadline: float, *, public: bool = False) -> None:
         self.deadline = deadline
+        self.public = public
         # Kept here: an answer with Connection: close takes it from its connection.
         self.sock: socket.socket | None = None
         self.ended = False
@@ -51,12 +58,9 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
-    def call(self, deadline: float) -> Iterator[Call]:
-        """Watch what this thread asks for until the block ends.
-
-        :param deadline: by ``time.monotonic()``, in seconds.
-        """
-        call = _here.call = Call(deadline)
+    def call(self, deadline: float, *, public: bool = False) -> Iterator[Call]:
+        """Watch what this thread asks for until the block ends; see :class:`Call`."""
+        call = _here.call = Call(deadline, public=public)
         try:
             with self._lock:
                 self._calls.add(call)
@@ -92,6 +96,18 @@ class Watch:
 
 class _Shown:
     """A connection that shows itself to the call that waits for its answer."""
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        call = getattr(_here, "call", None)
+        # Here, and not by the name before: what a name leads to may change in between. Behind a
+        # proxy it is the proxy that is reached.
+        if call is None or not call.public or self.proxy is not None:  # type: ignore[attr-defined]
+            return sock
+        if not ip_address(sock.getpeername()[0]).is_global:
+            sock.close()
+            raise NewConnectionError(self, "the address is none of the internet")  # type: ignore[arg-type]
+        return sock
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
         call = getattr(_here, "call", None)

@@ -493,3 +493,49 @@ def test_threads_share_one_pool(openai_standin: OpenAIStandIn) -> None:
         thread.join()
     assert len(openai_standin.sessions) == 16
     assert len(asked._pools) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://files.example/x.png",
+        "file:///etc/passwd",
+        "https://user@files.example/x.png",
+        "https://[broken",
+        "",
+    ],
+)
+def test_links_of_other_kinds_are_not_followed(openai_standin: OpenAIStandIn, url: str) -> None:
+    """A file is fetched from https addresses, or from where the API is, and from nowhere else."""
+    with pytest.raises(UpstreamRejected):
+        client(openai_standin).download(url, 1000)
+
+
+@pytest.mark.parametrize("name", ["files.example", "127.0.0.1"])
+def test_links_into_the_sites_network_are_not_followed(
+    openai_standin: OpenAIStandIn, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A link is sent nothing where its name leads to an address that is none of the internet."""
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *args: Any, **more: Any) -> Any:
+        return real("127.0.0.1" if host == "files.example" else host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def listen() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.settimeout(2)
+                    heard.append(connection.recv(4096))
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        url = f"https://{name}:{server.getsockname()[1]}/secret"
+        with pytest.raises(UpstreamUnavailable):
+            client(openai_standin, timeout=(1.0, 1.0)).download(url, 1000)
+        listener.join(5)
+    assert heard == [b""]
