@@ -25,7 +25,14 @@ from .doctor.report import Result
 from .doctor.run import diagnose
 from .errors import API_ERRORS, ApiError, ConfigurationError, OptionError
 from .handlers import Handlers
-from .hosted.export import Exported, export_threads, last_place, read_lines, threads_since
+from .hosted.export import (
+    Exported,
+    export_threads,
+    last_place,
+    open_for_export,
+    read_lines,
+    threads_since,
+)
 from .server.agents.shape import checked_input, refuse_workflow
 from .server.context import ChatContext
 from .state import Declared, KitState, UserLoader, kits
@@ -456,7 +463,7 @@ class ChatKit(Blueprint):
             return export_threads(hosted, file, user=key, since=since)
         path = Path(file)
         place = last_place(path)
-        with path.open("a", encoding="utf-8") as opened:
+        with open_for_export(path) as opened:
             return export_threads(hosted, opened, user=key, since=since, place=place)
 
     def import_threads(

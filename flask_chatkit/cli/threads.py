@@ -16,7 +16,14 @@ from werkzeug.utils import ImportStringError, import_string
 from ..chats import DEFAULT
 from ..config import check_extra
 from ..errors import ConfigurationError
-from ..hosted.export import Exported, export_threads, last_place, read_lines, threads_since
+from ..hosted.export import (
+    Exported,
+    export_threads,
+    last_place,
+    open_for_export,
+    read_lines,
+    threads_since,
+)
 from ..state import KitState
 from ..visitor import Visitor
 from .base import json_option, pass_kit, person, print_json, progress
@@ -100,7 +107,7 @@ def export_command(
     When FILE has an earlier export, it is gone on with.
     """
     place = None if file is None else last_place(file)
-    target: IO[str] = sys.stdout if file is None else file.open("a", encoding="utf-8")
+    target: IO[str] = sys.stdout if file is None else open_for_export(file)
     try:
         with progress("Exporting", hidden=file is None or as_json) as advance:
             done = export_threads(
@@ -201,7 +208,7 @@ def _report(done: Carried, *, as_json: bool) -> None:
         print_json(dataclasses.asdict(done))
     else:
         _print_words(done)
-    if done.lost:
+    if done.lost or done.more_problems:
         raise click.exceptions.Exit(1)
 
 
@@ -223,6 +230,8 @@ def _print_words(done: Carried) -> None:
         for problem in problems:
             item = f", item {problem.item}" if problem.item else ""
             click.echo(f"  thread {problem.thread}{item}: {problem.reason}", err=True)
+    if done.more_problems:
+        click.echo(f"And {done.more_problems:,} more.", err=True)
 
 
 def _count(number: int, name: str) -> str:

@@ -25,6 +25,8 @@ THREAD = "chatkit.thread"
 ITEM = "chatkit.thread_item"
 #: Bytes that are read at once from the end of a file.
 _BLOCK = 64 * 1024
+#: What an export begins with.
+_BEGINNING = b'{"object":"chatkit.thread"'
 
 
 class FileFormError(ChatKitError, ValueError):
@@ -131,7 +133,8 @@ def _after(hosted: HostedThreads, user: str | None, after: Json | None) -> Itera
 
 def _younger(hosted: HostedThreads, user: str | None, after: Json) -> Iterator[Json]:
     for thread in hosted.threads(user):
-        if thread.get("created_at", 0) > after.get("created_at", 0):
+        # Others of its second may be in the file, or not: who reads it knows a thread by its id.
+        if thread.get("created_at", 0) >= after.get("created_at", 0):
             yield thread
 
 
@@ -168,7 +171,9 @@ def items_after(hosted: HostedThreads, thread: str, after: str | None) -> Iterat
 
 
 def _write(file: IO[str], entry: Mapping[str, Any]) -> None:
-    file.write(json.dumps(entry, ensure_ascii=True, separators=(",", ":")) + "\n")
+    # First what it is, by which a file is known that was broken off in its first line.
+    line = {"object": entry.get("object"), **entry}
+    file.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
 # --- an export that is there ----------------------------------------------------------------------
@@ -184,16 +189,24 @@ def last_place(path: Path) -> Place | None:
     if not path.exists() or not path.stat().st_size:
         return None
     with path.open("r+b") as file:
+        _check_beginning(file, path.name)
         end = _cut_half_line(file)
         item: str | None = None
         for line in _lines_backwards(file, end):
             entry = _parsed(line, f"{path.name}, near its end")
             if entry.get("object") == THREAD:
                 return Place(entry, item)
-            item = item or entry["id"]
+            item = item or entry.get("id")
     if end:
         raise FileFormError(f"{path.name}: it begins with an item, and not with a thread")
     return None
+
+
+def open_for_export(path: Path) -> IO[str]:
+    """Open a file to write an export to its end; a new one is for its owner's eyes only."""
+    return os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8"
+    )
 
 
 def read_lines(file: Iterable[bytes | str], name: str) -> Iterator[Json]:
@@ -217,9 +230,21 @@ def _parsed(line: bytes | str, where: str) -> Json:
             f"{where}: a line must be a JSON object whose 'object' is {THREAD!r} or {ITEM!r}, as "
             "flask chatkit threads export writes it"
         )
-    if not isinstance(entry.get("id"), str):
+    if entry["object"] == THREAD and not isinstance(entry.get("id"), str):
         raise FileFormError(f"{where}: the field 'id' must be a string")
     return entry
+
+
+def _check_beginning(file: IO[bytes], name: str) -> None:
+    """Check that a file is an export, before anything of it is changed.
+
+    :raises FileFormError: it is none.
+    """
+    first = file.readline(_BLOCK)
+    if first.endswith(b"\n"):
+        _parsed(first, f"{name}, line 1")
+    elif not first.startswith(_BEGINNING) and not _BEGINNING.startswith(first):
+        raise FileFormError(f"{name}: it is no export of threads")
 
 
 def _cut_half_line(file: IO[bytes]) -> int:

@@ -55,7 +55,10 @@ class HostedThreads:
             None for everybody's.
         :param after: the id of the thread to go on after.
         """
-        yield from self._pages("/chatkit/threads", {"user": user} if user else {}, after)
+        for thread in self._pages("/chatkit/threads", {"user": user} if user else {}, after):
+            if not isinstance(thread.get("id"), str):
+                raise UpstreamRejected(detail="OpenAI sent a thread without an id")
+            yield thread
 
     def items(self, thread_id: str, *, after: str | None = None) -> Iterator[Json]:
         """The items of a thread, the oldest first; none if the thread is gone.
@@ -72,6 +75,7 @@ class HostedThreads:
 
     def _pages(self, path: str, query: Mapping[str, str], after: str | None) -> Iterator[Json]:
         size = PAGE
+        seen = {after}
         while True:
             asked = {"limit": size, "order": "asc", **query, **({"after": after} if after else {})}
             # A thread may be deleted while others are read; the list of threads is always there.
@@ -91,9 +95,10 @@ class HostedThreads:
                 raise UpstreamRejected(detail="OpenAI sent a page without a list of data")
             yield from (entry for entry in entries if isinstance(entry, dict))
             last = page.get("last_id")
-            # A page that goes on from where it began would be asked for without an end.
-            if not page.get("has_more") or not isinstance(last, str) or last == after:
+            # A page that goes on from where one began would be asked for without an end.
+            if not page.get("has_more") or not isinstance(last, str) or last in seen:
                 return
+            seen.add(last)
             after, size = last, min(PAGE, size * 2)
 
 

@@ -13,6 +13,11 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _TAIL = 64
 
 
+#: Chunks of a PNG, at most; a camera's picture of many megabytes has some thousands.
+MOST_CHUNKS = 100_000
+_NEEDED = frozenset({b"IHDR", b"IDAT", b"IEND"})
+
+
 class WatchedPicture:
     """A stream that notes, while it is read, whether it is a whole picture.
 
@@ -64,55 +69,64 @@ class _PngChunks:
 
     def __init__(self) -> None:
         self._waiting = b""
+        self._at = 0
         self._begun = False
         self._name = b""
         self._left = 0
         self._crc = 0
+        self._chunks = 0
         self._seen: set[bytes] = set()
         self._over = False
 
     @property
     def is_whole(self) -> bool:
-        return {b"IHDR", b"IDAT", b"IEND"} <= self._seen
+        return self._seen == _NEEDED
 
     def feed(self, data: bytes) -> None:
         if self._over:
             return
-        self._waiting += data
+        self._waiting = self._waiting[self._at :] + data
+        self._at = 0
         while not self._over and self._step():
             pass
 
     def _step(self) -> bool:
         """Read a part of a chunk; False if there is too little of it yet."""
+        there = len(self._waiting) - self._at
         if not self._begun:
-            if len(self._waiting) < len(_PNG):
+            if there < len(_PNG):
                 return False
             self._over = self._take(len(_PNG)) != _PNG
             self._begun = True
         elif not self._name:
-            if len(self._waiting) < 8:
+            if there < 8:
                 return False
             self._left = int.from_bytes(self._take(4), "big")
             self._name = self._take(4)
             self._crc = zlib.crc32(self._name)
-            self._over = not self._name.isalpha() or self._left > 0x7FFFFFFF
+            self._chunks += 1
+            self._over = (
+                not self._name.isalpha() or self._left > 0x7FFFFFFF or self._chunks > MOST_CHUNKS
+            )
         elif self._left:
-            if not self._waiting:
+            if not there:
                 return False
-            part = self._take(min(self._left, len(self._waiting)))
+            part = self._take(min(self._left, there))
             self._crc = zlib.crc32(part, self._crc)
             self._left -= len(part)
         else:
-            if len(self._waiting) < 4:
+            if there < 4:
                 return False
             is_right = int.from_bytes(self._take(4), "big") == self._crc
             # Of the others, whose names begin with a small letter, decoders do without.
-            if is_right:
+            if is_right and self._name in _NEEDED:
                 self._seen.add(self._name)
             self._over = self._name == b"IEND" or (not is_right and self._name[:1].isupper())
             self._name = b""
         return True
 
     def _take(self, size: int) -> bytes:
-        taken, self._waiting = self._waiting[:size], self._waiting[size:]
+        # By a place, and not by what is left: of many small chunks each would copy all the rest.
+        taken = self._waiting[self._at : self._at + size]
+        self._at += size
         return taken

@@ -213,3 +213,23 @@ def test_wrong_line_is_named() -> None:
     lines = ['{"object":"chatkit.thread","id":"t"}', "", "oops"]
     with pytest.raises(FileFormError, match=r"x\.jsonl, line 3"):
         list(read_lines(lines, "x.jsonl"))
+
+
+@pytest.mark.parametrize("content", [b"my only copy", b'{"a": 1}', b"x" * 100_000, b"one\ntwo"])
+def test_file_that_is_no_export_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    """A file of somebody's own, with or without line ends, is refused and not a byte is changed."""
+    path = tmp_path / "mine.txt"
+    path.write_bytes(content)
+    with pytest.raises(FileFormError):
+        last_place(path)
+    assert path.read_bytes() == content
+
+
+def test_export_is_for_its_owners_eyes(
+    openai_standin: OpenAIStandIn, make_app: MakeApp, tmp_path: Path
+) -> None:
+    """A new file, which holds everybody's messages, can be read by its owner only."""
+    kit = ChatKit()
+    with make_app(kit).app_context():
+        kit.export_threads(tmp_path / "export.jsonl")
+    assert (tmp_path / "export.jsonl").stat().st_mode & 0o077 == 0

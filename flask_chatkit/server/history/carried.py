@@ -28,11 +28,15 @@ CARRIED = "chatkit_hosted"
 
 @dataclass
 class Entry:
-    """A thread, or the next part of it, on its way into the history."""
+    """A thread, or the next part of it, on its way into the history.
+
+    :param user: who OpenAI knows the thread by.
+    """
 
     thread: ThreadMetadata
     visitor: Visitor
     context: ChatContext
+    user: str
     items: list[ThreadItem] = field(default_factory=list)
     files: dict[str, Attachment] = field(default_factory=dict)
 
@@ -40,7 +44,7 @@ class Entry:
     def marked(self) -> ThreadMetadata:
         """The thread, which says how far it was carried."""
         last = self.items[-1].id if self.items else None
-        mark = {CARRIED: {"last_item": last}} if last else {}
+        mark = {CARRIED: {"last_item": last, "user": self.user}} if last else {}
         return self.thread.model_copy(update={"metadata": {**self.thread.metadata, **mark}})
 
 
@@ -59,6 +63,7 @@ class Written:
     """What was missing, and what was there.
 
     :param deleted: the ids of threads that were deleted here, and that are left out.
+    :param foreign: the ids of threads that are there as somebody else's, or in another chat.
     """
 
     threads: int
@@ -66,6 +71,7 @@ class Written:
     known_threads: int
     known_items: int
     deleted: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
 
 
 class Tables:
@@ -87,24 +93,37 @@ class Tables:
     def write(self, entries: Sequence[Entry], *, dry_run: bool) -> Written:
         """Write what is missing of some entries, all of it or nothing."""
         if dry_run:
-            return self._rows.read(lambda db: _missing(db, *_kept(db, entries)).written)
+            return self._rows.read(lambda db: _missing(db, entries).written)
         return self._rows.change(lambda db: _write(db, entries))
 
 
-def _kept(db: Connection, entries: Sequence[Entry]) -> tuple[list[Entry], frozenset[str]]:
-    """The entries that were not deleted here, and the ids of the other threads."""
-    deleted = frozenset(records.deleted(db, {entry.thread.id for entry in entries}))
-    return [entry for entry in entries if entry.thread.id not in deleted], deleted
+def _gone(db: Connection, entries: Sequence[Entry]) -> set[str]:
+    """The ids of the threads that were deleted here, or whose visitor's data was."""
+    gone = records.deleted(db, {entry.thread.id for entry in entries})
+    people: dict[str, set[str]] = {}
+    for entry in entries:
+        people.setdefault(entry.context.kit, set()).add(entry.visitor.digest)
+    revoked = {kit: records.revoked_since(db, kit, digests) for kit, digests in people.items()}
+    for entry in entries:
+        since = revoked[entry.context.kit].get(entry.visitor.digest)
+        if since is not None and since > entry.thread.created_at.timestamp() * 1_000_000:
+            gone.add(entry.thread.id)
+    return gone
 
 
 def _write(db: Connection, entries: Sequence[Entry]) -> Written:
-    entries, deleted = _kept(db, entries)
-    missing = _missing(db, entries, deleted)
+    missing = _missing(db, entries)
     if missing.threads:
         _insert(db, threads, [_thread_row(entry) for entry in missing.threads])
     # Whoever carries the same threads waits here, in an order in which nobody waits for another.
-    places = _places(db, entries, lock=True)
-    found = _items(db, entries, places)
+    places = _places(db, missing.entries, lock=True)
+    # A thread may have been deleted, or made by somebody else, since the first look.
+    kept = [
+        entry
+        for entry in missing.entries
+        if entry.thread.id in places and not _is_foreign(entry, places)
+    ]
+    found = _items(db, kept, places)
     rows = [
         {
             "thread": places[entry.thread.id][0],
@@ -113,44 +132,54 @@ def _write(db: Connection, entries: Sequence[Entry]) -> Written:
             "created_at": item.created_at,
             "data": item.model_dump_json(),
         }
-        for entry in entries
+        for entry in kept
         for item in _new(entry, found)
     ]
     if rows:
         _insert(db, items, rows)
     files = [
         _file_row(entry, file, places[entry.thread.id][1])
-        for entry in entries
+        for entry in kept
         for file in entry.files.values()
     ]
     if files:
         _insert(db, attachments, files)
-    _mark(db, [entry for entry in entries if entry.items], places)
+    _mark(db, [entry for entry in kept if entry.items], places)
     return missing.written
 
 
 @dataclass(frozen=True)
 class _Missing:
     threads: list[Entry]
+    entries: list[Entry]
     written: Written
 
 
-def _missing(db: Connection, entries: Sequence[Entry], deleted: frozenset[str]) -> _Missing:
+def _missing(db: Connection, entries: Sequence[Entry]) -> _Missing:
     places = _places(db, entries)
-    found = _items(db, entries, places)
+    gone = _gone(db, entries)
+    foreign = {entry.thread.id for entry in entries if _is_foreign(entry, places)} - gone
+    kept = [entry for entry in entries if entry.thread.id not in gone | foreign]
+    found = _items(db, kept, places)
     new: dict[str, Entry] = {}
     known = set()
-    for entry in entries:
+    for entry in kept:
         if entry.thread.id in places:
             known.add(entry.thread.id)
         else:
             new.setdefault(entry.thread.id, entry)
-    new_items = sum(len(_new(entry, found)) for entry in entries)
-    total = sum(len(entry.items) for entry in entries)
+    new_items = sum(len(_new(entry, found)) for entry in kept)
+    total = sum(len(entry.items) for entry in kept)
+    counted = len(new), new_items, len(known), total - new_items
     return _Missing(
-        list(new.values()),
-        Written(len(new), new_items, len(known), total - new_items, deleted),
+        list(new.values()), kept, Written(*counted, frozenset(gone), frozenset(foreign))
     )
+
+
+def _is_foreign(entry: Entry, places: Places) -> bool:
+    """Whether the thread is there, and somebody else's or in another chat."""
+    place = places.get(entry.thread.id)
+    return place is not None and place[1]["owner"] != entry.context.owner
 
 
 def _new(entry: Entry, found: set[tuple[str, str]]) -> list[ThreadItem]:
@@ -273,19 +302,24 @@ class SiteStore:
         """Write what is missing of some entries."""
         counts = [0, 0, 0, 0]
         seen: set[str] = set()
+        foreign: set[str] = set()
         for entry in entries:
             thread = self._load(entry)
+            if thread is None and not dry_run:
+                try:
+                    self._ask(entry, "save_thread", entry.thread)
+                except NotFoundError:
+                    foreign.add(entry.thread.id)
+                    continue
             if entry.thread.id not in seen:
                 counts[0 if thread is None else 2] += 1
                 seen.add(entry.thread.id)
-            if thread is None and not dry_run:
-                self._ask(entry, "save_thread", entry.thread)
             new = [item for item in entry.items if thread is None or not self._has(entry, item)]
             counts[1] += len(new)
             counts[3] += len(entry.items) - len(new)
             if not dry_run:
                 self._add(entry, new)
-        return Written(counts[0], counts[1], counts[2], counts[3])
+        return Written(counts[0], counts[1], counts[2], counts[3], foreign=frozenset(foreign))
 
     def _add(self, entry: Entry, new: Sequence[ThreadItem]) -> None:
         for file in entry.files.values():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from chatkit.types import Attachment
@@ -25,9 +25,17 @@ from ...visitor import Visitor
 from ..attachments import Attachments
 from ..context import ChatContext
 from ..store import SQLAlchemyStore
+from . import records
 from .carried import Entry, SiteStore, Tables, Target
-from .hosted_items import DamagedError, HostedAttachment, files_of, item_of, thread_of
-from .places import Walk
+from .hosted_items import (
+    DamagedError,
+    HostedAttachment,
+    files_of,
+    item_of,
+    json_of,
+    thread_of,
+)
+from .places import Rows, Walk
 
 Json = Mapping[str, Any]
 #: Makes a visitor's key of the user that OpenAI knows; None to leave the threads out.
@@ -35,6 +43,8 @@ MapUsers = Callable[[str], Visitor | str | None]
 
 #: Items, and bytes of them, that are held and written at once, of as many threads as they are of.
 BATCH = 500
+#: Problems that a report names one by one.
+MOST_PROBLEMS = 10_000
 BATCH_BYTES = 8 * 2**20
 #: Bytes of an item: MariaDB takes statements of 16 MiB, in which each may be escaped.
 LONGEST_ITEM = 4 * 2**20
@@ -67,7 +77,8 @@ class Carried:
     :param files: files that were fetched.
     :param known_threads: threads that were there before.
     :param known_items: items that were there before.
-    :param problems: what was not carried over, or not in full.
+    :param problems: what was not carried over, or not in full; the first ten thousand.
+    :param more_problems: how many there are beside these.
     """
 
     chat: str
@@ -78,6 +89,7 @@ class Carried:
     known_threads: int = 0
     known_items: int = 0
     problems: list[Problem] = field(default_factory=list)
+    more_problems: int = 0
 
     @property
     def lost(self) -> list[Problem]:
@@ -118,8 +130,6 @@ class Carrier:
             else SiteStore(Walk(kit.own_name, endpoint))
         )
         self._endpoint = endpoint
-        # Threads of one person come one after the other, mostly.
-        self._revoked_at = lru_cache(1024)(kit.service.revoked_at)
         self._batch: list[Entry] = []
         self._held = self._bytes = 0
 
@@ -140,7 +150,9 @@ class Carrier:
             elif entry is not None and line.get("thread_id") == entry.thread.id:
                 entry = self._add(entry, line)
             elif line.get("thread_id") != skipped:
-                self._lose(str(line.get("thread_id")), line["id"], "its thread is not before it")
+                self._lose(
+                    str(line.get("thread_id")), str(line.get("id")), "its thread is not before it"
+                )
         self._flush()
         return self.done
 
@@ -182,12 +194,10 @@ class Carrier:
         except (DamagedError, _UnknownUserError) as error:
             self._lose(identifier, None, str(error))
             return None
-        revoked = self._revoked_at(visitor.digest)
-        if revoked is not None and revoked > thread.created_at.timestamp():
-            self._lose(identifier, None, "the data of its visitor was deleted since")
-            return None
-        context = ChatContext(visitor=visitor, kit=self._kit.own_name, chat=self._chat.name)
-        return Entry(thread, visitor, context)
+        return Entry(thread, visitor, self._context(visitor), user)
+
+    def _context(self, visitor: Visitor) -> ChatContext:
+        return ChatContext(visitor=visitor, kit=self._kit.own_name, chat=self._chat.name)
 
     def _hold(self, entry: Entry) -> None:
         """Hold a thread until a batch is written."""
@@ -205,29 +215,30 @@ class Carrier:
             files = {file.id: self._fetch(entry, file) for file in files_of(sent)}
             kept = {name: file for name, file in files.items() if file is not None}
             item, notes = item_of(sent, kept)
+            size = len(json_of(item))
         except DamagedError as error:
             self._lose(entry.thread.id, identifier, str(error))
             return entry
-        size = len(item.model_dump_json())
         if size > LONGEST_ITEM:
             self._lose(entry.thread.id, identifier, f"it has more than {LONGEST_ITEM:,} bytes")
             return entry
         entry.items.append(item)
         entry.files.update(kept)
         for note in notes:
-            self.done.problems.append(Problem(entry.thread.id, identifier, note, lost=False))
+            self._note(Problem(entry.thread.id, identifier, note, lost=False))
         self._held += 1
         self._bytes += size
         if self._held < BATCH and self._bytes < BATCH_BYTES:
             return entry
         self._flush()
         # What comes next of the thread is a part of its own.
-        rest = Entry(entry.thread, entry.visitor, entry.context)
+        rest = Entry(entry.thread, entry.visitor, entry.context, entry.user)
         self._batch.append(rest)
         return rest
 
     def _flush(self) -> None:
         entries, self._batch, self._held, self._bytes = self._batch, [], 0, 0
+        entries = self._of_today(entries)
         if not entries:
             return
         written = self._target.write(entries, dry_run=self.done.dry_run)
@@ -236,12 +247,42 @@ class Carrier:
         self.done.known_threads += written.known_threads
         self.done.known_items += written.known_items
         for name in sorted(written.deleted):
-            reason = "it was deleted here"
-            self.done.problems.append(Problem(name, None, reason, lost=False))
+            self._note(Problem(name, None, "it was deleted here", lost=False))
+        for name in sorted(written.foreign):
+            self._lose(name, None, "it is in the history already, of another person or chat")
         self._advance(len(entries))
 
+    def _of_today(self, entries: list[Entry]) -> list[Entry]:
+        """The entries as their visitors are by now: signed in, or deleted, since."""
+        service = self._kit.service
+        if not service.has_records:
+            return entries
+        own = self._kit.own_name
+        keys = {entry.visitor.key for entry in entries if entry.visitor.is_anonymous}
+        logins: dict[str, str] = {}
+        if keys:
+            logins = Rows(service.records).read(lambda db: records.logins_of(db, own, keys))
+        kept = []
+        for entry in entries:
+            key = logins.get(entry.visitor.key)
+            since = service.revoked_at(entry.visitor.digest)
+            if key is not None:
+                entry.visitor = Visitor(key, known=True)
+                entry.context = self._context(entry.visitor)
+            if since is not None and since > entry.thread.created_at.timestamp():
+                self._note(Problem(entry.thread.id, None, "it was deleted here", lost=False))
+            else:
+                kept.append(entry)
+        return kept
+
+    def _note(self, problem: Problem) -> None:
+        if len(self.done.problems) < MOST_PROBLEMS:
+            self.done.problems.append(problem)
+        else:
+            self.done.more_problems += 1
+
     def _lose(self, thread: str, item: str | None, reason: str) -> None:
-        self.done.problems.append(Problem(thread, item, reason, lost=True))
+        self._note(Problem(thread, item, reason, lost=True))
 
     def _visitor(self, user: str) -> Visitor:
         if self._map_users is not None:

@@ -186,6 +186,7 @@ class _TaskGroup(_Entry):
 
 _Item = _UserMessage | _AssistantMessage | _Widget | _ToolCall | _Task | _TaskGroup
 _ITEM: TypeAdapter[_Item] = TypeAdapter(Annotated[_Item, Field(discriminator="type")])
+_SERVED: TypeAdapter[ThreadItem] = TypeAdapter(ThreadItem)
 _TYPES = sorted(
     kind.model_fields["type"].annotation.__args__[0]  # type: ignore[union-attr]  # a Literal
     for kind in (_UserMessage, _AssistantMessage, _Widget, _ToolCall, _Task, _TaskGroup)
@@ -258,6 +259,19 @@ def item_of(sent: Json, files: Mapping[str, Attachment]) -> tuple[ThreadItem, li
     return made, notes
 
 
+def json_of(item: ThreadItem) -> str:
+    """An item as it is kept.
+
+    :raises DamagedError: it can't be written, or not be read again: it is nested too deeply.
+    """
+    try:
+        written = item.model_dump_json()
+        _SERVED.validate_json(written)
+    except (ValueError, RecursionError):
+        raise DamagedError("it is nested too deeply to be kept") from None
+    return written
+
+
 def _user_message(
     item: _UserMessage, base: dict[str, Any], files: Mapping[str, Attachment], notes: list[str]
 ) -> UserMessageItem:
@@ -305,7 +319,7 @@ def _tag(tag: _Tag) -> UserMessageTagContent:
     return UserMessageTagContent(
         id=_whole(tag.id),
         text=_whole(tag.text),
-        data=_whole_json(tag.data),
+        data=_unhalved(tag.data),
         group=_whole(tag.group),
         interactive=tag.interactive,
     )
@@ -376,6 +390,14 @@ def _whole_json(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole_json(one) for one in value]
     return _whole(value)
+
+
+def _unhalved(data: dict[str, Any]) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = _whole_json(data)
+    except RecursionError:
+        raise DamagedError("content: it is nested too deeply to be kept") from None
+    return found
 
 
 def _parsed(text: str, field: str) -> Any:

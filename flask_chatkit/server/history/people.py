@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from ...errors import ChatKitError
+from ...hosted.threads import HostedThreads
 from ...state import KitState
 from ...visitor import Visitor
 from ..context import owner_name
@@ -79,6 +81,7 @@ def delete_person(
     places = Places(kit, problems)
     done = Deletion(person.key, dry_run=dry_run, problems=problems)
     keys = _keys_of(places, person, done)
+    carried = _carried(places, keys)
     if not dry_run:
         _revoke(kit, keys, problems)
     for attempt in range(1, PASSES + 1):
@@ -95,7 +98,7 @@ def delete_person(
             break
         known, keys = keys, _keys_of(places, person, done)
         _revoke(kit, [key for key in keys if key not in known], problems)
-    _delete_hosted(places, keys, done, hosted, advance)
+    _delete_hosted(places, keys, carried, done, hosted, advance)
     if not dry_run and not problems:
         # Until all is gone, they tell where the rest is.
         for where in places.rows:
@@ -190,9 +193,30 @@ def _delete_walked(walk: Walk, keys: list[str], done: Deletion, advance: Advance
         walk.endpoint.forget(context.owner)
 
 
+def _carried(places: Places, keys: list[str]) -> list[str]:
+    """The ids of the person's threads that OpenAI had, whatever it knew the person by."""
+    found: list[str] = []
+    for where in places.rows:
+        after = 0
+        while page := where.read(
+            lambda db, after=after: rows.threads_of(  # type: ignore[misc]
+                db, places.kit.own_name, keys, after, lock=False
+            )
+        ):
+            found += [row.id for row in page]
+            after = page[-1].position
+    for walk in places.walks:
+        for key in keys:
+            context = walk.context(Visitor(key, known=True))
+            with suppress(Exception):  # it is told of when its threads are deleted
+                found += [thread.id for thread in walk.threads(context)]
+    return [one for one in found if one.startswith(records.HOSTED)]
+
+
 def _delete_hosted(
     places: Places,
     keys: list[str],
+    carried: list[str],
     done: Deletion,
     asked: bool | None,  # noqa: FBT001  handed on
     advance: Advance,
@@ -204,8 +228,18 @@ def _delete_hosted(
     for key in keys:
         try:
             # All ids first: a page may begin after a thread that is gone by then.
-            for thread_id in [thread["id"] for thread in hosted.threads(key)]:
-                done.hosted_threads += done.dry_run or hosted.delete(thread_id)
+            listed = [thread["id"] for thread in hosted.threads(key)]
+            for thread_id in listed if done.dry_run else [*listed, *carried]:
+                done.hosted_threads += done.dry_run or _delete_one(places, hosted, thread_id)
                 advance(1)
+            carried = []
         except ChatKitError as error:
             places.problems.add("OpenAI could not be asked for hosted threads", error)
+
+
+def _delete_one(places: Places, hosted: HostedThreads, thread_id: str) -> bool:
+    is_gone = hosted.delete(thread_id)
+    if places.records is not None:
+        # An export of before must not bring it back.
+        places.records.change(lambda db: records.note_deletion(db, thread_id))
+    return is_gone

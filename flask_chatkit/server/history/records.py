@@ -72,6 +72,30 @@ def aliases_of(db: Connection, kit: str, key: str) -> list[Alias]:
     ]
 
 
+def logins_of(db: Connection, kit: str, keys: Collection[str]) -> dict[str, str]:
+    """Who some anonymous visitors are since they signed in, by their keys before.
+
+    One who has signed in as several people is nobody's for certain, and left out.
+    """
+    found: dict[str, set[str]] = {}
+    for row in db.execute(
+        select(aliases).where(aliases.c.kit == kit, aliases.c.alias.in_(list(keys)))
+    ):
+        if row.alias in keys and row.kit == kit:
+            found.setdefault(row.alias, set()).add(row.visitor)
+    return {alias: people.pop() for alias, people in found.items() if len(people) == 1}
+
+
+def revoked_since(db: Connection, kit: str, digests: Collection[str]) -> dict[str, int]:
+    """When all that some visitors had was revoked, in Unix microseconds, by their digests."""
+    found = db.execute(
+        select(revocations.c.visitor, revocations.c.revoked_at).where(
+            revocations.c.kit == kit, revocations.c.visitor.in_(list(digests))
+        )
+    )
+    return {row.visitor: row.revoked_at for row in found}
+
+
 def delete_aliases(db: Connection, kit: str, keys: Collection[str]) -> int:
     """Forget who of these was whom; how many rows that were."""
     found = db.execute(

@@ -293,6 +293,75 @@ def test_damaged_threads_are_reported_and_skipped(
     assert [thread.id for thread in threads_of(app, ANN)] == ["good"]
 
 
+@pytest.mark.parametrize("depth", [120, 210, 300, 600, 5000])
+@pytest.mark.parametrize("place", ["output", "tag"])
+def test_deep_data_stops_nobodys_migration(
+    openai_standin: OpenAIStandIn, make_app: MakeApp, tmp_path: Path, depth: int, place: str
+) -> None:
+    """What is nested too deeply is reported, or kept so that it can be read, and the rest comes."""
+    nested = "[" * depth + "]" * depth
+    call = {**client_tool_call("t", {}), "output": nested, "status": "completed"}
+    tag = user_message("x")
+    deep: Any = []
+    for _ in range(min(depth, 600)):
+        deep = [deep]
+    tag["content"].append({"type": "input_tag", "id": "t", "text": "t", "data": {"a": deep}})
+    item = call if place == "output" else tag
+    thread = openai_standin.add_thread("user:ann", items=[user_message("a"), item])
+    openai_standin.add_thread("user:bob", items=[user_message("b")])
+    app, kit = site(make_app, tmp_path)
+    with app.app_context():
+        done = kit.migrate_threads()
+    assert len(threads_of(app, Visitor.login("bob"))) == 1
+    assert len(items_of(app, ANN, thread)) == 2 - len(done.lost)
+
+
+@pytest.mark.parametrize("other", ["person", "chat"])
+def test_nothing_is_put_into_somebody_elses_thread(
+    openai_standin: OpenAIStandIn, make_app: MakeApp, tmp_path: Path, uri: str, other: str
+) -> None:
+    """A file that names a thread which is somebody else's, or another chat's, changes nothing."""
+    thread = openai_standin.add_thread("user:ann", items=[user_message("hi")])
+    app, kit = site(make_app, tmp_path, uri)
+    kit.assistant("sales")(answer)
+    line = openai_standin.threads[thread]
+    item = {
+        "object": "chatkit.thread_item",
+        "id": "cthi_new",
+        "thread_id": thread,
+        "created_at": 1,
+        **user_message("injected"),
+    }
+    user, chat = ("user:mallory", "default") if other == "person" else ("user:ann", "sales")
+    with app.app_context():
+        kit.migrate_threads()
+        done = kit.import_threads(map(json.dumps, [{**line, "user": user}, item]), chat=chat)
+    assert [problem.thread for problem in done.lost] == [thread]
+    assert (done.threads, done.items) == (0, 0)
+    assert len(items_of(app, ANN, thread)) == 1
+
+
+def test_deletion_in_the_middle_of_an_import(
+    openai_standin: OpenAIStandIn, make_app: MakeApp, tmp_path: Path
+) -> None:
+    """What is deleted while an import runs does not come back with its next batch."""
+    for number in range(700):
+        openai_standin.add_thread("user:ann", title=str(number))
+    app, kit = site(make_app, tmp_path)
+    export = tmp_path / "export.jsonl"
+
+    def lines() -> Any:
+        for number, line in enumerate(export.read_text().splitlines()):
+            if number == 600:
+                kit.delete_user("ann", hosted=False)
+            yield line
+
+    with app.app_context():
+        kit.export_threads(export)
+        kit.import_threads(lines())
+    assert threads_of(app, ANN) == []
+
+
 def test_halves_of_characters_and_nul(
     openai_standin: OpenAIStandIn, make_app: MakeApp, tmp_path: Path, uri: str
 ) -> None:
@@ -356,6 +425,7 @@ def test_thread_of_somebody_who_signed_in_since(
     app, kit = site(make_app, tmp_path, uri)
     with app.app_context():
         kit.migrate_threads()
+        ask(app, "add_alias", "chatkit", anonymous, ANN)
         ask(app, "hand_over", "chatkit", anonymous, ANN)
         openai_standin.add_item(thread, assistant_message("two"))
         kit.migrate_threads()
@@ -696,7 +766,7 @@ def test_deleted_people_stay_deleted(
         done = kit.import_threads(export)
     assert threads_of(app, ANN) == []
     assert len(threads_of(app, Visitor.login("bob"))) == 1
-    assert "deleted" in done.lost[0].reason
+    assert "deleted" in done.problems[0].reason
 
 
 def test_large_threads_are_written_in_parts(
