@@ -183,11 +183,11 @@ def test_texts_of_all_kinds(
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ("no json\n", "near its end"),
+        ("no json\n", "line 1"),
         ('{"object":"list"}\n', "'object'"),
         ('{"object":"chatkit.thread"}\n', "'id'"),
         ('{"object":"chatkit.thread_item","id":"i","thread_id":"t"}\n', "begins with an item"),
-        ("[]\n", "near its end"),
+        ("[]\n", "line 1"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, named: str) -> None:
