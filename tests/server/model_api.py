@@ -38,6 +38,8 @@ class Say:
     #: Whether to fall silent after the texts, until the client goes away.
     hang: bool = False
     thought: str | None = None
+    #: Output items before the message: what tools of OpenAI's own did.
+    before: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -254,6 +256,9 @@ class _Responses:
                 calls.discard(item["call_id"])
             elif kind == "message":
                 _check_message(item)
+            elif kind in {"mcp_list_tools", "mcp_call"}:
+                if not any(tool["type"] == "mcp" for tool in body.get("tools", [])):
+                    raise Wrong(f"{kind} without a tool of that kind")
             else:
                 raise Wrong(f"strange item {kind}")
         if calls:
@@ -298,6 +303,11 @@ class _Responses:
         if isinstance(reply, Say):
             if reply.thought is not None:
                 yield from self._think(reply.thought)
+            for item in reply.before:
+                index = len(self.output)
+                yield self._event("response.output_item.added", output_index=index, item=item)
+                self.output.append(item)
+                yield self._event("response.output_item.done", output_index=index, item=item)
             yield from self._say(reply.texts, reply.hang)
             if reply.hang:
                 return

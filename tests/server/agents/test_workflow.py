@@ -26,6 +26,19 @@ from tests.server.model_api import KEY, ModelApi, Say, Use, serve_model
 pytestmark = pytest.mark.filterwarnings("ignore:The `json` method is deprecated")
 
 JSON = json.dumps({"kind": "sales"})
+LABEL = {"server_label": "weather"}
+#: What a tool of an MCP server did, to which OpenAI has connected.
+CALLED: list[dict[str, Any]] = [
+    {"type": "mcp_list_tools", "id": "mcpl_1", "tools": [], **LABEL},
+    {
+        "type": "mcp_call",
+        "id": "mcp_1",
+        "name": "get_weather",
+        "arguments": "{}",
+        "output": "foggy",
+        **LABEL,
+    },
+]
 #: What the model answers in each export, and the texts and steps that the visitor is shown.
 EXPORTS: dict[str, tuple[list[Any], list[str], list[str]]] = {
     "linear": ([Say(["a"]), Say(["b"])], ["a", "b"], []),
@@ -38,6 +51,7 @@ EXPORTS: dict[str, tuple[list[Any], list[str], list[str]]] = {
     "returned": ([Say(["a"])], ["a"], []),
     "nested_trace": ([Say(["a"])], ["a"], []),
     "handoff": ([Use([("transfer_to_expert", {})]), Say(["known"])], ["known"], []),
+    "mcp": ([Say(["misty"], before=CALLED)], ["misty"], []),
     "approval": ([Say(["a"])], ["a"], []),
 }
 
