@@ -1,0 +1,104 @@
+"""The Agents SDK's default runner, through which the runs of exported workflows are shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Coroutine, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar
+
+from agents import Agent, RunConfig
+from agents import run as agents_run
+from agents.run import AgentRunner
+from typing_extensions import override
+
+T = TypeVar("T")
+
+_INSTALLING = threading.Lock()
+
+
+class Shower(Protocol):
+    """An answer that shows what the runs of an exported workflow say."""
+
+    def is_on_loop(self) -> bool:
+        """Whether the caller runs on the loop of this answer."""
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Wait, in the thread of a sync workflow, for what only the loop can do."""
+
+    async def run(
+        self, base: AgentRunner, agent: Agent[Any], given: Any, options: Mapping[str, Any]
+    ) -> Any:
+        """Run an agent, and show what it says; the result is complete."""
+
+    def run_streamed(
+        self, base: AgentRunner, agent: Agent[Any], given: Any, options: Mapping[str, Any]
+    ) -> Any:
+        """Start a run that the export reads as well."""
+
+
+#: The answer whose runs are streamed; None outside of an answer, and inside of its runs.
+answering: ContextVar[Shower | None] = ContextVar("flask_chatkit_workflow", default=None)
+
+
+class WorkflowRunner(AgentRunner):
+    """The Agents SDK's default runner, which streams the runs of exported workflows.
+
+    :param base: the default runner of before, which runs all the rest.
+    """
+
+    def __init__(self, base: AgentRunner) -> None:
+        self.base = base
+
+    @override
+    async def run(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
+        """Run an agent; in an exported workflow, what it says is shown."""
+        answer = answering.get()
+        if answer is None:
+            return await self.base.run(starting_agent, input, **kwargs)
+        return await answer.run(self.base, starting_agent, input, kwargs)
+
+    @override
+    def run_sync(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
+        """The same in a thread, which waits."""
+        answer = answering.get()
+        if answer is None or answer.is_on_loop():
+            # On the loop, it raises what it raises everywhere.
+            return self.base.run_sync(starting_agent, input, **kwargs)
+        return answer.wait_for(answer.run(self.base, starting_agent, input, kwargs))
+
+    @override
+    def run_streamed(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
+        """Start a run that the export reads; what it says is shown as well."""
+        answer = answering.get()
+        if answer is None or not answer.is_on_loop():
+            return self.base.run_streamed(starting_agent, input, **kwargs)
+        return answer.run_streamed(self.base, starting_agent, input, kwargs)
+
+
+def install_runner() -> None:
+    """Make our runner the default one, around what a site has set."""
+    with _INSTALLING:
+        base = agents_run.get_default_agent_runner()
+        if not isinstance(base, WorkflowRunner):
+            agents_run.set_default_agent_runner(WorkflowRunner(base))
+
+
+def merged_options(site_options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run is given: the export's options, and the site's where it sets none."""
+    options = {key: one for key, one in given.items() if one is not None}
+    options = {**site_options, **options}
+    site, own = site_options.get("run_config"), given.get("run_config")
+    if isinstance(own, Mapping):
+        own = RunConfig(**own)
+    if site is not None and own is not None:
+        plain = RunConfig()
+        changed = {
+            field.name: getattr(own, field.name)
+            for field in dataclasses.fields(own)
+            if getattr(own, field.name) != getattr(plain, field.name)
+        }
+        own = dataclasses.replace(site, **changed)
+    options["run_config"] = own if own is not None else site
+    return options
