@@ -205,6 +205,11 @@ class AgentServer(SiteServer):
     async def _input(
         self, items: Sequence[ThreadItem], context: ChatContext
     ) -> list[TResponseInputItem]:
+        converter = await self._converter(items, context)
+        return paired(await converter.to_agent_input(items))
+
+    async def _converter(self, items: Sequence[ThreadItem], context: ChatContext) -> Converter:
+        """What turns these items, or some of them, into what the agent is told."""
         files: dict[str, bytes | None] = {}
         left = FILES_BYTES
         # The newest first: what is too much is left out of what was said long ago.
@@ -213,7 +218,7 @@ class AgentServer(SiteServer):
                 data = await self._read(attachment, context, left)
                 files[attachment.id] = data
                 left -= len(data or b"")
-        return paired(await Converter(files, recall(items)).to_agent_input(items))
+        return Converter(files, recall(items))
 
     async def _read(self, attachment: Attachment, context: ChatContext, most: int) -> bytes | None:
         size = (attachment.metadata or {}).get("size", 0)

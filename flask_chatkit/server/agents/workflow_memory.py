@@ -12,6 +12,7 @@ from chatkit.types import ThreadItem, UserMessageItem
 from ..agent import AgentServer
 from ..chat import text_of
 from ..context import ChatContext
+from .converter import paired
 
 
 @dataclasses.dataclass
@@ -84,10 +85,9 @@ async def memory_of(
     at = places[-1] if places else len(items)
     message = said or (cast("UserMessageItem", items[at]) if places else None)
     text = text_of(message) if message is not None else ""
-    # All at once: how much of the files is sent, the newest decide first.
-    whole = await server._input(items, context)  # noqa: SLF001 - of the server
-    before = [one for one in whole if one.get("role") == "user"]
-    own = await server._input(items[at : at + 1], context)  # noqa: SLF001 - of the server
-    after = await server._input(items[at + 1 :], context)  # noqa: SLF001 - of the server
-    earlier = whole[: max(0, len(whole) - len(own) - len(after))] if before else []
+    # Made of all at once: how much of the files is sent, the newest decide first.
+    converter = await server._converter(items, context)  # noqa: SLF001 - of the server
+    earlier = paired(await converter.to_agent_input(items[:at]))
+    own = await converter.to_agent_input(items[at : at + 1])
+    after = paired(await converter.to_agent_input(items[at + 1 :]))
     return Memory(text, earlier, _parts(own, text), after)
