@@ -39,7 +39,7 @@ from .runner import answering, merged_options
 from .shape import FIELD
 from .tracing import guarded
 from .usage import count_run
-from .workflow_memory import Memory, memory_of
+from .workflow_memory import Memory, memory_of, text_item, with_text
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -335,10 +335,16 @@ class WorkflowAnswer:
             # A tool is asked for once.
             self._said = None
         settings["run_config"] = _cleaning(guarded(agent, config))
-        if not isinstance(given, RunState) and not any(options.get(key) for key in _OWN_HISTORY):
-            given = [*self.memory.precede(given), *carried]
-            if self._refusals.left_out.short_outputs:
-                given = shortened_outputs(given)
+        if not isinstance(given, RunState):
+            if any(options.get(key) for key in _OWN_HISTORY):
+                given = self.memory.accompany(given)
+            else:
+                is_first = self.memory.start is None
+                given = [*self.memory.precede(given), *carried]
+                if is_first:
+                    self._keep_changed()
+                if self._refusals.left_out.short_outputs:
+                    given = shortened_outputs(given)
         own = AgentContext[Any](thread=self._thread, store=server.store, request_context=context)
         if settings.get("context") is None and not isinstance(given, RunState):
             settings["context"] = own
@@ -357,6 +363,18 @@ class WorkflowAnswer:
             answering.reset(token)
         run.begin(agent, self._work)
         return run
+
+    def _keep_changed(self) -> None:
+        """Keep what a guardrail made of this message: titles and later turns are told that."""
+        text = self.memory.changed_text()
+        asked = next((one for one in reversed(self._items) if _is_message(one)), None)
+        if text is None or not isinstance(asked, UserMessageItem):
+            return
+        self._items = [with_text(one, text) if one is asked else one for one in self._items]
+        if not self._work.channel.closed:
+            new_id = self._server.store.generate_item_id("message", self._thread, self._context)
+            item = text_item(new_id, asked, text)
+            self._work.channel.put(ThreadItemDoneEvent(item=item))
 
 
 class _WorkflowRun(_Run):
@@ -401,6 +419,10 @@ class _WorkflowRun(_Run):
             await events.aclose()
 
 
+def _is_message(item: ThreadItem) -> bool:
+    return isinstance(item, UserMessageItem)
+
+
 def _is_text(event: Any) -> bool:
     """Whether an event is part of a model's message."""
     if event.type != "raw_response_event":
@@ -414,7 +436,7 @@ def _is_text(event: Any) -> bool:
 def _is_failed_guardrail(value: Any) -> bool:
     """Whether this is what ``build_guardrail_fail_output`` of an export returns."""
     return isinstance(value, Mapping) and any(
-        isinstance(one, Mapping) and one.get("failed") is True for one in value.values()
+        isinstance(one, Mapping) and one.get("failed") is True for one in (value, *value.values())
     )
 
 
