@@ -110,7 +110,8 @@ class ModelApi:
     def next_reply(self, body: dict[str, Any], is_streamed: bool) -> Say | Use | Stop | Fail:
         """What to answer to a call."""
         with self.lock:
-            if not is_streamed:
+            # A title is asked for without tools; an agent that is a tool runs unstreamed, too.
+            if not is_streamed and not body.get("tools"):
                 self.titles_asked.append(body)
                 return self.title
             self.asked.append(body)
@@ -294,7 +295,8 @@ class _Responses:
 
     def whole(self, reply: Any) -> dict[str, Any]:
         """An answer that is not streamed."""
-        self.output.append(self._message("".join(reply.texts), "completed"))
+        for _ in self.stream(reply):
+            pass
         return self.response("completed")
 
     def stream(self, reply: Say | Use | Stop) -> Iterator[bytes]:
