@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -133,11 +132,7 @@ class ChatKit(Blueprint):
         :raises ConfigurationError: a setting is wrong, and nothing has been registered then; or
             it can't be mounted where it was to be.
         """
-        settings = Settings.from_config(app.config)
-        if settings.server and settings.server.partition(":")[0] in sys.modules:
-            from .server.sources import check_imported
-
-            check_imported(settings.server)
+        Settings.from_config(app.config)
         super().register(app, options)
 
     def add_hosted(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 import warnings
 from typing import Any
 
@@ -40,20 +39,6 @@ def imported(path: str) -> Any:
             f"{type(error).__name__}: {error}"
         ) from error
     return _attribute(found, attribute)
-
-
-def check_imported(path: str) -> None:
-    """Check what a path names if its module is imported already; else nothing is known yet.
-
-    :raises ConfigurationError: there is no such attribute, or nothing that can be served.
-    """
-    module, _, attribute = path.partition(":")
-    found = sys.modules.get(module)
-    spec = getattr(found, "__spec__", None)
-    # A module that makes the application may not have come to the attribute by now.
-    if found is None or module == "__main__" or getattr(spec, "_initializing", False):
-        return
-    kind_of(_attribute(found, attribute))
 
 
 def kind_of(value: object) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +20,7 @@ from flask_chatkit.errors import BadRequest
 from flask_chatkit.server import bridge, loop
 from flask_chatkit.server.filetypes import clean_name
 from flask_chatkit.server.operations import MOST_PARTS, parse
+from flask_chatkit.server.pictures import MOST_CHUNKS, WatchedPicture
 from flask_chatkit.visitor import NEW_SECONDS, Visitor
 from tests.server.helpers_api import events, kinds, refused, said, until, visit
 from tests.support import MakeApp
@@ -211,11 +214,24 @@ def test_many_old_cookies_share_an_address(browse: Any, site: Any) -> None:
 
 def test_large_picture_is_taken(browse: Any, site: Any) -> None:
     """A picture of a megabyte of chance comes through, wherever its line ends are."""
-    import os
-
     ann = visit(browse(site(lambda message, _chat: message.text)))
     for _ in range(3):
-        data = b"\x89PNG\r\n\x1a\n" + os.urandom(1_000_000)
+        chunks = [(b"IHDR", bytes(13)), (b"IDAT", os.urandom(1_000_000)), (b"IEND", b"")]
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(
+            len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+            for name, body in chunks
+        )
         files = {"file": ("a.png", io.BytesIO(data), "image/png")}
         answer = ann.browser.post("/chatkit/attachments", data={}, files=files)
         assert answer.status_code == 200, answer.text
+
+
+def test_picture_of_many_chunks_is_checked_in_one_pass() -> None:
+    """A picture of a million tiny chunks is read no further than a real one could have."""
+    chunk = bytes(4) + b"abCd" + zlib.crc32(b"abCd").to_bytes(4, "big")
+    picture = WatchedPicture(io.BytesIO(b"\x89PNG\r\n\x1a\n" + chunk * (MOST_CHUNKS + 10)))
+    while picture.read(65_536):
+        pass
+    assert not picture.is_whole
+    assert picture._png._chunks == MOST_CHUNKS + 1
+    assert picture._png._seen == set()

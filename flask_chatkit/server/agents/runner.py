@@ -8,9 +8,9 @@ from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-from agents import Agent, RunConfig
+from agents import Agent, ModelProvider, RunConfig
 from agents import run as agents_run
-from agents.run import AgentRunner
+from agents.run import DEFAULT_MAX_TURNS, AgentRunner
 from typing_extensions import override
 
 T = TypeVar("T")
@@ -20,6 +20,9 @@ _INSTALLING = threading.Lock()
 
 class Shower(Protocol):
     """An answer that shows what the runs of an exported workflow say."""
+
+    #: Whether it has ended well: what its code left running is no part of it.
+    finished: bool
 
     def is_on_loop(self) -> bool:
         """Whether the caller runs on the loop of this answer."""
@@ -42,6 +45,11 @@ class Shower(Protocol):
 answering: ContextVar[Shower | None] = ContextVar("flask_chatkit_workflow", default=None)
 
 
+def _answer() -> Shower | None:
+    answer = answering.get()
+    return None if answer is None or answer.finished else answer
+
+
 class WorkflowRunner(AgentRunner):
     """The Agents SDK's default runner, which streams the runs of exported workflows.
 
@@ -54,7 +62,7 @@ class WorkflowRunner(AgentRunner):
     @override
     async def run(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
         """Run an agent; in an exported workflow, what it says is shown."""
-        answer = answering.get()
+        answer = _answer()
         if answer is None:
             return await self.base.run(starting_agent, input, **kwargs)
         return await answer.run(self.base, starting_agent, input, kwargs)
@@ -62,7 +70,7 @@ class WorkflowRunner(AgentRunner):
     @override
     def run_sync(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
         """The same in a thread, which waits."""
-        answer = answering.get()
+        answer = _answer()
         if answer is None or answer.is_on_loop():
             # On the loop, it raises what it raises everywhere.
             return self.base.run_sync(starting_agent, input, **kwargs)
@@ -71,7 +79,7 @@ class WorkflowRunner(AgentRunner):
     @override
     def run_streamed(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
         """Start a run that the export reads; what it says is shown as well."""
-        answer = answering.get()
+        answer = _answer()
         if answer is None or not answer.is_on_loop():
             return self.base.run_streamed(starting_agent, input, **kwargs)
         return answer.run_streamed(self.base, starting_agent, input, kwargs)
@@ -88,6 +96,9 @@ def install_runner() -> None:
 def merged_options(site_options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What a run is given: the export's options, and the site's where it sets none."""
     options = {key: one for key, one in given.items() if one is not None}
+    if options.get("max_turns") == DEFAULT_MAX_TURNS:
+        # Runner passes it on where the export says nothing.
+        options.pop("max_turns")
     options = {**site_options, **options}
     site, own = site_options.get("run_config"), given.get("run_config")
     if isinstance(own, Mapping):
@@ -97,8 +108,14 @@ def merged_options(site_options: Mapping[str, Any], given: Mapping[str, Any]) ->
         changed = {
             field.name: getattr(own, field.name)
             for field in dataclasses.fields(own)
-            if getattr(own, field.name) != getattr(plain, field.name)
+            if _differs(getattr(own, field.name), getattr(plain, field.name))
         }
         own = dataclasses.replace(site, **changed)
     options["run_config"] = own if own is not None else site
     return options
+
+
+def _differs(value: Any, default: Any) -> bool:
+    # Each configuration has a default provider of its own, which equals no other one.
+    is_provider = isinstance(default, ModelProvider)
+    return type(value) is not type(default) if is_provider else bool(value != default)

@@ -65,6 +65,7 @@ class WorkflowServer(AgentServer):
                     raise
                 raise shown from None
             else:
+                answer.finished = True
                 await answer.title.wait(TITLE_SECONDS)
                 await self._entitle(thread, context)
             finally:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from agents import Agent, ItemHelpers, RunResultStreaming, RunState
+from agents import Agent, AgentOutputSchemaBase, ItemHelpers, RunResultStreaming, RunState
 from agents.run import AgentRunner
 from chatkit.agents import AgentContext
 from chatkit.errors import CustomStreamError
@@ -98,6 +98,9 @@ class WorkflowAnswer:
         #: Those whose end the export itself has been given.
         self._read: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._is_refused = False
+        #: Whether it has ended well: what its code left running is no part of it.
+        self.finished = False
 
     # --- the answer's side ----------------------------------------------------------------------
 
@@ -117,6 +120,8 @@ class WorkflowAnswer:
                 if isinstance(output, Returned):
                     for event in self._returned(output.value, writer):
                         yield event
+                    if self._is_refused:
+                        raise CustomStreamError(REFUSED)
                     continue
                 for event in writer.write(output):
                     self._note(event)
@@ -149,8 +154,11 @@ class WorkflowAnswer:
         """
         if _is_failed_guardrail(value):
             logger.warning("A guardrail stopped an answer")
-            removed = [ThreadItemRemovedEvent(item_id=one) for one in self._shown]
-            return [*writer.end(), *removed, *self._refuse()]
+            self._is_refused = True
+            ended = list(writer.end())
+            for event in ended:
+                self._note(event)
+            return [*ended, *(ThreadItemRemovedEvent(item_id=one) for one in self._shown)]
         if self._shown:
             return []
         text = _text_returned(value) or self._last
@@ -158,9 +166,6 @@ class WorkflowAnswer:
             logger.warning("A workflow has neither shown nor returned a text")
             return []
         return list(writer.write(text))
-
-    def _refuse(self) -> list[ThreadStreamEvent]:
-        raise CustomStreamError(REFUSED)
 
     def stop(self) -> None:
         """End the workflow and the model's calls; once is enough."""
@@ -396,7 +401,7 @@ class _WorkflowRun(_Run):
         self._enter(agent)
 
     def _enter(self, agent: Agent[Any]) -> None:
-        self._is_hidden = agent.output_type not in {None, str}
+        self._is_hidden = _is_structured(agent.output_type)
         if self._is_hidden and not self._work.channel.closed:
             task = CustomTask(title=agent.name)
             self._work.channel.put(Step("custom", task))
@@ -433,9 +438,17 @@ def _is_text(event: Any) -> bool:
     return str(data.type).startswith(_RAW_TEXT)
 
 
+def _is_structured(output_type: Any) -> bool:
+    if isinstance(output_type, AgentOutputSchemaBase):
+        return not output_type.is_plain_text()
+    return output_type is not None and output_type is not str
+
+
 def _is_failed_guardrail(value: Any) -> bool:
     """Whether this is what ``build_guardrail_fail_output`` of an export returns."""
-    return isinstance(value, Mapping) and any(
+    if not isinstance(value, Mapping) or "output_text" in value:
+        return False
+    return any(
         isinstance(one, Mapping) and one.get("failed") is True for one in (value, *value.values())
     )
 

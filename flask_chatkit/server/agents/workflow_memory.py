@@ -74,7 +74,7 @@ class Memory:
         return text if text and self.text not in text else None
 
     def _with_parts(self, told: list[Any]) -> list[Any]:
-        if not self.parts:
+        if not self.parts or self._has_parts(told):
             return told
         first = told[0] if told else None
         is_user = isinstance(first, Mapping) and first.get("role") == "user"
@@ -84,6 +84,12 @@ class Memory:
         if isinstance(content, list):
             return [{**cast("Any", first), "content": [*self.parts, *content]}, *told[1:]]
         return [{"role": "user", "content": list(self.parts)}, *told]
+
+    def _has_parts(self, told: list[Any]) -> bool:
+        """Whether a run goes on with the whole input of one before, files included."""
+        contents = [one.get("content") for one in told if isinstance(one, Mapping)]
+        there = [part for content in contents if isinstance(content, list) for part in content]
+        return all(part in there for part in self.parts)
 
     def _is_message(self, first: Any) -> bool:
         if not isinstance(first, Mapping) or first.get("role") != "user":
