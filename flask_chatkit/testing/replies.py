@@ -150,6 +150,6 @@ def model_error(
     kind = _STATUS_ERRORS.get(status, openai.APIStatusError)
     if status >= 500:
         kind = openai.InternalServerError
-    kind = "invalid_request_error" if status == 400 else "error"
-    body = {"message": message, "type": kind, "param": None, "code": code}
+    named = "invalid_request_error" if status == 400 else "error"
+    body = {"message": message, "type": named, "param": None, "code": code}
     return kind(f"Error code: {status} - {body}", response=response, body=body)

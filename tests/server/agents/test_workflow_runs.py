@@ -29,7 +29,6 @@ from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.server.agents import mcp, models
 from flask_chatkit.server.agents.runner import install_runner
 from flask_chatkit.server.sources import imported, kind_of
-from tests.server.agents import mcp_server
 from tests.server.agents.test_workflow import api, drive, export
 from tests.server.driving import (
     ALICE,
@@ -349,7 +348,10 @@ def test_early_end_is_no_error(api: ModelApi, end: str, caplog: pytest.LogCaptur
 
 def test_mcp_server_is_connected(api: ModelApi, tmp_path: Path) -> None:
     """The MCP servers of an export's agents are connected before their runs."""
-    command = {"command": sys.executable, "args": [mcp_server.__file__, str(tmp_path)]}
+    command = {
+        "command": sys.executable,
+        "args": [str(Path(__file__).with_name("mcp_server.py")), str(tmp_path)],
+    }
     server = MCPServerStdio(params=command, cache_tools_list=True)  # type: ignore[arg-type]
     api.replies = [Use([("pid", {})]), Say(["done"])]
 
