@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -134,9 +135,12 @@ def test_deleting_leaves_nothing_and_changes_nobody_else(
     after = site.dump()
     revoked = after.pop("chatkit_revocations")
     others.pop("chatkit_revocations")
-    # How much was answered on a day names nobody.
+    # How much was answered on a day names nobody, nor does the digest of a deleted thread's id.
     for dump in (after, others):
         dump.pop("chatkit_counts")
+    deleted = after.pop("chatkit_deletions")
+    assert others.pop("chatkit_deletions") == []
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for (digest,) in deleted)
     assert after == others
     assert sorted(row[1] for row in revoked) == sorted(
         Visitor(one, known=True).digest for one in (key, "user:ann")
