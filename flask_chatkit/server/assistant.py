@@ -392,16 +392,9 @@ class SiteServer(ChatKitServer[ChatContext]):
         stream: Callable[[], AsyncIterator[ThreadStreamEvent]],
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Store and send what answers with whole strings, whatever made it."""
-
-        async def cleaned() -> AsyncIterator[ThreadStreamEvent]:
-            try:
-                async for event in clean_events(stream()):
-                    _clean_thread(thread)
-                    yield event
-            finally:
-                _clean_thread(thread)
-
-        async for event in super()._process_events(thread, context, cleaned):
+        async for event in super()._process_events(
+            thread, context, lambda: _cleaned(stream(), thread)
+        ):
             yield event
 
     @override
@@ -517,6 +510,43 @@ def shortened(title: str) -> str:
     cut = title[: TITLE_CHARACTERS - 1]
     # A language without blanks, or one very long word, is cut anywhere.
     return f"{cut.rsplit(' ', 1)[0] or cut}…"
+
+
+def keep_whole(server: ChatKitServer[Any]) -> None:
+    """Have a server of the site's own store and send whole strings, as ours does.
+
+    On the object, whose class is the site's: it is ours alone by now.
+    """
+    if isinstance(server, SiteServer) or "_serialize" in vars(server):
+        return
+    theirs: Any = server
+    # Private names of openai-chatkit 1.6.5, which has no other place for this.
+    process, serialize = theirs._process_events, theirs._serialize  # noqa: SLF001
+
+    def process_whole(
+        thread: ThreadMetadata, context: Any, stream: Callable[[], AsyncIterator[ThreadStreamEvent]]
+    ) -> Any:
+        return process(thread, context, lambda: _cleaned(stream(), thread))
+
+    def serialize_whole(obj: BaseModel) -> Any:
+        try:
+            return serialize(obj)
+        except PydanticSerializationError:
+            return serialize(clean(obj))
+
+    theirs._process_events = process_whole  # noqa: SLF001
+    theirs._serialize = serialize_whole  # noqa: SLF001
+
+
+async def _cleaned(
+    events: AsyncIterator[ThreadStreamEvent], thread: ThreadMetadata
+) -> AsyncIterator[ThreadStreamEvent]:
+    try:
+        async for event in clean_events(events):
+            _clean_thread(thread)
+            yield event
+    finally:
+        _clean_thread(thread)
 
 
 def _clean_thread(thread: ThreadMetadata) -> None:

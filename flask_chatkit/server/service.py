@@ -27,6 +27,7 @@ with warnings.catch_warnings():
     from chatkit.server import ChatKitServer
     from chatkit.store import Store
 
+from .assistant import keep_whole
 from .context import ChatContext
 from .endpoint import Endpoint
 from .links import Links
@@ -255,6 +256,7 @@ class Service:
             # The rest does: the object may serve another application, with other files.
             server = copy.copy(server)
             server.store = _own(server.store)
+        keep_whole(server)
         attachments = server.attachment_store
         if attachments is None and chat.attachments_accepted is not None:
             attachments = server.attachment_store = self.attachments(chat, server.store)

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from agents import function_tool
-from chatkit.types import ProgressUpdateEvent
+from chatkit.server import ChatKitServer
+from chatkit.types import (
+    AssistantMessageContent,
+    AssistantMessageContentPartAdded,
+    AssistantMessageContentPartTextDelta,
+    AssistantMessageItem,
+    ProgressUpdateEvent,
+    ThreadItemAddedEvent,
+    ThreadItemDoneEvent,
+    ThreadItemUpdatedEvent,
+)
 from chatkit.widgets import Card, Text
 
+from flask_chatkit import ChatKit
 from flask_chatkit.handlers import Handlers
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server.assistant import AssistantServer
 from flask_chatkit.server.owned import OwnedStore
 from flask_chatkit.server.surrogates import clean, whole, whole_json
 from tests.server.driving import ALICE, call, deltas, items_of, kinds, said, stored, thread_of
+from tests.server.helpers_api import visit
 from tests.server.model_api import ModelApi, Say, Use
 from tests.server.test_agent import Context, Site, api, dialect, quiet, site
+from tests.support import MakeApp
 
 __all__ = ["api", "dialect", "quiet", "site"]
 
@@ -115,3 +131,41 @@ def test_functions_may_yield_halves(site: Site, is_own: bool) -> None:
 
     site.run(test())
     store.close()
+
+
+class Halves(ChatKitServer[Any]):
+    """A server of a site's own, which streams a character in two halves, and one that is none."""
+
+    async def respond(self, thread: Any, item: Any, context: Any) -> AsyncIterator[Any]:
+        made = AssistantMessageItem(
+            id=self.store.generate_item_id("message", thread, context),
+            thread_id=thread.id,
+            created_at=datetime.now(timezone.utc),
+            content=[],
+        )
+        yield ThreadItemAddedEvent(item=made)
+        part = AssistantMessageContent(text="")
+        yield ThreadItemUpdatedEvent(
+            item_id=made.id, update=AssistantMessageContentPartAdded(content_index=0, content=part)
+        )
+        for delta in ("a\ud83d", "\ude00b", "\ud83d"):
+            update = AssistantMessageContentPartTextDelta(content_index=0, delta=delta)
+            yield ThreadItemUpdatedEvent(item_id=made.id, update=update)
+        whole = AssistantMessageContent(text="a\ud83d\ude00b\ud83d")
+        yield ThreadItemDoneEvent(item=made.model_copy(update={"content": [whole]}))
+
+
+def test_halves_of_a_server_of_the_sites_own(
+    browse: Any, make_app: MakeApp, tmp_path: Path
+) -> None:
+    """A ChatKitServer of a site's own may stream halves of characters, too."""
+    kit = ChatKit()
+    kit.add_server("default", Halves)
+    app = make_app(
+        kit, CHATKIT_WORKFLOW_ID=None, CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/x.sqlite3"
+    )
+    client = visit(browse(app))
+    thread = client.create("hello")
+    listed = client.post("items.list", thread_id=thread).json()["data"]
+    said_by_it = [item["content"][0]["text"] for item in listed if "assistant" in item["type"]]
+    assert said_by_it == ["a😀b\ufffd"]
