@@ -44,6 +44,10 @@ def quiet() -> Iterator[None]:
         links = [one._link for one in pool._connections if one._link]
         for connection in list(pool._connections):
             pool._close(connection)
+        if pool._timer is not None:
+            # It was set by the usual time, which a later test shortens.
+            pool._timer.cancel()
+            pool._timer = None
         if links:
             # One that was given up was cancelled: nobody awaits that.
             await asyncio.wait([link.task for link in links])
