@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Literal, get_args
 
 from chatkit.actions import Action
@@ -399,10 +400,7 @@ class SiteServer(ChatKitServer[ChatContext]):
 
     @override
     def _serialize(self, obj: BaseModel) -> bytes:
-        try:
-            return super()._serialize(obj)
-        except PydanticSerializationError:
-            return super()._serialize(clean(obj))
+        return _serialized_whole(super()._serialize, obj)
 
     # --- titles, and what a stop leaves ---------------------------------------------------------
 
@@ -528,14 +526,15 @@ def keep_whole(server: ChatKitServer[Any]) -> None:
     ) -> Any:
         return process(thread, context, lambda: _cleaned(stream(), thread))
 
-    def serialize_whole(obj: BaseModel) -> Any:
-        try:
-            return serialize(obj)
-        except PydanticSerializationError:
-            return serialize(clean(obj))
-
     theirs._process_events = process_whole  # noqa: SLF001
-    theirs._serialize = serialize_whole  # noqa: SLF001
+    theirs._serialize = partial(_serialized_whole, serialize)  # noqa: SLF001
+
+
+def _serialized_whole(serialize: Callable[[BaseModel], bytes], obj: BaseModel) -> bytes:
+    try:
+        return serialize(obj)
+    except PydanticSerializationError:
+        return serialize(clean(obj))
 
 
 async def _cleaned(
