@@ -679,13 +679,13 @@ def test_killed_at_random_and_resumed(
     openai_standin: OpenAIStandIn, make_app: MakeApp, tmp_path: Path, uri: str
 ) -> None:
     """A migration that is killed again and again, and begun anew, loses and doubles nothing."""
-    many(openai_standin, threads=150, items=20)
+    many(openai_standin, threads=120, items=10)
     seed = random.randrange(10**6)
     print("seed:", seed)
     chance = random.Random(seed)
     killed = 0
     # A process takes seconds to start, so not as often everywhere.
-    while killed < (5 if uri.startswith("sqlite") else 2):
+    while killed < (3 if uri.startswith("sqlite") else 1):
         process = subprocess.Popen(
             [sys.executable, "-c", CHILD, openai_standin.api_base, uri, str(tmp_path / "files")],
             cwd=Path(__file__).parents[3],
