@@ -30,7 +30,7 @@ from .chats import (
 from .config import Settings, check_extra, signing_keys
 from .doctor.probe import Probes
 from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
-from .guard import embedding_origin
+from .guard import counts_login, token_origin
 from .handlers import Handlers
 from .hosted.client import WORKFLOWS_END, Client
 from .hosted.threads import HostedThreads
@@ -106,6 +106,7 @@ class KitState:
         self.own_name = kit
         self._path = path
         self._told_end = False
+        self._warned_other_key = False
         self._making = threading.Lock()
         self._service: Service | None = None
         self._used = False
@@ -284,8 +285,10 @@ class KitState:
     def identify(self, request: Request) -> Visitor | None:
         """Who is asking: the login, else the owner of the token or the cookie, else None.
 
-        Where a token is to tell, a cookie that comes along tells nothing: which of the two came
-        would make the visitor another one from call to call.
+        A page of another origin, trusted or not, is its token's visitor and nobody else: neither
+        the login nor the cookie is asked for, unless ``CHATKIT_LOGIN_ORIGINS`` lists it. Where a
+        token is to tell, a cookie that comes along tells nothing: which of the two came would make
+        the visitor another one from call to call.
 
         :raises Misconfigured: the site's ``user_loader`` returned something unusable.
         """
@@ -296,15 +299,25 @@ class KitState:
         return visitor
 
     def _identify(self, request: Request) -> Visitor | None:
-        if self.declared.user_loader is not None:
-            loader = cast("Callable[[], object]", self.declared.user_loader)
+        loader = cast("Callable[[], object] | None", self.declared.user_loader)
+        if loader is not None and counts_login(request, self.settings.login_origins):
             user_id = current_app.ensure_sync(loader)()
             if user_id is not None:
                 return Visitor.login(_checked_id(user_id))
-        origin = embedding_origin(request, self.settings.trusted_origins)
-        if origin is not None:
-            return self.token.read(request, origin)
-        return self.cookie.read(request)
+        origin = self.token_origin(request)
+        if origin is None:
+            return self.cookie.read(request)
+        return self.token.read(request, origin) if origin else None
+
+    def token_origin(self, request: Request) -> str | None:
+        """The origin of a page whose visitor a token tells; see :func:`guard.token_origin`."""
+        settings = self.settings
+        return token_origin(request, settings.trusted_origins, settings.login_origins)
+
+    @property
+    def moves_threads(self) -> bool:
+        """Whether what anonymous visitors have said becomes the login's when they sign in."""
+        return self.declared.user_loader is not None and bool(self.served)
 
     def state_variables(self, chat: Chat) -> dict[str, StateValue] | None:
         """The chat's state variables for the visitor of this request.
@@ -329,6 +342,25 @@ class KitState:
         if not keys:
             raise Misconfigured(detail="SECRET_KEY is not set; it signs the visitor cookie")
         return keys
+
+    def require_keys(self) -> None:
+        """Check that there is something to sign with.
+
+        :raises Misconfigured: ``SECRET_KEY`` is not set, or a key is not one.
+        """
+        _ = self.cookie, self.token
+
+    def warn_other_key(self) -> None:
+        """Tell the log once that a visitor was signed in the last minutes by an unknown key."""
+        if self._warned_other_key:
+            return
+        self._warned_other_key = True
+        logger.warning(
+            "A cookie or token of the kit %r was signed in the last minutes with a key that this "
+            "process does not have, and is left alone. If SECRET_KEY is being changed: deploy the "
+            "new one in SECRET_KEY_FALLBACKS first",
+            self.name,
+        )
 
     def _tell_end(self, chat: Chat) -> None:
         if not self._told_end and isinstance(chat, HostedChat):
