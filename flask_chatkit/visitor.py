@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from itsdangerous import TimestampSigner
@@ -145,21 +146,21 @@ class VisitorCookie:
         that is genuine.
         """
         found = None
-        own = self._own_key(request)
-        for value in self._values(request):
+        own = self._own_keys(request)
+        for value in _values(request, self.name):
             visitor = _read(self._signer, value, self._settings)
-            if visitor is not None and (own is None or visitor.key == own):
+            if visitor is not None and (not own or visitor.key in own):
                 return visitor
             found = found or visitor
         return found
 
     def is_own(self, request: Request, visitor: Visitor) -> bool:
         """Whether the visitor of the cookie began in this browser, and was not put into it."""
-        return self._prefix == "__Host-" or self._own_key(request) == visitor.key
+        return self._prefix == "__Host-" or visitor.key in self._own_keys(request)
 
     def is_of_other_key(self, request: Request) -> bool:
         """Whether a cookie was signed a moment ago by a key that this process does not have."""
-        return any(_is_of_other_key(self._signer, value) for value in self._values(request))
+        return any(_is_of_other_key(self._signer, value) for value in _values(request, self.name))
 
     def clear(self, request: Request, response: Response) -> None:
         """Forget the anonymous visitor, who is somebody else from now on."""
@@ -211,10 +212,6 @@ class VisitorCookie:
             "partitioned": settings.cookie_partitioned,
         }
 
-    def _values(self, request: Request) -> Iterator[str]:
-        values = request.cookies.getlist(self.name)
-        return (value for value in values[:MAX_COOKIES] if _SIGNED.fullmatch(value))
-
     def _own_name(self, attributes: dict[str, Any]) -> str:
         bare = self.name.removeprefix("__Secure-")
         if not attributes["secure"]:
@@ -222,11 +219,22 @@ class VisitorCookie:
         # Such a cookie has the path "/", which may be the root of several sites.
         return f"__Host-{bare}-own" + re.sub(r"[^A-Za-z0-9]+", "_", attributes["path"].rstrip("/"))
 
-    def _own_key(self, request: Request) -> str | None:
-        """The key of the visitor who began in this browser."""
-        value = request.cookies.get(self._own_name(self.attributes(request)), "")
-        visitor = _read(self._own_signer, value, self._settings)
-        return visitor.key if visitor else None
+    def _own_keys(self, request: Request) -> set[str]:
+        """The key of the visitor who began in this browser, if it tells one."""
+        name = self._own_name(self.attributes(request))
+        read = (_read(self._own_signer, value, self._settings) for value in _values(request, name))
+        return {visitor.key for visitor in read if visitor}
+
+
+def _values(request: Request, name: str) -> Iterator[str]:
+    """The values of a cookie's name that may be ours, in the order in which the browser sent them.
+
+    Browsers know no quotes: a parser that does, as Werkzeug's, takes all between two broken
+    cookies of one quotation mark each for the value of the first.
+    """
+    parts = (part.partition("=") for part in request.headers.get("Cookie", "").split(";"))
+    values = (value.strip() for key, _, value in parts if key.strip() == name)
+    return islice((value for value in values if _SIGNED.fullmatch(value)), MAX_COOKIES)
 
 
 def _own_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
