@@ -388,7 +388,8 @@ class Settings:
         "COOKIE_NAME",
         "chatkit_visitor",
         "`chatkit_visitor`",
-        "The visitor cookie. A kit other than `chatkit` appends its name.",
+        "The visitor cookie. A kit other than `chatkit` appends its name. "
+        "[`__Host-…`](docs/deployment.md#visitors) is the strongest form.",
         cookie_name,
     )
     cookie_max_age: int = setting(
@@ -402,7 +403,11 @@ class Settings:
         "COOKIE_DOMAIN", None, "the host", "As in a cookie.", cookie_domain
     )
     cookie_path: str | None = setting(
-        "COOKIE_PATH", None, "where the kit is mounted", "As in a cookie.", cookie_path
+        "COOKIE_PATH",
+        None,
+        "where the kit is mounted",
+        "As in a cookie. That of a `__Host-` cookie is `/`.",
+        cookie_path,
     )
     cookie_secure: bool | None = setting(
         "COOKIE_SECURE", None, "follows the request", "Whether only https carries it.", flag
