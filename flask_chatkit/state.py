@@ -26,6 +26,7 @@ from .chats import (
     Source,
     StateValue,
     check_state_variables,
+    takes,
 )
 from .config import Settings, check_extra, signing_keys
 from .doctor.probe import Probes
@@ -264,7 +265,7 @@ class KitState:
         :raises ApiError: one of the ``Upstream…`` errors, or ``Misconfigured``.
         """
         if isinstance(chat, HostedChat):
-            body = chat.session(visitor.key, self.state_variables(chat), self.settings)
+            body = chat.session(visitor.key, self.state_variables(chat, visitor), self.settings)
             minted = self.sessions.mint(chat.name, visitor, body)
         else:
             seconds = chat.session_seconds or self.settings.session_seconds or TOKEN_SECONDS
@@ -319,15 +320,19 @@ class KitState:
         """Whether what anonymous visitors have said becomes the login's when they sign in."""
         return self.declared.user_loader is not None and bool(self.served)
 
-    def state_variables(self, chat: Chat) -> dict[str, StateValue] | None:
+    def state_variables(self, chat: Chat, visitor: Visitor) -> dict[str, StateValue] | None:
         """The chat's state variables for the visitor of this request.
+
+        A function of the site's may ask for the visitor: on a page of another origin that is not
+        whoever is signed in, though the request may have their cookies.
 
         :raises Misconfigured: the site's callable returned something out of OpenAI's bounds.
         """
         source = chat.state_variables
         if source is None or isinstance(source, Mapping):
             return None if source is None else dict(source)
-        variables: object = current_app.ensure_sync(cast("Callable[[], object]", source))()
+        given = () if takes(source) else (visitor,)
+        variables: object = current_app.ensure_sync(cast("Callable[..., object]", source))(*given)
         try:
             return check_state_variables(variables, chat.name)
         except ConfigurationError as error:

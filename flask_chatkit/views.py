@@ -103,7 +103,7 @@ def api(chat: str = DEFAULT) -> ResponseReturnValue:
     body = guard.read_body(request, endpoint.max_body)
     context = _context(kit, declared, visitor)
     charge = partial(_charge, kit, declared, visitor)
-    answer = endpoint.answer(body, context, charge, partial(kit.state_variables, declared))
+    answer = endpoint.answer(body, context, charge, partial(kit.state_variables, declared, visitor))
     return _whole(prune_after(kit, answer))
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from flask import Flask, redirect
+from flask import Flask, redirect, request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_chatkit import ChatKit
@@ -1022,6 +1022,23 @@ def test_link_tells_alone_on_a_foreign_page(browse: Any, served: Callable[..., F
     members.user = "bob"
     told(members.own.get(link), 404, "not_found")
     assert members.asked == 1
+
+
+def test_state_variables_are_the_visitors(
+    browse: Any, make_app: MakeApp, openai_standin: OpenAIStandIn
+) -> None:
+    """A function that takes the visitor tells a workflow nothing of a login to a foreign page."""
+    kit = ChatKit()
+    kit.user_loader(lambda: request.cookies.get("login"))
+    kit.add_hosted(
+        "default", "wf_standin", state_variables=lambda visitor: {"who": visitor.user_id or ""}
+    )
+    browser = browse(make_app(kit))
+    browser.cookies.set("login", "ann", domain="127.0.0.1")
+    browser.mint()
+    browser.post(SECRET, headers={"Origin": SHOP, "Sec-Fetch-Site": "same-site"})
+    told = [one.body["workflow"]["state_variables"] for one in openai_standin.requests if one.body]
+    assert told == [{"who": "ann"}, {"who": ""}]
 
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
