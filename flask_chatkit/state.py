@@ -47,6 +47,8 @@ logger = logging.getLogger("flask_chatkit")
 EXTENSION = "chatkit"
 #: Where a request's environment has who was found to ask.
 VISITOR = "flask_chatkit.visitor"
+#: Where it has when what visitors were given was revoked, by their digests.
+REVOKED = "flask_chatkit.revoked"
 
 #: Seconds after which a visitor's threads that could not be handed over are tried again.
 HAND_OVER_AGAIN = 60
@@ -276,12 +278,20 @@ class KitState:
     def sessions(self) -> Sessions:
         """The kit's sessions."""
         return Sessions(
-            self._keys, self.own_name, self._client, self.quotas, revoked_at=self._revoked_at
+            self._keys, self.own_name, self._client, self.quotas, revoked_at=self.revoked_at
         )
 
-    def _revoked_at(self, digest: str) -> float | None:
-        """When what a visitor was given was last revoked; only served chats keep that."""
-        return self.service.revoked_at(digest) if self.served else None
+    def revoked_at(self, digest: str) -> float | None:
+        """When what a visitor was given was last revoked; only served chats keep that.
+
+        It is read once in a request: what is written for it later compares with that.
+        """
+        if not self.served:
+            return None
+        read: dict[str, float | None] = request.environ.setdefault(REVOKED, {})
+        if digest not in read:
+            read[digest] = self.service.revoked_at(digest)
+        return read[digest]
 
     def identify(self, request: Request) -> Visitor | None:
         """Who is asking: the login, else the owner of the token or the cookie, else None.

@@ -487,7 +487,7 @@ def _context(
     if owner is not None and visitor.known and owner != own:
         raise NotFound
     headers = request.headers
-    return ChatContext(
+    context = ChatContext(
         visitor=visitor,
         kit=kit.own_name,
         chat=chat.name,
@@ -498,6 +498,9 @@ def _context(
         ),
         owner=owner or own,
     )
+    if visitor.known:
+        context.note_revocation(kit.revoked_at(visitor.digest))
+    return context
 
 
 def _files(kit: KitState, chat: ServedChat) -> Uploads:
