@@ -326,9 +326,9 @@ class KitState:
         return token_origin(request, settings.trusted_origins, settings.login_origins)
 
     @property
-    def moves_threads(self) -> bool:
-        """Whether what anonymous visitors have said becomes the login's when they sign in."""
-        return self.declared.user_loader is not None and bool(self.served)
+    def has_logins(self) -> bool:
+        """Whether visitors may sign in, here or once a hosted chat is served."""
+        return self.declared.user_loader is not None
 
     def state_variables(self, chat: Chat, visitor: Visitor) -> dict[str, StateValue] | None:
         """The chat's state variables for the visitor of this request.

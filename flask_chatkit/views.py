@@ -421,7 +421,7 @@ def _set_cookie(kit: KitState, response: Response, visitor: Visitor) -> None:
     if not visitor.known and kit.cookie.is_of_other_key(request):
         kit.warn_other_key()
         return
-    is_own = kit.moves_threads and (not visitor.known or kit.cookie.is_own(request, visitor))
+    is_own = kit.has_logins and (not visitor.known or kit.cookie.is_own(request, visitor))
     kit.cookie.write(request, response, visitor, own=is_own)
 
 
