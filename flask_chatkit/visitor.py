@@ -145,14 +145,12 @@ class VisitorCookie:
         Of several cookies of the name the one counts that began in this browser, else the first
         that is genuine.
         """
-        found = None
-        own = self._own_keys(request)
-        for value in _values(request, self.name):
-            visitor = _read(self._signer, value, self._settings)
-            if visitor is not None and (not own or visitor.key in own):
-                return visitor
-            found = found or visitor
-        return found
+        read = (_read(self._signer, value, self._settings) for value in self._values(request))
+        found = [visitor for visitor in read if visitor]
+        if len(found) > 1:
+            own = self._own_keys(request)
+            found.sort(key=lambda visitor: visitor.key not in own)
+        return found[0] if found else None
 
     def is_own(self, request: Request, visitor: Visitor) -> bool:
         """Whether the visitor of the cookie began in this browser, and was not put into it."""
@@ -160,7 +158,7 @@ class VisitorCookie:
 
     def is_of_other_key(self, request: Request) -> bool:
         """Whether a cookie was signed a moment ago by a key that this process does not have."""
-        return any(_is_of_other_key(self._signer, value) for value in _values(request, self.name))
+        return any(_is_of_other_key(self._signer, value) for value in self._values(request))
 
     def clear(self, request: Request, response: Response) -> None:
         """Forget the anonymous visitor, who is somebody else from now on."""
@@ -211,6 +209,9 @@ class VisitorCookie:
             "samesite": settings.cookie_samesite,
             "partitioned": settings.cookie_partitioned,
         }
+
+    def _values(self, request: Request) -> Iterator[str]:
+        return _values(request, self.name)
 
     def _own_name(self, attributes: dict[str, Any]) -> str:
         bare = self.name.removeprefix("__Secure-")

@@ -123,7 +123,7 @@ def test_second_cookie_rolls_with_the_first(mallory: Browser) -> None:
 
 
 def test_sites_without_logins_set_one_cookie(make_app: MakeApp, browse: Any) -> None:
-    """Where nobody can sign in the second cookie is not set; a hosted chat may be served one day."""
+    """Where nobody can sign in the second cookie is not set; a hosted chat may be served later."""
     kit = ChatKit()
     kit.user_loader(lambda: None)
     for made, names in ((ChatKit(), {COOKIE}), (kit, {COOKIE, OWN})):
