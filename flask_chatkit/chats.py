@@ -8,6 +8,7 @@ first visitor.
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,8 +25,9 @@ from .widget.options import element_options
 #: A state variable's value.
 StateValue = str | int | float | bool
 StateVariables = Mapping[str, StateValue]
-#: State variables, or a callable that returns them when a visitor's session is made.
-StateSource = StateVariables | Callable[[], StateVariables | Awaitable[StateVariables]]
+#: State variables, or a callable that returns them when a visitor's session is made; it may take
+#: the visitor.
+StateSource = StateVariables | Callable[..., StateVariables | Awaitable[StateVariables]]
 
 #: Checks one part of a declaration: the chat's name, the part's name, the value.
 Check = Callable[[str, str, Any], Any]
@@ -136,7 +138,23 @@ def _section(**numbers: Check) -> Check:
 
 
 def _variables(chat: str, _name: str, value: object) -> object:
-    return value if callable(value) else check_state_variables(value, chat)
+    if not callable(value):
+        return check_state_variables(value, chat)
+    if not takes(value) and not takes(value, "visitor"):
+        _wrong(chat, "state_variables", "a function without arguments, or one of the visitor")
+    return value
+
+
+def takes(function: Callable[..., object], *arguments: object) -> bool:
+    """Whether a function can be called with these arguments."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:
+        # One that is written in C may not say; it was accepted so far without any.
+        return not arguments
+    return True
 
 
 def _ratelimit(chat: str, name: str, value: object) -> tuple[RateLimitItem, ...]:

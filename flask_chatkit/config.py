@@ -236,6 +236,15 @@ def cookie_name(key: str, value: object) -> str:
     return value
 
 
+def cookie_prefix(name: str) -> str:
+    """What browsers hold a cookie to by its name: ``__Host-``, ``__Secure-`` or nothing."""
+    for prefix in ("__Host-", "__Secure-"):
+        # Browsers do not look at the case.
+        if name.lower().startswith(prefix.lower()):
+            return prefix
+    return ""
+
+
 def cookie_domain(key: str, value: object) -> str | None:
     """A host name, without scheme or port."""
     if not isinstance(value, str) or not re.fullmatch(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", value):
@@ -379,7 +388,8 @@ class Settings:
         "COOKIE_NAME",
         "chatkit_visitor",
         "`chatkit_visitor`",
-        "The visitor cookie. A kit other than `chatkit` appends its name.",
+        "The visitor cookie. A kit other than `chatkit` appends its name. "
+        "[`__Host-…`](docs/deployment.md#visitors) is the strongest form.",
         cookie_name,
     )
     cookie_max_age: int = setting(
@@ -393,7 +403,11 @@ class Settings:
         "COOKIE_DOMAIN", None, "the host", "As in a cookie.", cookie_domain
     )
     cookie_path: str | None = setting(
-        "COOKIE_PATH", None, "where the kit is mounted", "As in a cookie.", cookie_path
+        "COOKIE_PATH",
+        None,
+        "where the kit is mounted",
+        "As in a cookie. That of a `__Host-` cookie is `/`.",
+        cookie_path,
     )
     cookie_secure: bool | None = setting(
         "COOKIE_SECURE", None, "follows the request", "Whether only https carries it.", flag
@@ -413,6 +427,14 @@ class Settings:
         frozenset(),
         "none",
         "Other origins whose pages may call the endpoints: a list, or a text separated by commas.",
+        origins,
+    )
+    login_origins: frozenset[str] = setting(
+        "LOGIN_ORIGINS",
+        frozenset(),
+        "none",
+        "Trusted origins whose pages chat as whoever is signed in, as the site's own pages do: "
+        "[whoever runs a script there does, too](docs/deployment.md#other-origins).",
         origins,
     )
     script_url: str = setting(
@@ -492,6 +514,9 @@ class Settings:
                 if source.get("OPENAI_API_KEY"):
                     values["api_key"] = api_key("OPENAI_API_KEY", source["OPENAI_API_KEY"])
                     break
+        # Whoever may chat as the login may call.
+        login = values.get("login_origins", frozenset())
+        values["trusted_origins"] = values.get("trusted_origins", frozenset()) | login
         settings = cls(
             **values,
             limiter_storage_uri=config.get("RATELIMIT_STORAGE_URI"),
@@ -535,6 +560,31 @@ class Settings:
             )
         if self.cookie_partitioned and self.cookie_secure is False:
             raise ConfigurationError("CHATKIT_COOKIE_PARTITIONED needs CHATKIT_COOKIE_SECURE True")
+        self._check_cookie_prefix()
+
+    def _check_cookie_prefix(self) -> None:
+        """Check that browsers keep a cookie of this name."""
+        prefix = cookie_prefix(self.cookie_name)
+        if not prefix:
+            return
+        if self.cookie_name.startswith(prefix):
+            named = f"a cookie named {prefix}… (CHATKIT_COOKIE_NAME)"
+        else:
+            raise ConfigurationError(f"CHATKIT_COOKIE_NAME must be spelled {prefix}…")
+        if self.cookie_secure is False:
+            raise ConfigurationError(
+                f"CHATKIT_COOKIE_SECURE must not be False: browsers drop {named} without https"
+            )
+        if prefix != "__Host-":
+            return
+        if self.cookie_path not in {None, "/"}:
+            raise ConfigurationError(
+                f"CHATKIT_COOKIE_PATH must be / or not set: browsers drop {named} with another path"
+            )
+        if self.cookie_domain is not None:
+            raise ConfigurationError(
+                f"CHATKIT_COOKIE_DOMAIN must not be set: browsers drop {named} with a domain"
+            )
 
 
 def check_extra(what: str) -> None:

@@ -44,20 +44,41 @@ def trusted_origin(request: Request, trusted: AbstractSet[str]) -> str | None:
     return origin if origin in trusted else None
 
 
-def embedding_origin(request: Request, trusted: AbstractSet[str]) -> str | None:
-    """The trusted origin whose page says that it shows its visitor by a token; None without one.
+def is_foreign(request: Request) -> bool:
+    """Whether a page of another origin asks, be it trusted or not; a sibling host is another one.
+
+    A link that is followed is the visitor's own step: what comes is a page of its own, which the
+    one with the link can't read. A client that tells nothing is no browser.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is None:
+        return origin is not None and origin != own_origin(request)
+    is_link = origin is None and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    return site not in {"same-origin", "none"} and not is_link
+
+
+def counts_login(request: Request, login_origins: AbstractSet[str]) -> bool:
+    """Whether the page that asks may chat as whoever is signed in."""
+    return not is_foreign(request) or trusted_origin(request, login_origins) is not None
+
+
+def token_origin(
+    request: Request, trusted: AbstractSet[str], login_origins: AbstractSet[str]
+) -> str | None:
+    """The origin of a page whose visitor its token tells; None for one whose visitor a cookie does.
 
     On the site's own pages a token counts for nothing, also where their origin is listed as a
     trusted one: otherwise whoever gets such a page to send theirs would have its visitor chat under
     an identity that they hold as well, and read along. It is no error either: the cookie decides,
-    as if there were no token.
+    as if there were no token. On another origin's pages the cookie counts for nothing: they would
+    read and write as somebody who is not theirs. Pages that chat as the login have the choice.
     """
-    if VISITOR_HEADER not in request.headers:
+    if not is_foreign(request):
         return None
-    if request.headers.get("Sec-Fetch-Site") in {"same-origin", "none"}:
+    if trusted_origin(request, login_origins) and VISITOR_HEADER not in request.headers:
         return None
-    origin = trusted_origin(request, trusted)
-    return None if origin == own_origin(request) else origin
+    # What asks without an origin, as a picture does, has no token either.
+    return trusted_origin(request, trusted) or ""
 
 
 def check_origin(request: Request, trusted: AbstractSet[str]) -> None:
@@ -83,12 +104,6 @@ def check_origin(request: Request, trusted: AbstractSet[str]) -> None:
             detail=f"the page's origin is {origin!a}, the site's own {own_origin(request)!a}; if "
             "they should be equal see ProxyFix, else CHATKIT_TRUSTED_ORIGINS"
         )
-
-
-def is_part_of_foreign_page(request: Request) -> bool:
-    """Whether a page of another origin asks for a picture or the like, not to go here."""
-    site, mode = (request.headers.get(f"Sec-Fetch-{name}") for name in ("Site", "Mode"))
-    return site in {"cross-site", "same-site"} and mode != "navigate"
 
 
 def own_origin(request: Request) -> str:

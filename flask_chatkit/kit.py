@@ -159,7 +159,8 @@ class ChatKit(Blueprint):
         :param workflow_id: the workflow; ``CHATKIT_WORKFLOW_ID`` by default.
         :param version: a version of the workflow; the newest by default.
         :param state_variables: at most 64 variables for the workflow, or a callable, sync or
-            async, that returns them in the visitor's request.
+            async, that returns them in the visitor's request. It may take the visitor, who on a
+            page of another origin is not whoever is signed in.
         :param tracing: whether OpenAI traces the workflow.
         :param session_seconds: how long a session lasts, 1 to 600 seconds.
         :param requests_per_minute: how many messages a minute a session may send.

@@ -23,7 +23,7 @@ from itsdangerous import BadData, Signer, base64_decode, base64_encode
 
 from .errors import ApiError, NotFound, Unauthenticated, UpstreamRejected
 from .hosted.client import Client
-from .signing import SIGNATURE, signer
+from .signing import CLOCK_TOLERANCE, SIGNATURE, signer
 from .visitor import Visitor
 
 logger = logging.getLogger("flask_chatkit")
@@ -95,7 +95,8 @@ class SessionRecord:
     :param expires_at: when it ends, in Unix seconds.
     :param visitor: whose it is, as :attr:`Visitor.digest <flask_chatkit.visitor.Visitor.digest>`.
     :param chat: the chat's name.
-    :param issued_at: when it was minted, in Unix microseconds; 0 in those of earlier releases.
+    :param issued_at: when it was minted, in Unix microseconds, see :meth:`Sessions.status`; 0 in
+        those of earlier releases.
     """
 
     upstream_id: str
@@ -141,6 +142,7 @@ class Sessions:
             :meth:`HostedChat.session <flask_chatkit.chats.HostedChat.session>`.
         :raises ApiError: one of the ``Upstream…`` errors.
         """
+        issued_at = self._issue_time(visitor)
         session = self._client.create_session(body)
         expires_in = session.expires_at - int(self._clock())
         if not 1 <= expires_in <= LONGEST:
@@ -148,7 +150,7 @@ class Sessions:
                 detail="the session ends in the past, or beyond reason: is this machine's clock "
                 f"right? OpenAI's request id {session.request_id}"
             )
-        record = SessionRecord(session.id, session.expires_at, visitor.digest, chat, self._now())
+        record = SessionRecord(session.id, session.expires_at, visitor.digest, chat, issued_at)
         return Minted(session.client_secret, session.expires_at, expires_in, self._sign(record))
 
     def mint_token(self, chat: str, visitor: Visitor, seconds: int) -> Minted:
@@ -158,7 +160,8 @@ class Sessions:
         """
         expires_at = int(self._clock()) + seconds
         session = SERVED + secrets.token_urlsafe(16)
-        record = SessionRecord(session, expires_at, visitor.digest, chat, self._now())
+        issued_at = self._issue_time(visitor)
+        record = SessionRecord(session, expires_at, visitor.digest, chat, issued_at)
         # A login's id is nobody's business but the server's; an anonymous one is random.
         anonymous = visitor.key if visitor.is_anonymous else ""
         token = _pack(self._token_signer, [*_fields(record), anonymous])
@@ -194,13 +197,17 @@ class Sessions:
         return record
 
     def status(self, record: SessionRecord) -> Status:
-        """Whether a session is still good."""
+        """Whether a session is still good.
+
+        Its end is the end by the clock of whoever looks. A revocation ends also what was issued by
+        a host whose clock is ahead; what is issued after it says so, and not by any clock.
+        """
         if self._marks.is_marked(record.upstream_id):
             return "cancelled"
         if record.expires_at <= self._clock():
             return "expired"
         revoked = self._revoked_at(record.visitor)
-        is_revoked = revoked is not None and record.issued_at <= revoked * 1_000_000
+        is_revoked = revoked is not None and record.issued_at <= _latest(revoked)
         return "cancelled" if is_revoked else "active"
 
     def cancel(self, record: SessionRecord, budget: float | None = None) -> None:
@@ -222,15 +229,23 @@ class Sessions:
             self._mark(record)
 
     def _mark(self, record: SessionRecord) -> None:
-        # A minute more than it lasts, so that clocks may differ.
-        left = int(record.expires_at - self._clock()) + 60
+        # For longer than it lasts, by whichever clock.
+        left = int(record.expires_at - self._clock()) + CLOCK_TOLERANCE
         self._marks.mark(record.upstream_id, left)
 
-    def _now(self) -> int:
-        return int(self._clock() * 1_000_000)
+    def _issue_time(self, visitor: Visitor) -> int:
+        """The time of now, in Unix microseconds, and later than that of any revocation."""
+        revoked = self._revoked_at(visitor.digest)
+        now = int(self._clock() * 1_000_000)
+        return now if revoked is None else max(now, _latest(revoked) + 1)
 
     def _sign(self, record: SessionRecord) -> str:
         return _pack(self._signer, _fields(record))
+
+
+def _latest(revoked_at: float) -> int:
+    """The last microsecond at which what is revoked may say that it was issued."""
+    return int((revoked_at + CLOCK_TOLERANCE) * 1_000_000)
 
 
 def _fields(record: SessionRecord) -> list[Any]:

@@ -26,11 +26,12 @@ from .chats import (
     Source,
     StateValue,
     check_state_variables,
+    takes,
 )
 from .config import Settings, check_extra, signing_keys
 from .doctor.probe import Probes
 from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
-from .guard import embedding_origin
+from .guard import counts_login, token_origin
 from .handlers import Handlers
 from .hosted.client import WORKFLOWS_END, Client
 from .hosted.threads import HostedThreads
@@ -46,6 +47,8 @@ logger = logging.getLogger("flask_chatkit")
 EXTENSION = "chatkit"
 #: Where a request's environment has who was found to ask.
 VISITOR = "flask_chatkit.visitor"
+#: Where it has when what visitors were given was revoked, by their digests.
+REVOKED = "flask_chatkit.revoked"
 
 #: Seconds after which a visitor's threads that could not be handed over are tried again.
 HAND_OVER_AGAIN = 60
@@ -106,6 +109,7 @@ class KitState:
         self.own_name = kit
         self._path = path
         self._told_end = False
+        self._warned_other_key = False
         self._making = threading.Lock()
         self._service: Service | None = None
         self._used = False
@@ -263,7 +267,7 @@ class KitState:
         :raises ApiError: one of the ``Upstream…`` errors, or ``Misconfigured``.
         """
         if isinstance(chat, HostedChat):
-            body = chat.session(visitor.key, self.state_variables(chat), self.settings)
+            body = chat.session(visitor.key, self.state_variables(chat, visitor), self.settings)
             minted = self.sessions.mint(chat.name, visitor, body)
         else:
             seconds = chat.session_seconds or self.settings.session_seconds or TOKEN_SECONDS
@@ -274,18 +278,28 @@ class KitState:
     def sessions(self) -> Sessions:
         """The kit's sessions."""
         return Sessions(
-            self._keys, self.own_name, self._client, self.quotas, revoked_at=self._revoked_at
+            self._keys, self.own_name, self._client, self.quotas, revoked_at=self.revoked_at
         )
 
-    def _revoked_at(self, digest: str) -> float | None:
-        """When what a visitor was given was last revoked; only served chats keep that."""
-        return self.service.revoked_at(digest) if self.served else None
+    def revoked_at(self, digest: str) -> float | None:
+        """When what a visitor was given was last revoked; only served chats keep that.
+
+        It is read once in a request: what is written for it later compares with that.
+        """
+        if not self.served:
+            return None
+        read: dict[str, float | None] = request.environ.setdefault(REVOKED, {})
+        if digest not in read:
+            read[digest] = self.service.revoked_at(digest)
+        return read[digest]
 
     def identify(self, request: Request) -> Visitor | None:
         """Who is asking: the login, else the owner of the token or the cookie, else None.
 
-        Where a token is to tell, a cookie that comes along tells nothing: which of the two came
-        would make the visitor another one from call to call.
+        A page of another origin, trusted or not, is its token's visitor and nobody else: neither
+        the login nor the cookie is asked for, unless ``CHATKIT_LOGIN_ORIGINS`` lists it. Where a
+        token is to tell, a cookie that comes along tells nothing: which of the two came would make
+        the visitor another one from call to call.
 
         :raises Misconfigured: the site's ``user_loader`` returned something unusable.
         """
@@ -296,25 +310,39 @@ class KitState:
         return visitor
 
     def _identify(self, request: Request) -> Visitor | None:
-        if self.declared.user_loader is not None:
-            loader = cast("Callable[[], object]", self.declared.user_loader)
+        loader = cast("Callable[[], object] | None", self.declared.user_loader)
+        if loader is not None and counts_login(request, self.settings.login_origins):
             user_id = current_app.ensure_sync(loader)()
             if user_id is not None:
                 return Visitor.login(_checked_id(user_id))
-        origin = embedding_origin(request, self.settings.trusted_origins)
-        if origin is not None:
-            return self.token.read(request, origin)
-        return self.cookie.read(request)
+        origin = self.token_origin(request)
+        if origin is None:
+            return self.cookie.read(request)
+        return self.token.read(request, origin) if origin else None
 
-    def state_variables(self, chat: Chat) -> dict[str, StateValue] | None:
+    def token_origin(self, request: Request) -> str | None:
+        """The origin of a page whose visitor a token tells; see :func:`guard.token_origin`."""
+        settings = self.settings
+        return token_origin(request, settings.trusted_origins, settings.login_origins)
+
+    @property
+    def has_logins(self) -> bool:
+        """Whether visitors may sign in, here or once a hosted chat is served."""
+        return self.declared.user_loader is not None
+
+    def state_variables(self, chat: Chat, visitor: Visitor) -> dict[str, StateValue] | None:
         """The chat's state variables for the visitor of this request.
+
+        A function of the site's may ask for the visitor: on a page of another origin that is not
+        whoever is signed in, though the request may have their cookies.
 
         :raises Misconfigured: the site's callable returned something out of OpenAI's bounds.
         """
         source = chat.state_variables
         if source is None or isinstance(source, Mapping):
             return None if source is None else dict(source)
-        variables: object = current_app.ensure_sync(cast("Callable[[], object]", source))()
+        given = () if takes(source) else (visitor,)
+        variables: object = current_app.ensure_sync(cast("Callable[..., object]", source))(*given)
         try:
             return check_state_variables(variables, chat.name)
         except ConfigurationError as error:
@@ -329,6 +357,25 @@ class KitState:
         if not keys:
             raise Misconfigured(detail="SECRET_KEY is not set; it signs the visitor cookie")
         return keys
+
+    def require_keys(self) -> None:
+        """Check that there is something to sign with.
+
+        :raises Misconfigured: ``SECRET_KEY`` is not set, or a key is not one.
+        """
+        _ = self.cookie, self.token
+
+    def warn_other_key(self) -> None:
+        """Tell the log once that a visitor was signed in the last minutes by an unknown key."""
+        if self._warned_other_key:
+            return
+        self._warned_other_key = True
+        logger.warning(
+            "A cookie or token of the kit %r was signed in the last minutes with a key that this "
+            "process does not have, and is left alone. If SECRET_KEY is being changed: deploy the "
+            "new one in SECRET_KEY_FALLBACKS first",
+            self.name,
+        )
 
     def _tell_end(self, chat: Chat) -> None:
         if not self._told_end and isinstance(chat, HostedChat):

@@ -103,7 +103,7 @@ def api(chat: str = DEFAULT) -> ResponseReturnValue:
     body = guard.read_body(request, endpoint.max_body)
     context = _context(kit, declared, visitor)
     charge = partial(_charge, kit, declared, visitor)
-    answer = endpoint.answer(body, context, charge, partial(kit.state_variables, declared))
+    answer = endpoint.answer(body, context, charge, partial(kit.state_variables, declared, visitor))
     return _whole(prune_after(kit, answer))
 
 
@@ -130,10 +130,9 @@ def attachment(attachment_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     else:
         # ChatKit's frame is another site: its pictures come without a cookie, by their link alone.
         owner = files.linked(link, attachment_id, declared.name, writes=writes)
-        # A page that embeds the chat can't send a picture's request the token of its visitor: a
-        # cookie that comes along is that of somebody else, the visitor of the site's own pages.
-        visitor = None if guard.is_part_of_foreign_page(request) else kit.identify(request)
-        context = _context(kit, declared, visitor or Visitor.new(), owner)
+        # Nobody is known of a page that embeds the chat: it can't send a picture's request the
+        # token of its visitor.
+        context = _context(kit, declared, kit.identify(request) or Visitor.new(), owner)
     act = files.fill if writes else files.send
     return _whole(act(request, attachment_id, context))
 
@@ -381,8 +380,8 @@ def _own(kit: KitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRe
 
 def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
     _charge(kit, chat, visitor, "mint")
-    # The cookie's key is asked for before OpenAI is: without one, nothing is minted.
-    cookie, token = kit.cookie, kit.token
+    # The keys are asked for before OpenAI is: without one, nothing is minted.
+    kit.require_keys()
     _adopt(kit, visitor)
     with kit.activity.watch_upstream(chat.name, visitor):
         minted = kit.mint(chat, visitor)
@@ -392,19 +391,38 @@ def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
         "expires_in": minted.expires_in,
         "session_id": minted.session_id,
     }
-    origin = _embedding_origin(kit)
-    if origin is not None and visitor.is_anonymous:
-        told["visitor"] = token.sign(visitor, origin)
+    origin = kit.token_origin(request)
+    if origin and visitor.is_anonymous:
+        told.update(_token_for(kit, visitor, origin))
     response = jsonify(told)
     if origin is None and visitor.is_anonymous:
-        cookie.write(request, response, visitor)
+        _set_cookie(kit, response, visitor)
     hosted = not isinstance(chat, ServedChat)
     kit.activity.minted(chat.name, visitor, minted.expires_in, hosted=hosted)
     return response
 
 
-def _embedding_origin(kit: KitState) -> str | None:
-    return guard.embedding_origin(request, kit.settings.trusted_origins)
+def _token_for(kit: KitState, visitor: Visitor, origin: str) -> dict[str, Any]:
+    """What a page of another origin is told of its visitor, and whether not to keep it."""
+    told = {"visitor": kit.token.sign(visitor, origin)}
+    if visitor.known or not kit.token.is_of_other_key(request, origin):
+        return told
+    kit.warn_other_key()
+    return {**told, "temporary": True}
+
+
+def _set_cookie(kit: KitState, response: Response, visitor: Visitor) -> None:
+    """Set the cookie of an anonymous visitor, unless it would replace one that is good elsewhere.
+
+    A new process of a rolling deploy may have signed it: who has it is known there, and will be
+    here. A stolen or made-up one gains nothing: the visitor is for this answer only, and counts as
+    one without a cookie.
+    """
+    if not visitor.known and kit.cookie.is_of_other_key(request):
+        kit.warn_other_key()
+        return
+    is_own = kit.has_logins and (not visitor.known or kit.cookie.is_own(request, visitor))
+    kit.cookie.write(request, response, visitor, own=is_own)
 
 
 def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str) -> None:
@@ -447,12 +465,13 @@ def _adopt(kit: KitState, visitor: Visitor) -> None:
     served = kit.served
     if visitor.is_anonymous or not served:
         return
-    if _embedding_origin(kit) is not None:
+    if kit.token_origin(request) is not None:
         # Neither the cookie's visitor, whom this page does not show, nor the token's: another
         # origin must not put what it likes into the history of whoever is signed in here.
         return
     former = kit.cookie.read(request)
-    if former is not None:
+    # Nor must a sibling host, by a cookie of its own visitor.
+    if former is not None and kit.cookie.is_own(request, former):
         g.chatkit_adopted = kit.hand_over(served, former, visitor)
 
 
@@ -468,7 +487,7 @@ def _context(
     if owner is not None and visitor.known and owner != own:
         raise NotFound
     headers = request.headers
-    return ChatContext(
+    context = ChatContext(
         visitor=visitor,
         kit=kit.own_name,
         chat=chat.name,
@@ -479,6 +498,9 @@ def _context(
         ),
         owner=owner or own,
     )
+    if visitor.known:
+        context.note_revocation(kit.revoked_at(visitor.digest))
+    return context
 
 
 def _files(kit: KitState, chat: ServedChat) -> Uploads:

@@ -11,21 +11,29 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from itsdangerous import BadData, TimestampSigner
+from itsdangerous import TimestampSigner
 from werkzeug.wrappers import Request, Response
 
-from .config import Settings
-from .signing import SIGNATURE, signer
+from .config import Settings, cookie_prefix
+from .signing import CLOCK_TOLERANCE, SIGNATURE, claimed_time, is_timely, signer, unsign_timely
 
 #: Seconds for which an anonymous visitor is new.
 NEW_SECONDS = 86400
 
 #: Characters of a login's id; OpenAI gets it with each session.
 LONGEST_ID = 512
+
+#: Cookies of one name that are looked at; more do not fit into what servers accept of a header.
+MAX_COOKIES = 64
+
+#: Seconds for which what another key has signed is left alone: a new process of a rolling deploy
+#: may have signed it, which has a key that this one does not have.
+ROLLOUT_SECONDS = 600
 
 #: The header in which a page of another origin shows its visitor's token, or that it has none yet.
 HEADER = "X-ChatKit-Visitor"
@@ -89,7 +97,9 @@ class Visitor:
             raw = base64.urlsafe_b64decode(self.key.removeprefix("anon:") + "==")
         except ValueError:
             return False
-        return 0 <= time.time() - int.from_bytes(raw[:4], "big") < NEW_SECONDS
+        # The host that made the id up may be ahead.
+        born = int.from_bytes(raw[:4], "big")
+        return -CLOCK_TOLERANCE <= time.time() - born < NEW_SECONDS
 
     @property
     def is_anonymous(self) -> bool:
@@ -110,6 +120,11 @@ class Visitor:
 class VisitorCookie:
     """The signed, rolling cookie of anonymous visitors.
 
+    Whoever runs a sibling host, or a page on it, can put a cookie of this name into a visitor's
+    browser that is genuine and somebody else's. A second cookie tells that a visitor began in the
+    very browser that shows the first: it is written with the visitor's first cookie, to this host
+    alone, and on https under a name that no other host can write (``__Host-``).
+
     :param keys: the signing keys, the newest last.
     :param kit: the kit's name, which salts the signature: another kit's cookie is nobody's here.
     :param settings: name, age and attributes.
@@ -118,46 +133,114 @@ class VisitorCookie:
 
     def __init__(self, keys: Sequence[bytes], kit: str, settings: Settings, path: str) -> None:
         self._signer = signer(TimestampSigner, keys, "visitor", kit)
+        self._own_signer = signer(TimestampSigner, keys, "visitor-own", kit)
         self._settings = settings
         self._path = path
         self.name = settings.cookie_name + ("" if kit == "chatkit" else f"_{kit}")
+        self._prefix = cookie_prefix(self.name)
 
     def read(self, request: Request) -> Visitor | None:
-        """The visitor whose cookie this is; None for one that is missing, damaged or expired."""
-        return _read(self._signer, request.cookies.get(self.name, ""), self._settings)
+        """The visitor whose cookie this is; None for one that is missing, damaged or expired.
+
+        Of several cookies of the name the one counts that began in this browser, else the first
+        that is genuine.
+        """
+        read = (_read(self._signer, value, self._settings) for value in self._values(request))
+        found = [visitor for visitor in read if visitor]
+        if len(found) > 1:
+            own = self._own_keys(request)
+            found.sort(key=lambda visitor: visitor.key not in own)
+        return found[0] if found else None
+
+    def is_own(self, request: Request, visitor: Visitor) -> bool:
+        """Whether the visitor of the cookie began in this browser, and was not put into it."""
+        return self._prefix == "__Host-" or visitor.key in self._own_keys(request)
+
+    def is_of_other_key(self, request: Request) -> bool:
+        """Whether a cookie was signed a moment ago by a key that this process does not have."""
+        return any(_is_of_other_key(self._signer, value) for value in self._values(request))
 
     def clear(self, request: Request, response: Response) -> None:
         """Forget the anonymous visitor, who is somebody else from now on."""
-        response.delete_cookie(self.name, **self.attributes(request))
+        attributes = self.attributes(request)
+        response.delete_cookie(self.name, **attributes)
+        name = self._own_name(attributes)
+        if name in request.cookies:
+            response.delete_cookie(name, **_own_attributes(attributes))
 
-    def write(self, request: Request, response: Response, visitor: Visitor) -> None:
-        """Remember an anonymous visitor from now on."""
-        response.set_cookie(
-            self.name,
-            _sign(self._signer, visitor),
-            max_age=self._settings.cookie_max_age,
-            **self.attributes(request),
-        )
+    def write(
+        self, request: Request, response: Response, visitor: Visitor, *, own: bool = False
+    ) -> None:
+        """Remember an anonymous visitor from now on.
+
+        :param own: whether to remember, too, that the visitor began in this browser; only of one
+            who is new, or was remembered so before.
+        """
+        attributes = self.attributes(request)
+        age = self._settings.cookie_max_age
+        response.set_cookie(self.name, _sign(self._signer, visitor), max_age=age, **attributes)
+        if own and self._prefix != "__Host-":
+            response.set_cookie(
+                self._own_name(attributes),
+                _sign(self._own_signer, visitor),
+                max_age=age,
+                **_own_attributes(attributes),
+            )
 
     def attributes(self, request: Request) -> dict[str, Any]:
         """The cookie's attributes, without which a browser keeps it apart from the one it has."""
         settings = self._settings
-        # A SameSite=None or partitioned cookie is refused by every browser unless it is secure.
+        # A SameSite=None, partitioned or prefixed cookie is refused by every browser unless it is
+        # secure.
         secure = (
             settings.cookie_secure
             if settings.cookie_secure is not None
             else request.is_secure
             or settings.cookie_samesite == "None"
             or settings.cookie_partitioned
+            or bool(self._prefix)
         )
+        here = "/" if self._prefix == "__Host-" else request.root_path.rstrip("/") + self._path
         return {
-            "path": settings.cookie_path or request.root_path.rstrip("/") + self._path,
+            "path": settings.cookie_path or here,
             "domain": settings.cookie_domain,
             "secure": secure,
             "httponly": True,
             "samesite": settings.cookie_samesite,
             "partitioned": settings.cookie_partitioned,
         }
+
+    def _values(self, request: Request) -> Iterator[str]:
+        return _values(request, self.name)
+
+    def _own_name(self, attributes: dict[str, Any]) -> str:
+        bare = self.name.removeprefix("__Secure-")
+        if not attributes["secure"]:
+            return f"{bare}-own"
+        # Such a cookie has the path "/", which may be the root of several sites.
+        return f"__Host-{bare}-own" + re.sub(r"[^A-Za-z0-9]+", "_", attributes["path"].rstrip("/"))
+
+    def _own_keys(self, request: Request) -> set[str]:
+        """The key of the visitor who began in this browser, if it tells one."""
+        name = self._own_name(self.attributes(request))
+        read = (_read(self._own_signer, value, self._settings) for value in _values(request, name))
+        return {visitor.key for visitor in read if visitor}
+
+
+def _values(request: Request, name: str) -> Iterator[str]:
+    """The values of a cookie's name that may be ours, in the order in which the browser sent them.
+
+    Browsers know no quotes: a parser that does, as Werkzeug's, takes all between two broken
+    cookies of one quotation mark each for the value of the first.
+    """
+    parts = (part.partition("=") for part in request.headers.get("Cookie", "").split(";"))
+    values = (value.strip() for key, _, value in parts if key.strip() == name)
+    return islice((value for value in values if _SIGNED.fullmatch(value)), MAX_COOKIES)
+
+
+def _own_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
+    path = "/" if attributes["secure"] else attributes["path"]
+    return {**attributes, "domain": None, "path": path}
 
 
 class VisitorToken:
@@ -184,6 +267,10 @@ class VisitorToken:
         """
         return _read(self._signer(origin), request.headers.get(HEADER, ""), self._settings)
 
+    def is_of_other_key(self, request: Request, origin: str) -> bool:
+        """Whether it was signed a moment ago by a key that this process does not have."""
+        return _is_of_other_key(self._signer(origin), request.headers.get(HEADER, ""))
+
     def sign(self, visitor: Visitor, origin: str) -> str:
         """The token by which an anonymous visitor is known on pages of an origin from now on."""
         return _sign(self._signer(origin), visitor)
@@ -200,8 +287,13 @@ def _sign(by: TimestampSigner, visitor: Visitor) -> str:
 def _read(by: TimestampSigner, value: str, settings: Settings) -> Visitor | None:
     if not _SIGNED.fullmatch(value):
         return None
-    try:
-        raw = by.unsign(value, max_age=settings.cookie_max_age)
-    except BadData:
-        return None
-    return Visitor(f"anon:{raw.decode()}", known=True)
+    raw = unsign_timely(by, value, time.time(), settings.cookie_max_age)
+    return Visitor(f"anon:{raw.decode()}", known=True) if raw is not None else None
+
+
+def _is_of_other_key(by: TimestampSigner, value: str) -> bool:
+    return bool(
+        _SIGNED.fullmatch(value)
+        and is_timely(claimed_time(value), time.time(), ROLLOUT_SECONDS)
+        and not by.validate(value)
+    )

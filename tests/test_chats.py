@@ -45,6 +45,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"ratelimit": "often"}, "ratelimit of the chat 'a'"),
     ({"state_variables": ["a"]}, "state_variables"),
     ({"state_variables": {"k" * 65: 1}}, "64 characters"),
+    ({"state_variables": lambda one, two: {one: two}}, "one of the visitor"),
     ({"state_variables": {"": 1}}, "64 characters"),
     ({"state_variables": {str(n): n for n in range(65)}}, "at most 64"),
     ({"state_variables": {"a": None}}, r"state_variables\['a'\]"),

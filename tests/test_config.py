@@ -220,3 +220,49 @@ def test_signing_keys_end_with_the_newest() -> None:
     config = {"SECRET_KEY": "new", "SECRET_KEY_FALLBACKS": ["old", b"older"]}
     assert signing_keys(config) == [b"old", b"older", b"new"]
     assert signing_keys({"SECRET_KEY_FALLBACKS": ["old"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"CHATKIT_COOKIE_PATH": "/chatkit"}, "CHATKIT_COOKIE_PATH"),
+        ({"CHATKIT_COOKIE_DOMAIN": "example.com"}, "CHATKIT_COOKIE_DOMAIN"),
+        ({"CHATKIT_COOKIE_SECURE": False}, "CHATKIT_COOKIE_SECURE"),
+        ({"CHATKIT_COOKIE_NAME": "__host-chat"}, "CHATKIT_COOKIE_NAME"),
+        (
+            {"CHATKIT_COOKIE_NAME": "__Secure-chat", "CHATKIT_COOKIE_SECURE": False},
+            "CHATKIT_COOKIE_SECURE",
+        ),
+    ],
+)
+def test_cookie_that_browsers_drop_is_refused(config: dict[str, object], key: str) -> None:
+    """A name that promises browsers something is refused with settings that break the promise."""
+    with pytest.raises(ConfigurationError, match=f"^{key} must"):
+        Settings.from_config({"CHATKIT_COOKIE_NAME": "__Host-chat", **config}, {})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"CHATKIT_COOKIE_NAME": "__Host-chat"},
+        {"CHATKIT_COOKIE_NAME": "__Host-chat", "CHATKIT_COOKIE_PATH": "/"},
+        {"CHATKIT_COOKIE_NAME": "__Host-chat", "CHATKIT_COOKIE_SECURE": True},
+        {"CHATKIT_COOKIE_NAME": "__Secure-chat", "CHATKIT_COOKIE_PATH": "/chatkit"},
+        {"CHATKIT_COOKIE_NAME": "__Secure-chat", "CHATKIT_COOKIE_DOMAIN": "example.com"},
+    ],
+)
+def test_cookie_that_browsers_keep_is_accepted(config: dict[str, object]) -> None:
+    """A name with a prefix needs no further setting."""
+    assert Settings.from_config(config, {}).cookie_name == config["CHATKIT_COOKIE_NAME"]
+
+
+def test_login_origins_are_trusted() -> None:
+    """An origin that may chat as the login may call, and no other one gains anything."""
+    config = {
+        "CHATKIT_TRUSTED_ORIGINS": ["https://a.example"],
+        "CHATKIT_LOGIN_ORIGINS": "https://b.example:443/, https://c.example",
+    }
+    settings = Settings.from_config(config, {})
+    assert settings.login_origins == {"https://b.example", "https://c.example"}
+    assert settings.trusted_origins == {"https://a.example", *settings.login_origins}
+    assert Settings.from_config({}, {}).login_origins == set()

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from flask import Flask, redirect
+from flask import Flask, redirect, request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_chatkit import ChatKit
@@ -525,18 +525,20 @@ def test_cookie_that_comes_along_is_left_alone(
     assert by_token[0] != by_cookie
 
 
-def test_without_the_header_the_cookie_decides(
+def test_without_the_header_the_cookie_says_nothing(
     browse: Any, make_app: MakeApp, openai_standin: OpenAIStandIn
 ) -> None:
-    """A trusted origin that sends no token goes on by cookie, as ever."""
+    """A page of a trusted origin that sends cookies and no token is somebody new, by token."""
     browser = browse(make_app())
+    browser.mint()
     headers = {"Origin": SHOP, "Sec-Fetch-Site": "cross-site"}
-    for _ in range(2):
-        answer = browser.post(SECRET, headers=headers)
-        assert "visitor" not in answer.json()
-        assert "chatkit_visitor=" in answer.headers["Set-Cookie"]
-    first, second = users(openai_standin)
-    assert first == second
+    answer = browser.post(SECRET, headers=headers)
+    assert TOKEN.fullmatch(answer.json()["visitor"])
+    assert "Set-Cookie" not in answer.headers
+    browser.post(SECRET, headers={**headers, HEADER: answer.json()["visitor"]})
+    browser.mint()
+    by_cookie, new, same, again = users(openai_standin)
+    assert by_cookie == again != new == same
 
 
 OWN_PAGES = {
@@ -918,25 +920,173 @@ def test_messages_by_token_are_limited(on_page: Start, served: Callable[..., Fla
     assert streams == ["thread.created", "thread.created", "error"]
 
 
-def test_login_goes_first(on_page: Start, make_app: MakeApp, openai_standin: OpenAIStandIn) -> None:
-    """Who is signed in is the login, whatever token is shown, and gets none."""
+#: How a page of another origin asks, also with cookies, and without the header of the widget.
+FOREIGN: dict[str, dict[str, str | None]] = {
+    "another site": {"Sec-Fetch-Site": "cross-site"},
+    "a sibling host": {"Sec-Fetch-Site": "same-site"},
+    "an older browser": {"Sec-Fetch-Site": None},
+    "without the header": {HEADER: None},
+    "a sibling host, without the header": {"Sec-Fetch-Site": "same-site", HEADER: None},
+    "an older browser, without the header": {"Sec-Fetch-Site": None, HEADER: None},
+}
+
+
+class Members:
+    """A site with logins, in which both Ann and an anonymous visitor have chatted."""
+
+    def __init__(self, browse: Any, served: Callable[..., Flask], **config: Any) -> None:
+        self.asked = 0
+        self.user: str | None = None
+        kit = ChatKit()
+        kit.user_loader(self.load)
+        self.own: Browser = browse(served(kit, **config))
+        self.own.mint()
+        self.user = "ann"
+        self.own.cookies.clear()
+        self.session = self.own.mint()["session_id"]
+        self.bearer = Client(self.own, token=self.own.mint()["client_secret"]).bearer
+        self.thread = Client(self.own).create("a secret")
+        self.file = Client(self.own).upload().json()
+        self.user = None
+        self.own.mint()
+        Client(self.own).create("by cookie")
+        self.user = "ann"
+        self.asked = 0
+
+    def load(self) -> str | None:
+        """Who is signed in; counts how often that is asked."""
+        self.asked += 1
+        return self.user
+
+    def page(self, headers: dict[str, str | None], origin: str = SHOP) -> Page:
+        """A page of another origin whose calls bring the cookies of the site along."""
+        page = Page(self.own.base, origin)
+        page.cookies.update(self.own.cookies)
+        page.headers.update({name: value for name, value in headers.items() if value})
+        ask = page.request
+
+        def request(method: str, url: str, **more: Any) -> requests.Response:
+            more["headers"] = {**headers, **more.get("headers", {})}
+            return ask(method, url, **more)
+
+        page.request = request  # type: ignore[method-assign]
+        return page
+
+
+LIST = {"type": "threads.list", "params": {}}
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_page_is_not_the_login(
+    browse: Any, served: Callable[..., Flask], headers: dict[str, str | None]
+) -> None:
+    """No call of a trusted page, however it is made, reads or writes as login or cookie."""
+    members = Members(browse, served)
+    page = members.page(headers)
+    for bearer in ({}, members.bearer):
+        told(page.post("/chatkit/api", json=LIST, headers=bearer), 401, "unauthenticated")
+        files = {"file": ("a.png", PNG, "image/png")}
+        told(page.post("/chatkit/attachments", files=files, headers=bearer), 401, "unauthenticated")
+        url = f"/chatkit/attachments/{members.file['id']}"
+        told(page.get(url, headers=bearer), 401, "unauthenticated")
+        told(page.put(url, data=b"x", headers=bearer), 401, "unauthenticated")
+    session = f"/chatkit/session/{members.session}"
+    told(page.get(f"{session}/validate"), 404, "not_found")
+    told(page.post(f"{session}/refresh"), 404, "not_found")
+    told(page.post(f"{session}/cancel"), 404, "not_found")
+    minted = page.mint()
+    token = minted["visitor"]
+    assert TOKEN.fullmatch(token)
+    assert Client(page, token=minted["client_secret"]).threads() == []
+    thread = Client(page, token=minted["client_secret"]).create("of the page")
+    for path in ("/chatkit/config", WIDGET, SCRIPT):
+        assert "Set-Cookie" not in page.get(path).headers
+    assert members.asked == 0
+    mine = Client(members.own)
+    assert [one["id"] for one in mine.threads()].count(thread) == 0
+    assert members.thread in [one["id"] for one in mine.threads()]
+    assert members.asked > 0
+
+
+def test_link_tells_alone_on_a_foreign_page(browse: Any, served: Callable[..., Flask]) -> None:
+    """A link to a file, read or written to, is asked for by nobody else than its owner."""
+    members = Members(browse, served)
+    link = path_of(members.file["preview_url"])
+    for site in ("cross-site", "same-site"):
+        assert members.own.get(link, headers={"Sec-Fetch-Site": site}).content == PNG
+        own = {"Origin": SHOP, "Sec-Fetch-Site": site}
+        assert members.own.get(link, headers=own).content == PNG
+        written = members.own.put(link, data=b"x", headers=own)
+        told(written, 404, "not_found")
+    assert members.asked == 0
+    members.user = "bob"
+    told(members.own.get(link), 404, "not_found")
+    assert members.asked == 1
+
+
+def test_state_variables_are_the_visitors(
+    browse: Any, make_app: MakeApp, openai_standin: OpenAIStandIn
+) -> None:
+    """A function that takes the visitor tells a workflow nothing of a login to a foreign page."""
     kit = ChatKit()
-    kit.add_hosted("default", "wf_standin")
-    who: list[str | None] = [None]
-    kit.user_loader(lambda: who[0])
-    page = on_page(make_app(kit))
-    page.mint()
-    visitor = page.visitor
-    who[0] = "ann"
+    kit.user_loader(lambda: request.cookies.get("login"))
+    kit.add_hosted(
+        "default", "wf_standin", state_variables=lambda visitor: {"who": visitor.user_id or ""}
+    )
+    browser = browse(make_app(kit))
+    browser.cookies.set("login", "ann", domain="127.0.0.1")
+    browser.mint()
+    browser.post(SECRET, headers={"Origin": SHOP, "Sec-Fetch-Site": "same-site"})
+    told = [one.body["workflow"]["state_variables"] for one in openai_standin.requests if one.body]
+    assert told == [{"who": "ann"}, {"who": ""}]
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+def test_login_origin_chats_as_the_login(
+    browse: Any, served: Callable[..., Flask], headers: dict[str, str | None]
+) -> None:
+    """A page of an origin that CHATKIT_LOGIN_ORIGINS lists is the login; another trusted is not."""
+    members = Members(browse, served, CHATKIT_LOGIN_ORIGINS=[SHOP])
+    page = members.page(headers)
+    minted = page.mint()
+    assert "visitor" not in minted
+    client = Client(page, token=minted["client_secret"])
+    assert members.thread in [one["id"] for one in client.threads()]
+    assert page.get(f"/chatkit/session/{members.session}/validate").json()["status"] == "active"
+    assert client.upload().status_code == 200
     answer = page.post(SECRET)
-    assert "visitor" not in answer.json()
-    assert "Set-Cookie" not in answer.headers
-    who[0] = None
-    assert page.post(SECRET).status_code == 200
-    anonymous, login, again = users(openai_standin)
-    assert login == "user:ann"
-    assert anonymous == again
-    assert page.visitor == visitor
+    assert answer.headers["Access-Control-Allow-Origin"] == SHOP
+    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+    other = members.page(headers, BLOG)
+    told(other.post("/chatkit/api", json=LIST), 401, "unauthenticated")
+
+
+def test_login_origin_is_trusted_and_told_so(browse: Any, make_app: MakeApp) -> None:
+    """A login origin needs no second listing, may frame the page, and its widget uses cookies."""
+    browser = browse(make_app(CHATKIT_TRUSTED_ORIGINS=[BLOG], CHATKIT_LOGIN_ORIGINS=SHOP))
+    for origin, login in ((SHOP, True), (BLOG, None)):
+        answer = ask(browser, headers={"Origin": origin, "Sec-Fetch-Site": "same-site"})
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+        assert answer.json()["kit"].get("login") is login
+    assert "login" not in ask(browser).json()["kit"]
+    framers = browser.get("/chatkit/").headers["Content-Security-Policy"]
+    assert framers == f"frame-ancestors 'self' {BLOG} {SHOP}"
+    told(browser.post(SECRET, headers={"Origin": EVIL}), 403, "forbidden_origin")
+
+
+def test_anonymous_visitor_of_a_login_origin(
+    browse: Any, make_app: MakeApp, openai_standin: OpenAIStandIn
+) -> None:
+    """Without a login, such a page is the cookie's visitor, or the token's if it shows one."""
+    browser = browse(make_app(CHATKIT_LOGIN_ORIGINS=[SHOP]))
+    browser.mint()
+    headers = {"Origin": SHOP, "Sec-Fetch-Site": "same-site"}
+    by_cookie = browser.post(SECRET, headers=headers)
+    assert "chatkit_visitor=" in by_cookie.headers["Set-Cookie"]
+    by_token = browser.post(SECRET, headers={**headers, HEADER: ""})
+    assert TOKEN.fullmatch(by_token.json()["visitor"])
+    own, same, other = users(openai_standin)
+    assert own == same != other
 
 
 def test_signing_in_on_another_origins_page_hands_nothing_over(
@@ -946,21 +1096,20 @@ def test_signing_in_on_another_origins_page_hands_nothing_over(
     kit = ChatKit()
     who: list[str | None] = [None]
     kit.user_loader(lambda: who[0])
-    own = browse(served(kit))
+    own = browse(served(kit, CHATKIT_LOGIN_ORIGINS=[BLOG]))
     own.mint()
     Client(own).create("by cookie")
-    page = on_page(own.base)
-    client_on(page, page.mint()).create("by token")
-    page.cookies.update(own.cookies)
+    pages = [on_page(own.base), on_page(own.base, BLOG)]
+    for page in pages:
+        client_on(page, page.mint()).create("by token")
+        page.cookies.update(own.cookies)
     who[0] = "ann"
-    answer = page.post(SECRET)
-    assert "Set-Cookie" not in answer.headers
-    assert client_on(page, answer.json()).threads() == []
-    who[0] = None
-    assert client_on(page, page.mint()).texts(client_on(page, page.mint()).threads()[0]["id"]) == [
-        "by token"
-    ]
-    who[0] = "ann"
+    for page, texts in zip(pages, (["by token"], []), strict=True):
+        answer = page.post(SECRET)
+        assert "Set-Cookie" not in answer.headers
+        client = Client(page, token=answer.json()["client_secret"])
+        found = [client.texts(thread["id"]) for thread in client.threads()]
+        assert found == ([texts] if texts else [])
     # On the site's own pages it is as ever: what was said before is the login's.
     answer = own.post(SECRET)
     assert "chatkit_visitor=;" in answer.headers["Set-Cookie"]

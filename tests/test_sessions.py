@@ -9,6 +9,7 @@ import pytest
 from flask_chatkit.errors import NotFound, Unauthenticated, UpstreamRejected
 from flask_chatkit.hosted.client import Client
 from flask_chatkit.sessions import Minted, SessionRecord, Sessions
+from flask_chatkit.signing import CLOCK_TOLERANCE
 from flask_chatkit.testing import Failure, OpenAIStandIn
 from flask_chatkit.visitor import Visitor
 
@@ -180,3 +181,52 @@ def test_what_was_minted_before_a_revocation_ends(openai: OpenAIStandIn, clock: 
         sessions.open_token(served.client_secret, "default")
     assert sessions.open_token(later.client_secret, "default").digest == ANN.digest
     assert sessions.open_token(bobs.client_secret, "default").digest == BOB.digest
+
+
+@pytest.mark.parametrize("skew", [-280, -1, 0, 1, 280])
+def test_revocation_holds_whichever_clock_is_ahead(
+    openai: OpenAIStandIn, clock: Clock, skew: int
+) -> None:
+    """What was issued before a revocation ends with it, and what came after holds, on all hosts."""
+    revoked: dict[str, float] = {}
+    client = Client(api_key="sk-standin", base=openai.api_base, timeout=(1, 1))
+    here = Sessions([b"k"], "chatkit", client, Memory(), clock, revoked.get)
+    there = Sessions([b"k"], "chatkit", client, Memory(), lambda: clock.now + skew, revoked.get)
+    before = [one.mint_token("default", ANN, 3600) for one in (here, there)]
+    clock.now += 1
+    # By this host's clock, as ``flask chatkit user delete`` does it.
+    revoked[ANN.digest] = clock.now
+    clock.now += 1
+    after = [one.mint_token("default", ANN, 3600) for one in (here, there)]
+    for reader in (here, there):
+        for minted in before:
+            record = reader.open(minted.session_id, "default", ANN)
+            assert reader.status(record) == "cancelled"
+        for minted in after:
+            assert reader.open_token(minted.client_secret, "default").digest == ANN.digest
+
+
+@pytest.mark.parametrize("skew", [-280, -1, 1, 280])
+def test_sessions_hold_on_hosts_whose_clocks_differ(
+    openai: OpenAIStandIn, clock: Clock, skew: int
+) -> None:
+    """A record and a token of one host are good on another, and not for longer than they say."""
+    here = make(openai, clock)
+    there = make(openai, clock)
+    there._clock = lambda: clock.now + skew
+    minted = there.mint_token("default", ANN, 3600)
+    assert here.status(here.open(minted.session_id, "default", ANN)) == "active"
+    assert here.open_token(minted.client_secret, "default")
+    clock.now = minted.expires_at
+    assert here.status(here.open(minted.session_id, "default", ANN)) == "expired"
+
+
+def test_cancelled_session_is_remembered_until_it_is_over_everywhere(
+    openai: OpenAIStandIn, clock: Clock
+) -> None:
+    """A mark outlasts the session by as much as the clock of another host may be behind."""
+    sessions = make(openai, clock)
+    record = sessions.open(mint(sessions).session_id, "default", ANN)
+    sessions.cancel(record)
+    (seconds,) = sessions._marks.names.values()  # type: ignore[attr-defined]
+    assert seconds == 600 + CLOCK_TOLERANCE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,14 @@ from werkzeug.wrappers import Request, Response
 
 from flask_chatkit.config import Settings
 from flask_chatkit.signing import signer
-from flask_chatkit.visitor import HEADER, Visitor, VisitorCookie, VisitorToken
+from flask_chatkit.visitor import (
+    HEADER,
+    MAX_COOKIES,
+    ROLLOUT_SECONDS,
+    Visitor,
+    VisitorCookie,
+    VisitorToken,
+)
 
 SETTINGS = Settings.from_config({}, {})
 
@@ -26,6 +34,13 @@ def request(value: str | None = None, name: str = "chatkit_visitor", **environ: 
     builder = EnvironBuilder(**environ)
     if value is not None:
         builder.headers["Cookie"] = f"{name}={value}"
+    return Request(builder.get_environ())
+
+
+def request_with(*cookies: tuple[str, str], **environ: str) -> Request:
+    """A request with cookies in this order, also several of one name."""
+    builder = EnvironBuilder(**environ)
+    builder.headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies)
     return Request(builder.get_environ())
 
 
@@ -76,6 +91,68 @@ def test_expired_cookie_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cookie(settings=settings).read(request(value))
     monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now + 3700)
     assert cookie(settings=settings).read(request(value)) is None
+
+
+@pytest.mark.parametrize("kind", ["cookie", "token"])
+def test_clocks_may_differ_by_five_minutes(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """What a host signs whose clock is up to five minutes ahead holds; what is further does not."""
+    real = time.time
+    for ahead, holds in ((1, True), (299, True), (310, False), (86400, False), (-299, True)):
+        monkeypatch.setattr(time, "time", lambda shift=ahead: real() + shift)
+        visitor = Visitor.new()
+        value = issue(cookie(), visitor) if kind == "cookie" else token().sign(visitor, SHOP)
+        monkeypatch.setattr(time, "time", real)
+        read = (
+            cookie().read(request(value)) if kind == "cookie" else token().read(shown(value), SHOP)
+        )
+        assert (read is not None) is holds, ahead
+        # Nobody escapes the newcomers' limits by having come from the future.
+        assert visitor.is_new is holds, ahead
+
+
+def test_first_genuine_cookie_counts() -> None:
+    """Of several cookies of the name the first genuine one counts, whatever stands around it."""
+    ann, bob = Visitor.new(), Visitor.new()
+    first, second = issue(cookie(), ann), issue(cookie(), bob)
+    broken = ["", "x", '"', "a.b.c", first[:-1], first.swapcase(), "A" * 22 + ".aaaa." + "A" * 64]
+    for front in ([], *([one] for one in broken), broken, broken * 4):
+        for behind in ([], broken):
+            values = [*front, first, *behind, second]
+            read = cookie().read(request_with(*(("chatkit_visitor", value) for value in values)))
+            assert read is not None, values
+            assert read.key == ann.key, values
+
+
+def test_cookies_without_end_are_not_looked_at() -> None:
+    """The number of cookies of one name that are verified has a bound."""
+    forged = [("chatkit_visitor", "A" * 22 + ".aaaa." + "A" * 64)] * MAX_COOKIES
+    value = issue(cookie(), Visitor.new())
+    assert cookie().read(request_with(*forged[1:], ("chatkit_visitor", value)))
+    assert cookie().read(request_with(*forged, ("chatkit_visitor", value))) is None
+
+
+def test_visitor_who_began_in_this_browser_goes_first() -> None:
+    """A genuine cookie that a sibling host has put in front makes nobody somebody else."""
+    by, mine, tossed = cookie(), Visitor.new(), Visitor.new()
+    response = Response()
+    by.write(request(), response, mine, own=True)
+    own = [line.split(";")[0].split("=", 1) for line in response.headers.getlist("Set-Cookie")]
+    pairs = [(name, value) for name, value in own]
+    assert [name for name, _ in pairs] == ["chatkit_visitor", "chatkit_visitor-own"]
+    theirs = ("chatkit_visitor", issue(by, tossed))
+    for order in ([theirs, *pairs], [*pairs, theirs]):
+        asked = request_with(*order)
+        read = by.read(asked)
+        assert read is not None
+        assert read.key == mine.key
+        assert by.is_own(asked, read)
+    # Alone it is read, and is nobody's own: not with another's companion either.
+    for order in ([theirs], [theirs, pairs[1]], [theirs, ("chatkit_visitor-own", theirs[1])]):
+        asked = request_with(*order)
+        read = by.read(asked)
+        assert read is not None
+        assert read.key == tossed.key
+        assert not by.is_own(asked, read)
 
 
 def mutations(value: str, other: str) -> Iterator[str]:
@@ -167,6 +244,74 @@ def test_attributes_follow_the_settings() -> None:
     given = attributes(settings)
     for wanted in ("Domain=example.com", "Path=/x", "SameSite=None", "Partitioned", "Secure"):
         assert wanted in given
+
+
+@pytest.mark.parametrize("kit", ["chatkit", "staff"])
+def test_host_cookie_has_the_attributes_that_browsers_want(kit: str) -> None:
+    """A __Host- cookie is secure, has the path / and no domain, below a prefix and on http, too."""
+    settings = Settings.from_config({"CHATKIT_COOKIE_NAME": "__Host-chat"}, {})
+    by = VisitorCookie([b"k"], kit, settings, "/chatkit")
+    assert by.name == "__Host-chat" + ("" if kit == "chatkit" else "_staff")
+    for base in ("http://localhost", "https://example.com/shop"):
+        asked, response, visitor = request(base_url=base), Response(), Visitor.new()
+        by.write(asked, response, visitor, own=True)
+        (line,) = response.headers.getlist("Set-Cookie")
+        parts = line.split("; ")
+        assert {"Secure", "Path=/", "HttpOnly"} <= set(parts)
+        assert "Domain" not in line
+        # It needs no second cookie: no other host can write it.
+        shown = request_with((by.name, parts[0].partition("=")[2]))
+        assert by.is_own(shown, visitor)
+        assert not any(name.endswith("-own") for name in shown.cookies)
+
+
+def test_own_cookie_is_of_this_host_alone() -> None:
+    """On https the second cookie has a name that no other host can write, whatever is set."""
+    config = {"CHATKIT_COOKIE_DOMAIN": "example.com", "CHATKIT_COOKIE_NAME": "__Secure-chat"}
+    for settings, name in (
+        (SETTINGS, "__Host-chatkit_visitor-own_shop_chatkit"),
+        (Settings.from_config(config, {}), "__Host-chat-own_shop_chatkit"),
+    ):
+        asked, response = request(base_url="https://www.example.com/shop"), Response()
+        by = VisitorCookie([b"k"], "chatkit", settings, "/chatkit")
+        by.write(asked, response, Visitor.new(), own=True)
+        line = response.headers.getlist("Set-Cookie")[1]
+        assert line.startswith(f"{name}=")
+        assert {"Secure", "Path=/", "HttpOnly", "SameSite=Lax"} <= set(line.split("; "))
+        assert "Domain" not in line
+        gone = Response()
+        by.clear(
+            request_with(
+                (name, line.split(";")[0].partition("=")[2]),
+                base_url="https://www.example.com/shop",
+            ),
+            gone,
+        )
+        cleared = gone.headers.getlist("Set-Cookie")[1]
+        assert cleared.startswith(f"{name}=;")
+        assert {"Secure", "Path=/", "Max-Age=0"} <= set(cleared.split("; "))
+
+
+def test_unknown_keys_are_told_from_forgeries_by_nothing_but_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What looks freshly signed by an unknown key is told from what is old, broken or of ours."""
+    real = time.time
+    value = issue(cookie("next"), Visitor.new())
+    assert cookie().is_of_other_key(request(value))
+    assert cookie().is_of_other_key(
+        request_with(("chatkit_visitor", "x"), ("chatkit_visitor", value))
+    )
+    assert not cookie("key", "next").is_of_other_key(request(value))
+    assert not cookie().is_of_other_key(request(value[:-1]))
+    assert not cookie().is_of_other_key(request(issue(cookie(), Visitor.new())))
+    assert not cookie().is_of_other_key(request())
+    for later, fresh in ((ROLLOUT_SECONDS - 5, True), (ROLLOUT_SECONDS + 5, False), (-310, False)):
+        monkeypatch.setattr(time, "time", lambda shift=later: real() + shift)
+        assert cookie().is_of_other_key(request(value)) is fresh
+    monkeypatch.setattr(time, "time", real)
+    assert token().is_of_other_key(shown(token("next").sign(Visitor.new(), SHOP)), SHOP)
+    assert not token().is_of_other_key(shown(token().sign(Visitor.new(), SHOP)), SHOP)
 
 
 def test_login_and_anonymous_ids_never_collide() -> None:

@@ -37,7 +37,7 @@ _names: dict[int, str] = {}
 def answer(kit: KitState, request: Request) -> Response | None:
     """Answer a request that carries a probe; None where there is none.
 
-    :raises Unauthenticated: the probe is not genuine, or is older than a minute.
+    :raises Unauthenticated: the probe is not genuine, or is older than five minutes.
     :raises TooLarge: more bytes came than an upload may have.
     """
     value = request.headers.get(HEADER)
@@ -45,7 +45,7 @@ def answer(kit: KitState, request: Request) -> Response | None:
         return None
     probe = kit.probes.read(value)
     if probe is None:
-        raise Unauthenticated("The probe is not genuine, or is older than a minute.")
+        raise Unauthenticated("The probe is not genuine, or is older than five minutes.")
     if probe.purpose == "stream":
         return _stream()
     if probe.purpose == "body":

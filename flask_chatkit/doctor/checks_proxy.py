@@ -19,7 +19,7 @@ _PROXY_FIX = (
     "app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1), with the number of "
     "proxies you run (x_prefix=1 for a site below a path), which must set these headers"
 )
-#: Seconds by which two clocks may differ.
+#: Seconds of difference between two clocks that are told, long before they do harm.
 SKEW = 30
 #: Answers that are asked for at once.
 AT_ONCE = 3

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..config import LOOPBACK, signing_keys
+from ..config import LOOPBACK, cookie_prefix, signing_keys
 from ..errors import ConfigurationError
 from .http import Unreachable
 from .report import Finding, check, error, ok, skipped, warning
@@ -94,7 +94,7 @@ def _weakness(key: bytes) -> str | None:
 def cookie(site: Site) -> Iterator[Finding]:
     """Judge the attributes as a browser would."""
     given = site.settings
-    found = [*_secure(site), *_prefixed(site), *_domain(site), *_cookie_path(site)]
+    found = [*_secure(site), *_domain(site), *_cookie_path(site)]
     if given.cookie_max_age < 3600:
         found.append(
             warning(
@@ -114,6 +114,8 @@ def _secure(site: Site) -> Iterator[Finding]:
         if given.cookie_samesite == "None"
         else "CHATKIT_COOKIE_PARTITIONED"
         if given.cookie_partitioned
+        else f"CHATKIT_COOKIE_NAME {cookie_prefix(given.cookie_name)}…"
+        if cookie_prefix(given.cookie_name)
         else ""
     )
     if scheme == "http" and needs_https and not site.is_loopback:
@@ -131,25 +133,6 @@ def _secure(site: Site) -> Iterator[Finding]:
         yield error(
             "the running site sets the cookie without Secure: it takes the request for http",
             "see ProxyFix(x_proto=1) in docs/deployment.md, or set CHATKIT_COOKIE_SECURE to True",
-        )
-
-
-def _prefixed(site: Site) -> Iterator[Finding]:
-    given, name = site.settings, site.kit.cookie.name
-    wants = "__Host-" if name.startswith("__Host-") else "__Secure-"
-    if not name.startswith(("__Host-", "__Secure-")):
-        return
-    is_secure = given.cookie_secure or site.scheme == "https"
-    is_secure |= given.cookie_samesite == "None" or given.cookie_partitioned
-    if not is_secure and not (given.cookie_secure is None and site.scheme is None):
-        yield error(f"a cookie named {wants}… needs https", "set CHATKIT_COOKIE_SECURE to True")
-    if wants == "__Host-" and given.cookie_domain:
-        yield error("a cookie named __Host-… may have no domain", "remove CHATKIT_COOKIE_DOMAIN")
-    if wants == "__Host-" and (given.cookie_path or site.kit.path) != "/":
-        yield error(
-            "a cookie named __Host-… must have the path /, not "
-            f"{given.cookie_path or site.kit.path}",
-            "set CHATKIT_COOKIE_PATH to /",
         )
 
 
@@ -271,7 +254,7 @@ def trusted_origins(site: Site) -> Iterator[Finding]:
                 found.append(
                     error(
                         f"{origin} is trusted: any program on a visitor's machine may be there",
-                        "remove it from CHATKIT_TRUSTED_ORIGINS in production",
+                        f"remove it from {_listed(site, origin)} in production",
                     )
                 )
             continue
@@ -279,22 +262,33 @@ def trusted_origins(site: Site) -> Iterator[Finding]:
             found.append(
                 error(
                     f"{origin} is trusted and not on https: whoever is on the line is trusted, too",
-                    f"put https://{parts.netloc} into CHATKIT_TRUSTED_ORIGINS in its place",
+                    f"put https://{parts.netloc} into {_listed(site, origin)} in its place",
                 )
             )
         elif not _exists(host):
             found.append(
                 warning(
                     f"{origin} is trusted, and there is no such host",
-                    "correct it in CHATKIT_TRUSTED_ORIGINS, or remove it",
+                    f"correct it in {_listed(site, origin)}, or remove it",
                 )
             )
     if found:
         yield from found
     elif site.settings.trusted_origins:
         yield ok(f"trusted: {', '.join(sorted(site.settings.trusted_origins))}")
+        if site.settings.login_origins:
+            yield ok(
+                "a script on these chats as whoever is signed in: "
+                f"{', '.join(sorted(site.settings.login_origins))}"
+            )
     else:
         yield ok("no other origin is trusted")
+
+
+def _listed(site: Site, origin: str) -> str:
+    """The setting that lists an origin."""
+    name = "LOGIN" if origin in site.settings.login_origins else "TRUSTED"
+    return f"CHATKIT_{name}_ORIGINS"
 
 
 def _exists(host: str) -> bool:

@@ -13,15 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from itsdangerous import BadData, TimestampSigner
+from itsdangerous import TimestampSigner
 
-from ..signing import SIGNATURE, signer
+from ..signing import CLOCK_TOLERANCE, SIGNATURE, signer, unsign_timely
 
 #: The header that carries a probe.
 HEADER = "X-ChatKit-Probe"
-#: Seconds for which a probe is good, before and after: two machines' clocks are never equal.
-GOOD_SECONDS = 60
-
 Purpose = Literal["look", "stream", "body"]
 
 _SIGNED = re.compile(rf"(look|stream|body)-[0-9a-f]{{16}}\.[A-Za-z0-9_-]{{1,12}}\.{SIGNATURE}")
@@ -62,14 +59,11 @@ class Probes:
         return self._signer.sign(f"{purpose}-{nonce or secrets.token_hex(8)}").decode("ascii")
 
     def read(self, value: str) -> Probe | None:
-        """The probe; None for one that is not genuine, or is older than a minute."""
+        """The probe; None for one that is not genuine, or is older than clocks may differ."""
         if not _SIGNED.fullmatch(value):
             return None
-        try:
-            raw, signed_at = self._signer.unsign(value, return_timestamp=True)
-        except BadData:
-            return None
-        if abs(self._clock() - signed_at.timestamp()) > GOOD_SECONDS:
+        raw = unsign_timely(self._signer, value, self._clock(), CLOCK_TOLERANCE)
+        if raw is None:
             return None
         purpose, _, nonce = raw.decode("ascii").partition("-")
         return Probe(cast("Purpose", purpose), nonce)

@@ -59,12 +59,33 @@ class ChatContext(dict[str, Any]):
         )
         #: When the request began, in Unix seconds: a person's data may be deleted meanwhile.
         self.began = time.time()
+        self._revoked_before: int | None = None
+        self._knows_revocation = False
         #: The threads that were stored in the course of this request; see :meth:`is_stored`.
         self.stored: set[str] = set()
 
     def is_stored(self, thread_id: str) -> bool:
         """Whether a thread was there before it is saved, and if it is gone was deleted since."""
         return thread_id == self.thread or thread_id in self.stored
+
+    def note_revocation(self, revoked_at: float | None) -> None:
+        """Remember what the request's own host has read when it began, whatever its clock says.
+
+        :param revoked_at: when all that the visitor had was last revoked, in Unix seconds.
+        """
+        self._knows_revocation = True
+        self._revoked_before = None if revoked_at is None else round(revoked_at * 1_000_000)
+
+    def is_revoked(self, revoked_at: int | None) -> bool:
+        """Whether all that the visitor had was revoked since the request began.
+
+        :param revoked_at: when it was last revoked, in Unix microseconds.
+        """
+        if revoked_at is None:
+            return False
+        if self._knows_revocation:
+            return revoked_at != self._revoked_before
+        return revoked_at >= int(self.began * 1_000_000)
 
     @property
     def visitor(self) -> Visitor:

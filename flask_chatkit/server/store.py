@@ -359,11 +359,10 @@ class SQLAlchemyStore(Store[ChatContext]):
 
     async def _save(self, table: Table, values: Mapping[str, Any], context: ChatContext) -> None:
         values = {**values, "owner_": values["owner"]}
-        began = int(context.began * 1_000_000)
 
         def work(db: Connection) -> None:
             revoked = records.revoked_at(db, context.kit, context.visitor.digest)
-            if revoked is not None and revoked >= began:
+            if context.is_revoked(revoked):
                 # All that the visitor had was deleted while this request was under way.
                 raise NotFoundError("there is nothing of this id")
             if not _is_mysql(db):

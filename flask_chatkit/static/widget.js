@@ -181,6 +181,10 @@
   // An error that `words` has a text for, or that the server told in words of its own.
   const failure = (reason, more) => Object.assign(new Error(reason), { reason, ...more });
 
+  // Whether the visitor is known by a token: of another site's page, unless it may chat as whoever is
+  // signed in on the kit's.
+  const isByToken = ({ embedded, login }) => embedded && !login;
+
   const csrfToken = ({ embedded }) => {
     // Another site's page keeps its token to itself.
     if (embedded) return null;
@@ -197,7 +201,7 @@
     }
     // On another site's page a cookie would be a third party's: a signed token stands in its place.
     const visitor = `visitor:${config.base}`;
-    if (config.embedded) {
+    if (isByToken(config)) {
       // What else is kept there would be no header, and fetch would not even try.
       const kept = browser.get(visitor) ?? "";
       headers["X-ChatKit-Visitor"] = /^[\w.-]*$/.test(kept) ? kept : "";
@@ -209,7 +213,7 @@
         headers,
         body: method === "POST" ? "{}" : undefined,
         // Also to a kit on a subdomain; which origins may, the server says.
-        credentials: config.embedded ? "omit" : "include",
+        credentials: isByToken(config) ? "omit" : "include",
         cache: "no-store",
         signal: AbortSignal.timeout?.(30_000),
       });
@@ -219,7 +223,9 @@
     // What stands between may answer for the site, with a page of its own.
     const body = await response.json().catch(() => null);
     if (response.ok && body && typeof body === "object") {
-      if (config.embedded && typeof body.visitor === "string") browser.set(visitor, body.visitor);
+      // A visitor for this answer only does not replace the one whom the next one may know.
+      if (isByToken(config) && typeof body.visitor === "string" && !body.temporary)
+        browser.set(visitor, body.visitor);
       return body;
     }
     const told = typeof body?.message === "string" ? body.message : null;
@@ -265,7 +271,7 @@
         ...(token && { "X-CSRFToken": token }),
       },
       body: JSON.stringify({ type: "threads.get_by_id", params: { thread_id: thread } }),
-      credentials: config.embedded ? "omit" : "include",
+      credentials: isByToken(config) ? "omit" : "include",
     }).catch(() => null);
     return response?.ok ?? false;
   };
@@ -378,7 +384,7 @@
   // not this visitor's, is told by a 401, and made anew once.
   const speak = async (widget, input, init) => {
     const { config, element } = widget;
-    const credentials = config.embedded ? "omit" : "include";
+    const credentials = isByToken(config) ? "omit" : "include";
     const request = new Request(input, { ...init, credentials });
     const csrf = csrfToken(config);
     if (csrf) request.headers.set("X-CSRFToken", csrf);

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from ..chats import DEFAULT, Chat, HostedChat, ServedChat
 from ..config import LOOPBACK
 from ..errors import Misconfigured, NotFound, OptionError
+from ..guard import trusted_origin
 from ..state import KitState, named_kit
 from .assets import hashed_name
 from .options import GLYPHS, camel, closest_locale, element_options, ink_on, split
@@ -238,12 +239,17 @@ def embed(kit: KitState, chat: Chat, variant: str, options: Mapping[str, Any]) -
     :raises OptionError: an option is wrong.
     """
     place = _place(kit, chat, external=True)
+    is_login = trusted_origin(request, kit.settings.login_origins) is not None
     said = {"id": f"chatkit-{'' if chat.name == DEFAULT else chat.name + '-'}{variant}", **options}
     return {
         "html": str(_html(kit, chat, variant, [chat.widget, said], place)),
         "styles": place.files + hashed_name("chatkit.css"),
         "loader": place.files + hashed_name("loader.js"),
-        "kit": {**_kit_of(kit, place).describe(), "embedded": True},
+        "kit": {
+            **_kit_of(kit, place).describe(),
+            "embedded": True,
+            **({"login": True} if is_login else {}),
+        },
     }
 
 

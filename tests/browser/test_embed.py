@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import render_template_string
+from flask import render_template_string, session
 from werkzeug.wrappers import Request, Response
 
 from flask_chatkit import ChatKit
@@ -37,6 +37,7 @@ class Blog:
     def __init__(self) -> None:
         self.pages: dict[str, str] = {}
         self.policy = ""
+        self.app: Any = None
         self.base = ""
         self.shop = ""
 
@@ -78,6 +79,7 @@ def blog(openai_standin: OpenAIStandIn, make_app: MakeApp, serve: Any) -> Callab
         app = make_app(kit or ChatKit(), CHATKIT_SCRIPT_URL=script, **trust, **config)
         for path, body in (own or {}).items():
             app.add_url_rule(path, path, lambda body=body: render_template_string(body))
+        made.app = app
         made.shop = serve(app)
         return made
 
@@ -500,3 +502,111 @@ def test_served_chat_goes_on_in_the_builtin_one(
     # What the browser itself says of the script that was refused.
     assert [line for line in console.errors if "ERR_FAILED" not in line] == []
     assert console.uncaught == []
+
+
+# --- the shop's own logins ------------------------------------------------------------------------
+
+#: Asks the shop with all cookies, as a page's own script may; what came of it.
+ASK = """async ([url, headers, body]) => {
+  const answer = await fetch(url, {
+    method: "POST",
+    credentials: "include",
+    headers: { "Content-Type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+  return [answer.status, await answer.json()];
+}"""
+LIST = {"type": "threads.list", "params": {"limit": 20, "order": "desc"}}
+
+
+@pytest.fixture
+def club(blog: Any, tmp_path: Path) -> Callable[..., Blog]:
+    """Serve a shop with logins, and a blog on a sibling host: browsers send it Lax cookies, too."""
+
+    def start(text: str = "", **config: Any) -> Blog:
+        kit = ChatKit()
+
+        @kit.assistant()
+        def answer(message: Any, chat: Any) -> Any:
+            yield f"You are {chat.visitor.user_id or 'nobody'}"
+
+        kit.user_loader(lambda: session.get("user"))
+
+        @kit.route("/in", methods=["GET"])
+        def sign_in() -> str:
+            session["user"] = "ann"
+            return "Welcome"
+
+        database = f"sqlite:///{tmp_path}/history.sqlite3"
+        where = {"CHATKIT_WORKFLOW_ID": None, "CHATKIT_DATABASE_URI": database}
+        made: Blog = blog(HEAD + "<body>" + text, kit, **where, **config)
+        made.shop = made.shop.replace("127.0.0.1", "localhost")
+        return made
+
+    return start
+
+
+def sign_in(page: Page, site: Blog) -> None:
+    """Sign in at the shop, and say something there."""
+    page.goto(f"{site.kit}in")
+    minted = page.evaluate(ASK, [f"{site.kit}secret", {}, {}])[1]
+    headers = {"Authorization": f"Bearer {minted['client_secret']}"}
+    content = [{"type": "input_text", "text": "a secret"}]
+    message = {"content": content, "attachments": [], "inference_options": {}}
+    body = {"type": "threads.create", "params": {"input": message}}
+    sent = page.request.post(f"{site.kit}api", data=body, headers=headers)
+    assert "You are ann" in sent.text()
+    assert len(page.evaluate(ASK, [f"{site.kit}api", headers, LIST])[1]["data"]) == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-ChatKit-Visitor": ""}], ids=["plain", "as embed.js"])
+def test_trusted_page_with_cookies_is_not_the_login(
+    page: Page, club: Any, headers: dict[str, str]
+) -> None:
+    """A trusted page that sends the shop's cookies is somebody new, and reads nothing of theirs."""
+    site = club()
+    sign_in(page, site)
+    before = page.context.cookies()
+    page.goto(site.base)
+    assert page.evaluate(ASK, [f"{site.kit}api", headers, LIST])[0] == 401
+    status, minted = page.evaluate(ASK, [f"{site.kit}secret", headers, {}])
+    assert status == 200
+    assert minted["visitor"]
+    headers = {**headers, "Authorization": f"Bearer {minted['client_secret']}"}
+    status, listed = page.evaluate(ASK, [f"{site.kit}api", headers, LIST])
+    assert (status, listed["data"]) == (200, [])
+    assert page.context.cookies() == before
+
+
+@pytest.mark.parametrize("login", [False, True])
+def test_widget_of_a_sibling_host(page: Page, club: Any, console: Any, login: bool) -> None:
+    """embed.js on a sibling host chats as the login where the shop says so, and else by token."""
+    site = club(tag('data-variant="inline" defer'))
+    if login:
+        kit = site.app.extensions["chatkit"]["chatkit"]
+        object.__setattr__(kit.settings, "login_origins", frozenset({site.base}))
+    sign_in(page, site)
+    page.route("**/deployments/**", lambda route: route.abort())
+    page.goto(site.base)
+    chat = page.locator("flask-chatkit-chat")
+    chat.get_by_role("textbox").fill("who am I?")
+    chat.get_by_role("textbox").press("Enter")
+    chat.get_by_role("log").get_by_text("You are ann" if login else "You are nobody").wait_for()
+    kept = page.evaluate("Object.keys(localStorage).filter((key) => /visitor:/.test(key)).length")
+    assert kept == (0 if login else 1)
+    page.reload()
+    chat.get_by_role("log").get_by_text("who am I?").wait_for()
+    assert console.uncaught == []
+
+
+def test_page_in_a_frame_is_the_shops_own(page: Page, club: Any) -> None:
+    """The full page in a trusted page's frame chats as the login, and shows that page nothing."""
+    site = club('<iframe src="{shop}/" title="Chat" width="400" height="600"></iframe>')
+    sign_in(page, site)
+    page.route("**/deployments/**", lambda route: route.abort())
+    page.goto(site.base)
+    chat = page.frame_locator("iframe").locator("flask-chatkit-chat")
+    chat.get_by_role("textbox").fill("who am I?")
+    chat.get_by_role("textbox").press("Enter")
+    chat.get_by_role("log").get_by_text("You are ann").wait_for()
+    assert page.evaluate("document.querySelector('iframe').contentDocument") is None

@@ -12,7 +12,8 @@ from flask import redirect, render_template_string, request, session
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.support import MakeApp
+from tests.server.helpers_api import visit
+from tests.support import Browser, MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Locator, Page
@@ -337,3 +338,32 @@ def test_login_by_a_form_keeps_the_thread_of_the_built_in_chat(page: Page, membe
     read(page, "You wrote “hello” to us")
     say(page, "again")
     read(page, "You wrote “again” to you")
+
+
+def test_login_takes_nothing_along_that_a_sibling_host_has_put_there(
+    page: Page, members: str
+) -> None:
+    """A cookie of somebody else's, put in front, brings none of their threads into the history."""
+    mallory = visit(Browser(members))
+    mallory.create("of mallory")
+    tossed = {"name": "chatkit_visitor", "value": mallory.browser.cookies["chatkit_visitor"]}
+    for path in ("/chatkit/secret", "/chatkit/api"):
+        page.context.add_cookies([{**tossed, "domain": "127.0.0.1", "path": path}])  # type: ignore[typeddict-item]
+    page.route(re.compile("/deployments/"), lambda route: route.abort())
+    page.goto(members)
+    sign_in(page, "ann")
+    builtin(page).get_by_role("textbox").wait_for()
+    say(page, "hello")
+    read(page, "You wrote “hello” to you")
+    listed = page.evaluate(
+        """async () => {
+          const answer = await fetch("/chatkit/api", {
+            method: "POST",
+            headers: { "Content-Type": "application/json" },
+            body: JSON.stringify({ type: "threads.list", params: { limit: 20, order: "desc" } }),
+          });
+          return (await answer.json()).data.length;
+        }"""
+    )
+    assert listed == 1
+    assert len(mallory.threads()) == 1

@@ -85,23 +85,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "CHATKIT_COOKIE_SECURE is False on an https site",
         "remove CHATKIT_COOKIE_SECURE",
     ),
-    "host-cookie-path": (
-        {"CHATKIT_COOKIE_NAME": "__Host-visitor", "CHATKIT_COOKIE_SECURE": True},
-        "cookie",
-        "must have the path /",
-        "set CHATKIT_COOKIE_PATH to /",
-    ),
-    "host-cookie-domain": (
-        {
-            "CHATKIT_COOKIE_NAME": "__Host-visitor",
-            "CHATKIT_COOKIE_SECURE": True,
-            "CHATKIT_COOKIE_PATH": "/",
-            "CHATKIT_COOKIE_DOMAIN": "shop.example",
-        },
-        "cookie",
-        "may have no domain",
-        "remove CHATKIT_COOKIE_DOMAIN",
-    ),
     "foreign-cookie-domain": (
         {"CHATKIT_COOKIE_DOMAIN": "shop.example", "SERVER_NAME": "www.shop.test"},
         "cookie",
@@ -119,6 +102,12 @@ SETTINGS: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "trusted-origins",
         "not on https",
         "https://blog.shop.test",
+    ),
+    "developers-login-origin": (
+        {"CHATKIT_LOGIN_ORIGINS": ["http://localhost:3000"]},
+        "trusted-origins",
+        "any program on a visitor's machine",
+        "remove it from CHATKIT_LOGIN_ORIGINS",
     ),
     "developers-origin": (
         {"CHATKIT_TRUSTED_ORIGINS": ["http://localhost:3000"]},
