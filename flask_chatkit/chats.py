@@ -240,13 +240,14 @@ _SERVED_CHECKS: dict[str, Check] = {
     "headers": _headers,
     "context": _callable,
     "isolate": _flag,
+    "page_actions": _flag,
     "run_options": _run_options,
     "widget": _widget(hosted=False),
 }
 
 
 #: Options of one way to declare a served chat only.
-_OF_ONE_KIND = frozenset({"context", "isolate", "run_options", "titles"})
+_OF_ONE_KIND = frozenset({"context", "isolate", "page_actions", "run_options", "titles"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -416,6 +417,7 @@ class ServedChat:
     headers: tuple[str, ...] = ()
     context: Callable[..., Any] | None = None
     isolate: bool = True
+    page_actions: bool = False
     run_options: Mapping[str, Any] | None = None
     widget: Mapping[str, Any] = field(default_factory=dict)
 

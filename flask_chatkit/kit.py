@@ -194,6 +194,7 @@ class ChatKit(Blueprint):
         *,
         context: Callable[[ChatContext], Any] | None = None,
         isolate: bool = True,
+        page_actions: bool = False,
         **options: Unpack[ServedOptions],
     ) -> None:
         """Declare a chat that a ``ChatKitServer`` of the site's answers in.
@@ -208,6 +209,8 @@ class ChatKit(Blueprint):
         :param context: makes the server's own context of ours, a
             :class:`~flask_chatkit.server.ChatContext`, which it gets by default.
         :param isolate: False leaves it to the store to tell visitors apart.
+        :param page_actions: whether its ``action`` gets what the page sends by
+            ``sendCustomAction`` without a widget, with None for its ``sender``.
         :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
         :raises ConfigurationError: something is not of the accepted form, the name is taken, or
             the packages of ``flask-chatkit[server]`` are not installed.
@@ -219,7 +222,15 @@ class ChatKit(Blueprint):
                 f"the server of the chat {name!r} must be a ChatKitServer or what makes one, "
                 f"not {type(server).__name__}"
             )
-        self._serve(name, "server", server, context=context, isolate=isolate, **options)
+        self._serve(
+            name,
+            "server",
+            server,
+            context=context,
+            isolate=isolate,
+            page_actions=page_actions,
+            **options,
+        )
 
     def add_agent(
         self,
@@ -311,24 +322,35 @@ class ChatKit(Blueprint):
             raise ConfigurationError("write @chatkit.assistant() or @chatkit.assistant(name)")
         return declare
 
-    def action(self, kind: str, *, chat: str = DEFAULT) -> Callable[[F], F]:
+    def action(
+        self, kind: str, *, chat: str = DEFAULT, from_page: bool = False
+    ) -> Callable[[F], F]:
         """Declare what answers when a widget's action is used; a decorator.
 
         The function gets the action's payload and the chat, and answers like an assistant. A
         ``ChatKitServer`` of the site's own has its method ``action`` for this.
 
+        It is called for an action that ``chat.sender``, a widget of this visitor, has in the
+        history, with the payload that it has there and what a form adds. Whose order, account or
+        file a payload names is for the function to check, as for all that a browser says.
+
         :param kind: the action's type.
         :param chat: the name of a chat of :meth:`assistant` or :meth:`add_agent`.
+        :param from_page: whether it is called, too, for what the page sends by
+            ``sendCustomAction`` without a widget; ``chat.sender`` is None then, and all of the
+            payload the page's own word.
         :raises ConfigurationError: there is one already.
         """
 
         def declare(function: F) -> F:
-            actions = self._handlers(chat).actions
-            if kind in actions:
+            handlers = self._handlers(chat)
+            if kind in handlers.actions:
                 raise ConfigurationError(
                     f"the action {kind!r} of the chat {chat!r} is declared twice"
                 )
-            actions[kind] = function
+            handlers.actions[kind] = function
+            if from_page:
+                handlers.from_page.add(kind)
             return function
 
         return declare

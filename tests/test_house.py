@@ -54,6 +54,7 @@ FLOORS = (
         "server.history.migrations",
         "server.operations",
         "server.startup",
+        "server.widget_actions",
         "widget.assets",
         "widget.options",
     },
