@@ -27,6 +27,7 @@ FLOORS = (
         "handlers",
         "hosted.deadline",
         "server.agents.graph",
+        "server.agents.half_answers",
         "server.agents.models",
         "server.agents.runner",
         "server.agents.usage",

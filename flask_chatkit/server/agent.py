@@ -48,7 +48,8 @@ from typing_extensions import override
 from ..errors import ConfigurationError
 from ..handlers import Handlers
 from .agents.converter import Converter, paired
-from .agents.errors import Ending, ending, fault_of, for_visitor, told
+from .agents.errors import Ending, Fault, ending, fault_of, for_visitor, told
+from .agents.half_answers import ask_for_ends, cut_short, events_until, leaves_half
 from .agents.mcp import Lease
 from .agents.memory import Recorder, recall, remember_speaker, speaker
 from .agents.models import warn_retiring
@@ -154,6 +155,7 @@ class AgentServer(SiteServer):
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Have the agent answer a message, or what the page has answered."""
         begin_usage()
+        ask_for_ends()
         items = await self._history(thread, context)
         agent = speaker(await self._make_agent(context), thread, input_user_message)
         agent, config = self._chosen(agent, input_user_message, items)
@@ -290,16 +292,16 @@ class AgentServer(SiteServer):
                     finally:
                         await run.settle()
             except Exception as error:
-                ended = ending(error, run.incomplete)
-                if ended is not None:
-                    logger.info("An answer has ended early: %s", ended.reason)
-                    for event in run.close(ended):
-                        yield event
-                    return
-                fault = fault_of(error, run.failure)
+                ended, fault = ending(error, run.incomplete), fault_of(error, run.failure)
                 # What the visitor reads at this moment can't be taken back.
-                if fault is None or run.is_speaking or not refusals.give_way(fault):
-                    raise
+                is_final = ended is not None or fault is None or run.is_speaking
+                if is_final or not refusals.give_way(cast("Fault", fault)):
+                    for event in run.close(ended) if ended else run.keep_half(error):
+                        yield event
+                    if ended is None:
+                        raise
+                    logger.info("An answer has ended early: %s", ended.reason)
+                    return
                 logger.info("A model's service refused a history: %s", told(error))
                 agent, carried = run.agent, carried + run.produced
             else:
@@ -356,7 +358,7 @@ class _Run:
         self._context = context
         self._tools_events = _Events()
         context._events = self._tools_events  # noqa: SLF001 - made for it, and nowhere else set
-        self._run_events = self._watched(cast("AsyncGenerator[Any, None]", result.stream_events()))
+        self._run_events = self._watched(events_until(result))
         self._next: asyncio.Future[Any] | None = None
         self._stopped = False
         self._first = result.current_agent.name
@@ -420,6 +422,15 @@ class _Run:
             events.append(ThreadItemRemovedEvent(item_id=item.id))
         if ended.notice is not None:
             events.append(NoticeEvent(level="info", message=ended.notice))
+        return events
+
+    def keep_half(self, error: Exception) -> list[ThreadStreamEvent]:
+        """What keeps the message that an error has cut short, if the visitor reads one."""
+        if not self.is_speaking or not leaves_half(error):
+            return []
+        events = self.close(Ending("cut short"))
+        if isinstance(events[0], ThreadItemDoneEvent):
+            events.append(cut_short(self._context))
         return events
 
     def _follow(self, event: ThreadStreamEvent) -> None:

@@ -14,6 +14,7 @@ from ..agent import TITLE_SECONDS, AgentServer
 from ..context import ChatContext
 from ..threads import Work, call, stopping
 from .errors import for_visitor
+from .half_answers import ask_for_ends
 from .runner import answering, install_runner
 from .shape import FIELD, checked_input
 from .tracing import guard_workflow
@@ -43,6 +44,7 @@ class WorkflowServer(AgentServer):
         """Have the workflow answer a message, or what the page has answered."""
         install_runner()
         begin_usage()
+        ask_for_ends()
         items = await self._history(thread, context)
         work = Work(lambda _: True)
         answer = WorkflowAnswer(

@@ -306,6 +306,9 @@ class WorkflowAnswer:
         """Show the text so far of a run that ended early; the export is told as always."""
         ended = ending(error, run.incomplete)
         if ended is None:
+            if not self._work.channel.closed:
+                for event in run.keep_half(error):
+                    await self._work.channel.put_on_loop(event)
             return
         logger.info("An answer has ended early: %s", ended.reason)
         self.early_end = error

@@ -156,7 +156,10 @@ def _usage() -> Any:
 
 
 def note_model_failure(error: Exception) -> None:
-    """Send ``upstream_failed`` for what the ``openai`` package raised while an answer was made."""
+    """Send ``upstream_failed`` for what a model's service did while an answer was made.
+
+    :param error: one of the ``openai`` package, or of a stream that has closed before its end.
+    """
     record = _current.get(None)
     if record is None:
         return
@@ -165,7 +168,12 @@ def note_model_failure(error: Exception) -> None:
     status = getattr(error, "status_code", None)
     if isinstance(error, openai.APITimeoutError):
         record.upstream_failed(UpstreamTimeout.slug)
-    elif isinstance(error, openai.APIConnectionError) or status == 429 or (status or 0) >= 500:
+    elif (
+        not isinstance(error, openai.OpenAIError)
+        or isinstance(error, openai.APIConnectionError)
+        or status == 429
+        or (status or 0) >= 500
+    ):
         record.upstream_failed(UpstreamUnavailable.slug)
     else:
         record.upstream_failed(UpstreamRejected.slug)
