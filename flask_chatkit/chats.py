@@ -238,6 +238,9 @@ _SERVED_CHECKS: dict[str, Check] = {
     "max_message_length": _whole(1, 1_000_000, "characters"),
     "answer_seconds": _whole(1, 3600, "seconds"),
     "headers": _headers,
+    "history_characters": _whole(1000, 100_000_000, "characters"),
+    "history_bytes": _whole(0, 1_000_000_000, "bytes"),
+    "look_again": _flag,
     "context": _callable,
     "isolate": _flag,
     "page_actions": _flag,
@@ -247,7 +250,18 @@ _SERVED_CHECKS: dict[str, Check] = {
 
 
 #: Options of one way to declare a served chat only.
-_OF_ONE_KIND = frozenset({"context", "isolate", "page_actions", "run_options", "titles"})
+_OF_ONE_KIND = frozenset(
+    {
+        "context",
+        "history_bytes",
+        "history_characters",
+        "isolate",
+        "look_again",
+        "page_actions",
+        "run_options",
+        "titles",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -414,6 +428,9 @@ class ServedChat:
     message_ratelimit: tuple[RateLimitItem, ...] | None = None
     max_message_length: int | None = None
     answer_seconds: int | None = None
+    history_characters: int | None = None
+    history_bytes: int | None = None
+    look_again: bool = True
     headers: tuple[str, ...] = ()
     context: Callable[..., Any] | None = None
     isolate: bool = True

@@ -239,6 +239,9 @@ class ChatKit(Blueprint):
         *,
         titles: bool | Agent[Any] = True,
         run_options: Mapping[str, Any] | None = None,
+        history_characters: int | None = None,
+        history_bytes: int | None = None,
+        look_again: bool = True,
         **options: Unpack[ServedOptions],
     ) -> None:
         """Declare a chat that an agent of OpenAI's Agents SDK answers in, with any model.
@@ -248,6 +251,11 @@ class ChatKit(Blueprint):
         :param titles: whether threads get titles; an agent makes them in place of our own.
         :param run_options: what else ``Runner.run_streamed`` takes: ``run_config``, ``max_turns``,
             ``hooks``.
+        :param history_characters: what the agent is told of a thread, in the place of
+            ``CHATKIT_HISTORY_CHARACTERS``.
+        :param history_bytes: of files with a message, in the place of ``CHATKIT_HISTORY_BYTES``.
+        :param look_again: whether the agent gets a tool, ``look_at_file``, in threads with files:
+            they are told with their own message alone, and named afterwards.
         :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
@@ -257,7 +265,17 @@ class ChatKit(Blueprint):
                 f"the agent of the chat {name!r} must be an agents.Agent or what makes one, "
                 f"not {type(agent).__name__}"
             )
-        self._serve(name, "agent", agent, titles=titles, run_options=run_options, **options)
+        self._serve(
+            name,
+            "agent",
+            agent,
+            titles=titles,
+            run_options=run_options,
+            history_characters=history_characters,
+            history_bytes=history_bytes,
+            look_again=look_again,
+            **options,
+        )
 
     def add_workflow(
         self,
@@ -266,6 +284,8 @@ class ChatKit(Blueprint):
         *,
         titles: bool | Agent[Any] = True,
         run_options: Mapping[str, Any] | None = None,
+        history_characters: int | None = None,
+        history_bytes: int | None = None,
         **options: Unpack[ServedOptions],
     ) -> None:
         """Declare a chat that a workflow answers in, as Agent Builder exports it in Python.
@@ -280,11 +300,22 @@ class ChatKit(Blueprint):
         :param titles: as for :meth:`add_agent`.
         :param run_options: for each run, where the export itself sets nothing else; as for
             :meth:`add_agent`.
+        :param history_characters: as for :meth:`add_agent`.
+        :param history_bytes: as for :meth:`add_agent`.
         :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
         checked_input(workflow, f"the workflow of the chat {name!r}")
-        self._serve(name, "workflow", workflow, titles=titles, run_options=run_options, **options)
+        self._serve(
+            name,
+            "workflow",
+            workflow,
+            titles=titles,
+            run_options=run_options,
+            history_characters=history_characters,
+            history_bytes=history_bytes,
+            **options,
+        )
 
     def assistant(
         self, name: str = DEFAULT, *, titles: bool = True, **options: Unpack[ServedOptions]

@@ -130,4 +130,4 @@ def _install() -> None:
             yield event
 
     handle_stream.asks_for_ends = True  # type: ignore[attr-defined] # a mark of ours
-    ChatCmplStreamHandler.handle_stream = staticmethod(handle_stream)  # type: ignore[assignment]
+    ChatCmplStreamHandler.handle_stream = staticmethod(handle_stream)  # type: ignore[method-assign]

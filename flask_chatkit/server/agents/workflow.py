@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from agents import Agent
@@ -45,12 +46,21 @@ class WorkflowServer(AgentServer):
         install_runner()
         begin_usage()
         ask_for_ends()
-        items = await self._history(thread, context)
-        work = Work(lambda _: True)
-        answer = WorkflowAnswer(
-            self, work, thread, items, input_user_message, context, self.is_global
-        )
-        await answer.remember()
+        files = self._files(context)
+        with files.share:
+            items = await self._told(files, thread, await self._history(thread, context))
+            work = Work(lambda _: True)
+            answer = WorkflowAnswer(
+                self, work, thread, items, input_user_message, files, self.is_global
+            )
+            await answer.remember()
+            async with aclosing(self._answered(answer, work, thread, context)) as events:
+                async for event in events:
+                    yield event
+
+    async def _answered(
+        self, answer: WorkflowAnswer, work: Work, thread: ThreadMetadata, context: ChatContext
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
         with stopping(answer.stop):
             try:
                 work.start(self._run_workflow, answer)
