@@ -163,10 +163,11 @@ class Share:
         self._most = most
         self._taken = 0
 
-    async def take(self, count: int, seconds: float = WAIT_SECONDS) -> bool:
-        """Take room for a file; whether there was some in time.
+    async def take(self, count: int, seconds: float) -> bool:
+        """Take room for files; whether there was some in time.
 
-        :param count: the file's bytes.
+        :param count: the files' bytes.
+        :param seconds: how long to wait.
         """
         wanted = count * COPIES
         if not await ROOM.take(wanted, self._most, self._owner, seconds):
@@ -179,7 +180,7 @@ class Share:
 
         :raises CustomStreamError: there was none in time, which the visitor can read.
         """
-        if not await self.take(count):
+        if not await self.take(count, WAIT_SECONDS):
             note_refusal("overloaded", f"{self._most} bytes of files in all answers")
             raise CustomStreamError(TOO_MUCH, allow_retry=True)
 
