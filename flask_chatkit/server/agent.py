@@ -170,7 +170,7 @@ class AgentServer(SiteServer):
         lease = Lease(agent, keep=isinstance(self._agent, Agent))
         title = self._begin_title(agent, config, thread, items)
         files = self._files(context)
-        with files.share, stopping(title.stop):
+        with files, stopping(title.stop):
             try:
                 await lease.connect()
                 told = await self._told(files, thread, items)

@@ -14,7 +14,6 @@ from typing import Any
 
 from chatkit.errors import CustomStreamError
 from chatkit.types import AssistantMessageItem, Attachment, ThreadItem, UserMessageItem
-from typing_extensions import Self
 
 from ..chat import text_of
 from ..streaming.record import note_refusal
@@ -29,7 +28,7 @@ ANSWERS_BYTES = 128_000_000
 #: body, each a third larger than the file.
 COPIES = 4
 #: Seconds to wait for room, and between two looks for it.
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 
 TOO_MUCH = "Too much is going on at the moment. Please try again in a little while."
@@ -193,12 +192,6 @@ class Share:
         if spare > 0:
             self._taken -= spare
             ROOM.give_back(spare, self._owner)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
     def release(self) -> None:
         """Give all of it back; once is enough."""

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from agents import Agent, FunctionTool, RunContextWrapper
 from chatkit.types import Attachment, ThreadItem, UserMessageItem
@@ -19,6 +19,7 @@ from openai.types.responses import (
     ResponseInputImageParam,
     ResponseInputTextParam,
 )
+from typing_extensions import Self
 
 from ..chat import ReadAttachment
 from ..context import ChatContext
@@ -98,6 +99,17 @@ class Files:
                     self.cut.append(attachment)
         if planned:
             self.share.shrink(self.budget.bytes - left)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the bytes, whoever still holds what a model was told, until it is collected."""
+        looked = [part for message in self.looked for part in message["content"]]
+        for part in [*self.told.values(), *looked]:
+            for key in {"image_url", "file_data"} & set(part or ()):
+                cast("dict[str, Any]", part)[key] = ""
+        self.share.release()
 
     def _planned(self, files: Sequence[Attachment]) -> int:
         """Bytes of files that will be read; what is not known is taken for all that may be."""

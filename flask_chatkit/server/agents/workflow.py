@@ -47,7 +47,7 @@ class WorkflowServer(AgentServer):
         begin_usage()
         ask_for_ends()
         files = self._files(context)
-        with files.share:
+        with files:
             items = await self._told(files, thread, await self._history(thread, context))
             work = Work(lambda _: True)
             answer = WorkflowAnswer(
