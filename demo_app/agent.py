@@ -54,9 +54,9 @@ async def order_status(context: Context, number: str) -> str:
     :param number: The order's number, four digits.
     """
     order = find_order(number.strip().lstrip("#"))
-    if order is None:
+    # Somebody else's order is none.
+    if order is None or not order.is_of(context.context.request_context.visitor.user_id):
         return f"There is no order {number}. Ask for the number; it is on the receipt."
-    # A shop that is not invented checks here that it is the visitor's.
     card = knowledge.order_card(order, site(context))
     text = knowledge.order_text(order)
     await context.context.stream_widget(DynamicWidgetRoot.model_validate(card), copy_text=text)

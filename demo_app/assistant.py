@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import knowledge
-from .catalogue import ORDERS, PRODUCTS, RETURN_DAYS, Product, find_order, find_product
+from .catalogue import OPEN_ORDERS, PRODUCTS, RETURN_DAYS, Product, find_order, find_product
 
 if TYPE_CHECKING:
     from flask_chatkit.server import Chat, Message
@@ -42,7 +42,7 @@ UNKNOWN = (
 )
 WHICH_ORDER = (
     "Tell me its number and I look it up; it is on your receipt. "
-    f"(This shop is invented: try {', '.join(ORDERS)}.)"
+    f"(This shop is invented: try {', '.join(OPEN_ORDERS)}.)"
 )
 PACKING = """\
 For two wet days I would take less than you think, and all of it dry:
@@ -90,10 +90,10 @@ def order(text: str, chat: Chat) -> Iterator[Any]:
     chat.progress(f"Looking for order {number[0]}…", icon="search")
     time.sleep(LOOK)
     found = find_order(number[0])
-    if found is None:
+    # Somebody else's order is none.
+    if found is None or not found.is_of(chat.visitor.user_id):
         yield f"There is no order {number[0]}. {WHICH_ORDER}"
         return
-    # A shop that is not invented checks here that it is chat.visitor's.
     yield f"Here it is: {found.status.lower()}."
     chat.widget(knowledge.order_card(found, site(chat)), copy_text=knowledge.order_text(found))
 
@@ -155,9 +155,13 @@ def received(message: Message) -> Iterator[Any]:
 
 
 def return_label(payload: Any, chat: Chat) -> Iterator[Any]:
-    """Answer the button of an order's card: the action ``return_label``."""
+    """Answer the button of an order's card: the action ``return_label``.
+
+    The payload is one that a card of this visitor's has; whose order it is, is for the shop to
+    check all the same.
+    """
     found = find_order(payload.get("order")) if isinstance(payload, dict) else None
-    if found is None or not found.is_packed:
+    if found is None or not found.is_of(chat.visitor.user_id) or not found.is_packed:
         raise chat.error("There is no such order to return.")
     if chat.sender is not None:
         chat.replace(knowledge.order_card(found, site(chat), label_sent=True))
@@ -206,8 +210,9 @@ def reply(text: str) -> str:
     """Answer a customer's message with a text."""
     product, number = find_product(text), re.search(r"\b\d{4}\b", text)
     found = find_order(number[0]) if number else None
+    is_open = found is not None and found.is_of(None)
     texts = {
-        "order": knowledge.order_text(found) if found else WHICH_ORDER,
+        "order": knowledge.order_text(found) if found and is_open else WHICH_ORDER,
         "packing": PACKING.format(site=""),
         "returns": knowledge.returns(),
         "sizes": knowledge.sizes(product),

@@ -75,6 +75,15 @@ class Order:
     placed: date
     expected: date
     lines: tuple[Line, ...]
+    #: Who has bought it while signed in; None for whoever has the receipt.
+    customer: str | None
+
+    def is_of(self, user_id: str | None) -> bool:
+        """Whether it may be shown to somebody.
+
+        :param user_id: their login; None without one.
+        """
+        return self.customer is None or self.customer == user_id
 
     @property
     def total(self) -> int:
@@ -136,6 +145,8 @@ DELIVERY: tuple[tuple[str, str, str], ...] = tuple(
 LANGUAGES = {code: Language(code, **said) for code, said in _DATA["languages"].items()}
 RETURN_DAYS: int = _DATA["return_days"]
 ORDERS = {data["number"]: data for data in _DATA["orders"]}
+#: The numbers that everybody may try.
+OPEN_ORDERS = tuple(number for number, data in ORDERS.items() if "customer" not in data)
 
 
 def now() -> datetime:
@@ -162,6 +173,7 @@ def find_order(number: object) -> Order | None:
             Line(PRODUCTS[line["product"]], line["size"], line.get("amount", 1))
             for line in data["items"]
         ),
+        customer=data.get("customer"),
     )
 
 

@@ -41,6 +41,7 @@ REASONS: Mapping[str, str] = {
     "no_files": "the chat accepts no files",
     "not_found": "there is no such chat, session, thread, item or file for this visitor",
     "other": "the site's own code refused, with another status",
+    "overloaded": "too much is under way in this process",
     "rate_limited": "a rate limit is used up",
     "session_ended": "the session has ended, or there was none",
     "too_large": "the request's body is too large",

@@ -256,15 +256,30 @@ _SERVED_CHECKS: dict[str, Check] = {
     "max_message_length": _whole(1, 1_000_000, "characters"),
     "answer_seconds": _whole(1, 3600, "seconds"),
     "headers": _headers,
+    "history_characters": _whole(1000, 100_000_000, "characters"),
+    "history_bytes": _whole(0, 1_000_000_000, "bytes"),
+    "look_again": _flag,
     "context": _callable,
     "isolate": _flag,
+    "page_actions": _flag,
     "run_options": _run_options,
     "widget": _widget(hosted=False),
 }
 
 
 #: Options of one way to declare a served chat only.
-_OF_ONE_KIND = frozenset({"context", "isolate", "run_options", "titles"})
+_OF_ONE_KIND = frozenset(
+    {
+        "context",
+        "history_bytes",
+        "history_characters",
+        "isolate",
+        "look_again",
+        "page_actions",
+        "run_options",
+        "titles",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -431,9 +446,13 @@ class ServedChat:
     message_ratelimit: tuple[RateLimitItem, ...] | None = None
     max_message_length: int | None = None
     answer_seconds: int | None = None
+    history_characters: int | None = None
+    history_bytes: int | None = None
+    look_again: bool = True
     headers: tuple[str, ...] = ()
     context: Callable[..., Any] | None = None
     isolate: bool = True
+    page_actions: bool = False
     run_options: Mapping[str, Any] | None = None
     widget: Mapping[str, Any] = field(default_factory=dict)
 

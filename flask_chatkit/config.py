@@ -375,6 +375,29 @@ class Settings:
         "Seconds that one answer of a served chat may take; then it is ended.",
         whole(1, 3600, "seconds"),
     )
+    history_characters: int = setting(
+        "HISTORY_CHARACTERS",
+        200_000,
+        "200000",
+        "Characters that an agent is told of a thread, text files included; the oldest turns are "
+        "left out.",
+        whole(1000, 100_000_000, "characters"),
+    )
+    history_bytes: int = setting(
+        "HISTORY_BYTES",
+        30_000_000,
+        "30000000",
+        "Bytes of files that an agent is told with a message.",
+        whole(0, 1_000_000_000, "bytes"),
+    )
+    answers_bytes: int = setting(
+        "ANSWERS_BYTES",
+        128_000_000,
+        "128000000",
+        "Bytes of memory that files take in all answers of agents under way in a process. A file "
+        "takes four times its size.",
+        whole(1_000_000, 1_000_000_000_000, "bytes"),
+    )
     ratelimit_storage_uri: str | None = setting(
         "RATELIMIT_STORAGE_URI",
         None,

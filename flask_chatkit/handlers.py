@@ -13,10 +13,12 @@ class Handlers:
 
     :param actions: by the action's type: ``handler(payload, chat)``, which answers like an
         assistant.
+    :param from_page: the types that a page may send without a widget.
     :param feedback: ``feedback(kind, items, chat)``, ``kind`` being ``positive`` or ``negative``.
     :param transcribe: ``transcribe(audio, chat)``, which returns the text that was said.
     """
 
     actions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    from_page: set[str] = field(default_factory=set)
     feedback: Callable[..., Any] | None = None
     transcribe: Callable[..., Any] | None = None

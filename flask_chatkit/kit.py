@@ -195,6 +195,7 @@ class ChatKit(Blueprint):
         *,
         context: Callable[[ChatContext], Any] | None = None,
         isolate: bool = True,
+        page_actions: bool = False,
         **options: Unpack[ServedOptions],
     ) -> None:
         """Declare a chat that a ``ChatKitServer`` of the site's answers in.
@@ -209,6 +210,8 @@ class ChatKit(Blueprint):
         :param context: makes the server's own context of ours, a
             :class:`~flask_chatkit.server.ChatContext`, which it gets by default.
         :param isolate: False leaves it to the store to tell visitors apart.
+        :param page_actions: whether its ``action`` gets what the page sends by
+            ``sendCustomAction`` without a widget, with None for its ``sender``.
         :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
         :raises ConfigurationError: something is not of the accepted form, the name is taken, or
             the packages of ``flask-chatkit[server]`` are not installed.
@@ -220,7 +223,15 @@ class ChatKit(Blueprint):
                 f"the server of the chat {name!r} must be a ChatKitServer or what makes one, "
                 f"not {type(server).__name__}"
             )
-        self._serve(name, "server", server, context=context, isolate=isolate, **options)
+        self._serve(
+            name,
+            "server",
+            server,
+            context=context,
+            isolate=isolate,
+            page_actions=page_actions,
+            **options,
+        )
 
     def add_agent(
         self,
@@ -229,6 +240,9 @@ class ChatKit(Blueprint):
         *,
         titles: bool | Agent[Any] = True,
         run_options: Mapping[str, Any] | None = None,
+        history_characters: int | None = None,
+        history_bytes: int | None = None,
+        look_again: bool = True,
         **options: Unpack[ServedOptions],
     ) -> None:
         """Declare a chat that an agent of OpenAI's Agents SDK answers in, with any model.
@@ -238,6 +252,11 @@ class ChatKit(Blueprint):
         :param titles: whether threads get titles; an agent makes them in place of our own.
         :param run_options: what else ``Runner.run_streamed`` takes: ``run_config``, ``max_turns``,
             ``hooks``.
+        :param history_characters: what the agent is told of a thread, in the place of
+            ``CHATKIT_HISTORY_CHARACTERS``.
+        :param history_bytes: of files with a message, in the place of ``CHATKIT_HISTORY_BYTES``.
+        :param look_again: whether the agent gets a tool, ``look_at_file``, in threads with files:
+            they are told with their own message alone, and named afterwards.
         :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
@@ -247,7 +266,17 @@ class ChatKit(Blueprint):
                 f"the agent of the chat {name!r} must be an agents.Agent or what makes one, "
                 f"not {type(agent).__name__}"
             )
-        self._serve(name, "agent", agent, titles=titles, run_options=run_options, **options)
+        self._serve(
+            name,
+            "agent",
+            agent,
+            titles=titles,
+            run_options=run_options,
+            history_characters=history_characters,
+            history_bytes=history_bytes,
+            look_again=look_again,
+            **options,
+        )
 
     def add_workflow(
         self,
@@ -256,6 +285,8 @@ class ChatKit(Blueprint):
         *,
         titles: bool | Agent[Any] = True,
         run_options: Mapping[str, Any] | None = None,
+        history_characters: int | None = None,
+        history_bytes: int | None = None,
         **options: Unpack[ServedOptions],
     ) -> None:
         """Declare a chat that a workflow answers in, as Agent Builder exports it in Python.
@@ -270,11 +301,22 @@ class ChatKit(Blueprint):
         :param titles: as for :meth:`add_agent`.
         :param run_options: for each run, where the export itself sets nothing else; as for
             :meth:`add_agent`.
+        :param history_characters: as for :meth:`add_agent`.
+        :param history_bytes: as for :meth:`add_agent`.
         :param options: see :class:`~flask_chatkit.chats.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
         checked_input(workflow, f"the workflow of the chat {name!r}")
-        self._serve(name, "workflow", workflow, titles=titles, run_options=run_options, **options)
+        self._serve(
+            name,
+            "workflow",
+            workflow,
+            titles=titles,
+            run_options=run_options,
+            history_characters=history_characters,
+            history_bytes=history_bytes,
+            **options,
+        )
 
     def assistant(
         self, name: str = DEFAULT, *, titles: bool = True, **options: Unpack[ServedOptions]
@@ -312,24 +354,35 @@ class ChatKit(Blueprint):
             raise ConfigurationError("write @chatkit.assistant() or @chatkit.assistant(name)")
         return declare
 
-    def action(self, kind: str, *, chat: str = DEFAULT) -> Callable[[F], F]:
+    def action(
+        self, kind: str, *, chat: str = DEFAULT, from_page: bool = False
+    ) -> Callable[[F], F]:
         """Declare what answers when a widget's action is used; a decorator.
 
         The function gets the action's payload and the chat, and answers like an assistant. A
         ``ChatKitServer`` of the site's own has its method ``action`` for this.
 
+        It is called for an action that ``chat.sender``, a widget of this visitor, has in the
+        history, with the payload that it has there and what a form adds. Whose order, account or
+        file a payload names is for the function to check, as for all that a browser says.
+
         :param kind: the action's type.
         :param chat: the name of a chat of :meth:`assistant` or :meth:`add_agent`.
+        :param from_page: whether it is called, too, for what the page sends by
+            ``sendCustomAction`` without a widget; ``chat.sender`` is None then, and all of the
+            payload the page's own word.
         :raises ConfigurationError: there is one already.
         """
 
         def declare(function: F) -> F:
-            actions = self._handlers(chat).actions
-            if kind in actions:
+            handlers = self._handlers(chat)
+            if kind in handlers.actions:
                 raise ConfigurationError(
                     f"the action {kind!r} of the chat {chat!r} is declared twice"
                 )
-            actions[kind] = function
+            handlers.actions[kind] = function
+            if from_page:
+                handlers.from_page.add(kind)
             return function
 
         return declare

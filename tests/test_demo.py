@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
 
 import demo_app
 from demo_app import assistant, catalogue, create_app, knowledge
-from demo_app.assistant import UNKNOWN, reply, topic
+from demo_app.assistant import UNKNOWN, reply, return_label, topic
 from demo_app.looks import SITES
 from flask_chatkit.testing import (
-    AnswerError,
+    CallRefusedError,
     FakeModel,
     OpenAIStandIn,
     ServedChat,
@@ -458,14 +459,27 @@ def test_card_has_a_button(shop: Client, prefix: str) -> None:
 def test_button_is_not_believed(shop: Client, payload: Any) -> None:
     """What a browser makes up about an order is refused in words."""
     events = shop.stream("threads.create", input=said("1042"))
-    done = shop.stream(
+    answer = shop.post(
         "threads.custom_action",
         thread_id=events[0]["thread"]["id"],
         item_id=of_type(answers(events), "widget")["id"],
         action={"type": "return_label", "payload": payload},
     )
-    assert done[-1]["type"] == "error"
-    assert done[-1]["message"] == "There is no such order to return."
+    assert answer.status_code == 400
+    assert "is not that of the widget's action 'return_label'" in answer.json()["message"]
+
+
+def test_label_is_for_ones_own_order(make_demo: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An order that was bought with a login is shown and sent back by that login alone."""
+    chat = ServedChat(make_demo())
+    assert "There is no order 1051" in chat.say("order 1051").text
+    chat.sign_in(lambda client: client.post("/login", data={"name": "Ada Fell"}))
+    chat.new_thread()
+    chat.say("order 1051")
+    assert "The return label for order 1051" in chat.click("Send me the return label").text
+    mallory = Mock(visitor=Mock(user_id="Mallory"), error=RuntimeError)
+    with pytest.raises(RuntimeError, match="no such order"):
+        list(return_label({"order": "1051"}, mallory))
 
 
 @pytest.mark.parametrize(
@@ -604,8 +618,8 @@ def test_customer_sends_an_order_back(make_demo: Any) -> None:
     assert [widget.id for widget in done.widgets] == [answer.widgets[0].id]
     with pytest.raises(LookupError):
         chat.click("Send me the return label")
-    with pytest.raises(AnswerError, match="There is no such order to return"):
-        chat.act("return_label", {"order": "9999"})
+    with pytest.raises(CallRefusedError, match="is not taken without a widget"):
+        chat.act("return_label", {"order": "1042"})
 
 
 def test_customer_is_shown_a_product(make_demo: Any) -> None:

@@ -30,7 +30,6 @@ from chatkit.types import (
     AssistantMessageContent,
     AssistantMessageContentPartTextDelta,
     AssistantMessageItem,
-    Attachment,
     NoticeEvent,
     ThreadItem,
     ThreadItemAddedEvent,
@@ -47,12 +46,15 @@ from typing_extensions import override
 
 from ..errors import ConfigurationError
 from ..handlers import Handlers
+from .agents.budget import HISTORY_BYTES, Budget, Share, within
 from .agents.converter import Converter, paired
-from .agents.errors import Ending, ending, fault_of, for_visitor, told
+from .agents.errors import Ending, Fault, ending, fault_of, for_visitor, told
+from .agents.half_answers import ask_for_ends, cut_short, events_until, leaves_half
 from .agents.mcp import Lease
 from .agents.memory import Recorder, recall, remember_speaker, speaker
 from .agents.models import warn_retiring
-from .agents.refusals import Refusals, shortened_outputs
+from .agents.refusals import LeftOut, Refusals, shortened_outputs
+from .agents.told_files import Files, text_files
 from .agents.tracing import guarded
 from .agents.usage import begin_usage, count_run
 from .assistant import SiteServer, shortened
@@ -67,8 +69,8 @@ logger = logging.getLogger("flask_chatkit")
 HISTORY = 100
 #: Items that a store gives at once.
 PAGE = 100
-#: Bytes of all files together that an agent is told at most.
-FILES_BYTES = 30_000_000
+#: Bytes of a message's files that an agent is told at most, by default.
+FILES_BYTES = HISTORY_BYTES
 #: Characters of a first message that a title is made from.
 TITLE_SOURCE = 2000
 #: Seconds that a title may take longer than the answer.
@@ -109,6 +111,8 @@ class AgentServer(SiteServer):
         that writes it.
     :param run_options: for every run: ``max_turns``, ``hooks``, ``run_config``, ``error_handlers``.
     :param history_items: how many of the thread's last items the agent is told.
+    :param budget: how much of the thread, and of its files, the agent is told.
+    :param look_again: whether the agent gets a tool for files of earlier messages.
     :param models: the ids of models that a visitor may choose in the composer.
     :param tools: the ids of tools that a visitor may choose, if not all of the agent's.
     :raises ConfigurationError: something is not of the accepted form.
@@ -125,6 +129,8 @@ class AgentServer(SiteServer):
         titles: bool | Agent[Any] = True,
         run_options: Mapping[str, Any] | None = None,
         history_items: int = HISTORY,
+        budget: Budget | None = None,
+        look_again: bool = True,
         models: Collection[str] | None = None,
         tools: Collection[str] | None = None,
     ) -> None:
@@ -143,6 +149,8 @@ class AgentServer(SiteServer):
         self._titler = titles if isinstance(titles, Agent) else None
         self._run_options = _checked_options(run_options)
         self._history_items = history_items
+        self._budget = budget or Budget(bytes=FILES_BYTES)
+        self._looks_again = look_again
         self._models = frozenset(models or ())
         self._tools = frozenset(tools) if tools is not None else None
 
@@ -154,16 +162,21 @@ class AgentServer(SiteServer):
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Have the agent answer a message, or what the page has answered."""
         begin_usage()
+        ask_for_ends()
         items = await self._history(thread, context)
         agent = speaker(await self._make_agent(context), thread, input_user_message)
         agent, config = self._chosen(agent, input_user_message, items)
         config = guarded(agent, config)
         lease = Lease(agent, keep=isinstance(self._agent, Agent))
         title = self._begin_title(agent, config, thread, items)
-        with stopping(title.stop):
+        files = self._files(context)
+        with files, stopping(title.stop):
             try:
                 await lease.connect()
-                async for event in self._runs(agent, config, thread, items, context):
+                told = await self._told(files, thread, items)
+                if self._looks_again:
+                    agent = files.with_tool(agent, LeftOut.of(thread).kept(items))
+                async for event in self._runs(agent, config, thread, told, files):
                     yield event
             except Exception as error:
                 title.stop()
@@ -202,35 +215,27 @@ class AgentServer(SiteServer):
                 return newest[::-1]
         return _from_message(newest[::-1])
 
-    async def _input(
-        self, items: Sequence[ThreadItem], context: ChatContext
-    ) -> list[TResponseInputItem]:
-        converter = await self._converter(items, context)
+    def _files(self, context: ChatContext) -> Files:
+        share = Share(context.owner, self._budget.answers_bytes)
+        return Files(self.read_attachment, context, self._budget, share)
+
+    async def _told(
+        self, files: Files, thread: ThreadMetadata, items: Sequence[ThreadItem]
+    ) -> list[ThreadItem]:
+        """What of a thread is within the budget; the files of its last message are read.
+
+        :raises CustomStreamError: other answers take all the room for files.
+        """
+        kept = LeftOut.of(thread).kept(items)
+        said = next((one for one in reversed(kept) if isinstance(one, UserMessageItem)), None)
+        words = len(text_of(said)) if said is not None else 0
+        characters = min(text_files(said), max(self._budget.characters - words, 0))
+        await files.prepare(said, characters)
+        return within(items, recall(items), self._budget, characters)
+
+    async def _input(self, items: Sequence[ThreadItem], files: Files) -> list[TResponseInputItem]:
+        converter = Converter(files, recall(items))
         return paired(await converter.to_agent_input(items))
-
-    async def _converter(self, items: Sequence[ThreadItem], context: ChatContext) -> Converter:
-        """What turns these items, or some of them, into what the agent is told."""
-        files: dict[str, bytes | None] = {}
-        left = FILES_BYTES
-        # The newest first: what is too much is left out of what was said long ago.
-        for item in reversed(items):
-            for attachment in item.attachments if isinstance(item, UserMessageItem) else ():
-                data = await self._read(attachment, context, left)
-                files[attachment.id] = data
-                left -= len(data or b"")
-        return Converter(files, recall(items))
-
-    async def _read(self, attachment: Attachment, context: ChatContext, most: int) -> bytes | None:
-        size = (attachment.metadata or {}).get("size", 0)
-        if self.read_attachment is None or size > most:
-            return None
-        try:
-            data = await call(self.read_attachment, attachment, context)
-        except Exception:
-            # An old file may be gone; the conversation goes on without it.
-            logger.warning("The file of an attachment could not be read", exc_info=True)
-            return None
-        return bytes(data) if len(data) <= most else None
 
     def _chosen(
         self,
@@ -267,19 +272,19 @@ class AgentServer(SiteServer):
         config: RunConfig | None,
         thread: ThreadMetadata,
         items: Sequence[ThreadItem],
-        context: ChatContext,
+        files: Files,
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Run the agent; again, with less of the history, while a service refuses that."""
-        refusals = Refusals(thread, items)
+        refusals, context = Refusals(thread, items), files.context
         agent_context: AgentContext[Any] = AgentContext(
             thread=thread, store=self.store, request_context=context
         )
         carried: list[TResponseInputItem] = []
         while True:
-            given = await self._input(refusals.left_out.kept(items), context) + carried
+            given = await self._input(refusals.left_out.kept(items), files) + carried
             if refusals.left_out.short_outputs:
                 given = shortened_outputs(given)
-            run = self._begin(agent, config, given, agent_context)
+            run = self._begin(agent, _cleaning(config, files.looked), given, agent_context)
             try:
                 with stopping(run.stop):
                     try:
@@ -290,17 +295,18 @@ class AgentServer(SiteServer):
                     finally:
                         await run.settle()
             except Exception as error:
-                ended = ending(error, run.incomplete)
-                if ended is not None:
-                    logger.info("An answer has ended early: %s", ended.reason)
-                    for event in run.close(ended):
-                        yield event
-                    return
-                fault = fault_of(error, run.failure)
+                ended, fault = ending(error, run.incomplete), fault_of(error, run.failure)
                 # What the visitor reads at this moment can't be taken back.
-                if fault is None or run.is_speaking or not refusals.give_way(fault):
-                    raise
+                is_final = ended is not None or fault is None or run.is_speaking
+                if is_final or not refusals.give_way(cast("Fault", fault)):
+                    for event in run.close(ended) if ended else run.keep_half(error):
+                        yield event
+                    if ended is None:
+                        raise
+                    logger.info("An answer has ended early: %s", ended.reason)
+                    return
                 logger.info("A model's service refused a history: %s", told(error))
+                files.looked.clear()
                 agent, carried = run.agent, carried + run.produced
             else:
                 return
@@ -312,7 +318,7 @@ class AgentServer(SiteServer):
         given: list[TResponseInputItem],
         agent_context: AgentContext[Any],
     ) -> _Run:
-        options = {**self._run_options, "run_config": _cleaning(config)}
+        options = {**self._run_options, "run_config": config}
         result = Runner.run_streamed(agent, given, context=agent_context, **options)
         count_run(result.context_wrapper.usage)
         return _Run(result, agent_context, config)
@@ -356,7 +362,7 @@ class _Run:
         self._context = context
         self._tools_events = _Events()
         context._events = self._tools_events  # noqa: SLF001 - made for it, and nowhere else set
-        self._run_events = self._watched(cast("AsyncGenerator[Any, None]", result.stream_events()))
+        self._run_events = self._watched(events_until(result))
         self._next: asyncio.Future[Any] | None = None
         self._stopped = False
         self._first = result.current_agent.name
@@ -420,6 +426,15 @@ class _Run:
             events.append(ThreadItemRemovedEvent(item_id=item.id))
         if ended.notice is not None:
             events.append(NoticeEvent(level="info", message=ended.notice))
+        return events
+
+    def keep_half(self, error: Exception) -> list[ThreadStreamEvent]:
+        """What keeps the message that an error has cut short, if the visitor reads one."""
+        if not self.is_speaking or not leaves_half(error):
+            return []
+        events = self.close(Ending("cut short"))
+        if isinstance(events[0], ThreadItemDoneEvent):
+            events.append(cut_short(self._context))
         return events
 
     def _follow(self, event: ThreadStreamEvent) -> None:
@@ -650,15 +665,19 @@ def _other_model(agent: Agent[Any], config: RunConfig | None, name: str) -> str 
     return name
 
 
-def _cleaning(config: RunConfig | None) -> RunConfig:
-    """The configuration, with half surrogates kept from the model: no client can send them."""
+def _cleaning(config: RunConfig | None, looked: Sequence[Any] = ()) -> RunConfig:
+    """The configuration, with half surrogates kept from the model: no client can send them.
+
+    :param looked: what the model is told after all else: files that it has looked at again.
+    """
     config = config or RunConfig()
     own = config.call_model_input_filter
 
     async def clean_input(data: CallModelData[Any]) -> ModelInputData:
         given = own(data) if own is not None else data.model_data
         told = await given if inspect.isawaitable(given) else given
-        return ModelInputData(input=clean(told.input), instructions=clean(told.instructions))
+        cleaned = [*clean(told.input), *looked]
+        return ModelInputData(input=cleaned, instructions=clean(told.instructions))
 
     return dataclasses.replace(config, call_model_input_filter=clean_input)
 

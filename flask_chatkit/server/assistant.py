@@ -324,6 +324,10 @@ class SiteServer(ChatKitServer[ChatContext]):
                 work.start(handler, payload, chat)
                 async for output in work.channel:
                     item = _updated(output, sender) or item
+            except _NoWidget as error:
+                # A browser can bring it about by the operation that it chooses.
+                logger.warning("The action %.80r was not streamed: %s", action.type, error.detail)
+                raise
             finally:
                 await work.settle()
         if item is not None:
@@ -562,6 +566,22 @@ def _is_one(value: Any) -> bool:
     )
 
 
+class _NoWidget(BadRequest, TypeError):
+    """An action that is not streamed was answered with something else than its widget."""
+
+    @override
+    def __str__(self) -> str:
+        return str(self.detail)
+
+
+def handlers_of(server: ChatKitServer[Any]) -> Handlers | None:
+    """The handlers that answer a server's actions; None if methods of the site's own do."""
+    kind = type(server)
+    if not isinstance(server, SiteServer) or kind.action is not SiteServer.action:
+        return None
+    return server.handlers if kind.sync_action is SiteServer.sync_action else None
+
+
 def _updated(output: Any, sender: WidgetItem | None) -> WidgetItem | None:
     """The widget's item as the handler of a synchronous action wants it; None for no change."""
     if isinstance(output, Sent):
@@ -571,10 +591,14 @@ def _updated(output: Any, sender: WidgetItem | None) -> WidgetItem | None:
     if isinstance(output, ThreadItemReplacedEvent) and isinstance(output.item, WidgetItem):
         return output.item
     if not is_widget(output):
-        raise TypeError(
-            "the handler of an action that is not streamed returns a widget or nothing, "
-            f"and not {type(output).__name__}"
+        raise _NoWidget(
+            "The action is answered with a stream: send it as threads.custom_action.",
+            detail="the handler of an action that is not streamed returns a widget or nothing, "
+            f"and not {type(output).__name__}",
         )
     if sender is None:
-        raise TypeError("no widget was acted on that could be replaced by another one")
+        raise _NoWidget(
+            "The action needs a widget that it was used in.",
+            detail="no widget was acted on that could be replaced by another one",
+        )
     return sender.model_copy(update={"widget": as_widget(output)})

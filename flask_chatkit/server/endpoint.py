@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, cast
 from chatkit.errors import CustomStreamError
 from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
-from chatkit.types import WidgetItem
 from flask import Response, current_app
 from werkzeug.exceptions import HTTPException, default_exceptions
 
@@ -39,7 +38,7 @@ from ..errors import (
     UpstreamUnavailable,
 )
 from . import loop
-from .assistant import SiteServer
+from .assistant import SiteServer, handlers_of
 from .bridge import Answer, error_event
 from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
@@ -47,6 +46,7 @@ from .repeats import LAST_WORDS, Repeats, find_cut, fingerprint
 from .startup import Startup, StartupFailed
 from .streaming.record import AnswerRecord
 from .surrogates import whole_json
+from .widget_actions import ActionChecks
 from .within import run_within, this_app
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ _STATEFUL = frozenset(
         "threads.retry_after_item",
     }
 )
+_ACTIONS = frozenset({"threads.custom_action", "threads.sync_custom_action"})
 _NONE = object()
 
 #: Reads that touch nothing but the store.
@@ -120,6 +121,8 @@ class Endpoint:
         self._offered = {"model": chat.offers("models"), "tool_choice": chat.offers("tools")}
         self._is_ours = isinstance(server, SiteServer)
         kind = type(server)
+        takes_page_actions = chat.page_actions or bool(getattr(server, "page_actions", False))
+        self._actions = ActionChecks(handlers_of(server), page_actions=takes_page_actions)
         handles = chat.handlers.transcribe is not None
         self._takes_dictation = handles or (
             not self._is_ours and kind.transcribe is not ChatKitServer.transcribe
@@ -218,16 +221,22 @@ class Endpoint:
             raise BadRequest(f"Feedback on more than {MAX_FEEDBACK} items is not accepted.")
         elif asked.type == "attachments.create" and len(params.name) > MAX_NAME:
             raise BadRequest(f"A file's name has at most {MAX_NAME} characters.")
-        if asked.type.startswith("attachments.") and self.server.attachment_store is None:
-            raise BadRequest("This chat accepts no files.", refusal="no_files")
-        if asked.type == "input.transcribe" and not self._takes_dictation:
-            raise BadRequest("This chat takes no dictation.", refusal="no_dictation")
+        self._check_offered(asked)
         limit = getattr(params, "limit", None)
         if limit is not None and not 1 <= limit <= MAX_LIMIT:
             params.limit = max(1, min(limit, MAX_LIMIT))
             clamped: str = asked.model_dump_json()
             return clamped.encode()
         return body
+
+    def _check_offered(self, asked: Any) -> None:
+        """Check that this chat has what is asked for: files, dictation, an action."""
+        if asked.type.startswith("attachments.") and self.server.attachment_store is None:
+            raise BadRequest("This chat accepts no files.", refusal="no_files")
+        if asked.type == "input.transcribe" and not self._takes_dictation:
+            raise BadRequest("This chat takes no dictation.", refusal="no_dictation")
+        if asked.type in _ACTIONS:
+            self._actions.check_type(asked.params.action.type)
 
     def _check_message(self, said: Any) -> None:
         parts = [part.text for part in said.content]
@@ -278,11 +287,13 @@ class Endpoint:
                 kind = thread.status.type
                 said = CLOSED if kind == "closed" else LOCKED
                 raise _Refused(getattr(thread.status, "reason", None) or said, f"chat_{kind}")
+        item = None
         items = [params.item_id] if getattr(params, "item_id", None) else []
         for item_id in [*items, *getattr(params, "item_ids", ())]:
             item = await store.load_item(params.thread_id, item_id, context)
-            if asked.type == "threads.sync_custom_action" and not isinstance(item, WidgetItem):
-                raise BadRequest("The item is no widget.")
+        if asked.type in _ACTIONS:
+            is_sync = not operation.streams
+            self._actions.check_use(params.action, item, is_sync=is_sync)
         files = getattr(getattr(params, "input", None), "attachments", None) or []
         if asked.type == "attachments.delete":
             files = [params.attachment_id]

@@ -297,6 +297,15 @@ class Service:
                 titles=bool(chat.titles),
             )
         if kind in {"agent", "workflow"}:
+            from .agents.budget import Budget
+
+            settings = self.settings
+            characters, most = chat.history_characters, chat.history_bytes
+            budget = Budget(
+                settings.history_characters if characters is None else characters,
+                settings.history_bytes if most is None else most,
+                settings.answers_bytes,
+            )
             return self._agent_class(kind)(
                 value,
                 self.store,
@@ -305,6 +314,8 @@ class Service:
                 read_attachment=read,
                 titles=chat.titles,
                 run_options=chat.run_options,
+                budget=budget,
+                look_again=chat.look_again,
                 models=chat.offers("models"),
                 tools=chat.offers("tools") or None,
             )

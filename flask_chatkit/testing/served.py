@@ -212,7 +212,8 @@ class ServedChat(Conversation):
 
         :param kind: the action's type.
         :param payload: JSON.
-        :param item: the widget, or its id, that it was used in.
+        :param item: the widget, or its id, that it was used in, which must have it; None for an
+            action of the page's own, which reaches handlers with ``from_page=True`` alone.
         :param streaming: False for an action with ``"streaming": False``; the widget that comes
             back is in :attr:`Answer.widgets`.
         """

@@ -290,7 +290,8 @@ def flask_site(sample):
     app = Flask(__name__)
     app.config.update(SECRET_KEY="bench" * 8, RATELIMIT_ENABLED=False)
     kit = ChatKit()
-    kit.add_server("default", create_chatkit_server, **contexts(sample))
+    # The samples' pages send actions that name no widget.
+    kit.add_server("default", create_chatkit_server, page_actions=True, **contexts(sample))
     app.register_blueprint(kit)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()

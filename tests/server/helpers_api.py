@@ -95,13 +95,25 @@ def now() -> datetime:
     return datetime.now()  # noqa: DTZ005  see above
 
 
-def card(text: str) -> dict[str, Any]:
-    """A widget that shows a text."""
-    return {"type": "Card", "children": [{"type": "Text", "value": text}]}
+def card(text: str, *actions: dict[str, Any]) -> dict[str, Any]:
+    """A widget that shows a text, and a button for each action."""
+    buttons = [{"type": "Button", "label": one["type"], "onClickAction": one} for one in actions]
+    return {"type": "Card", "children": [{"type": "Text", "value": text}, *buttons]}
+
+
+#: What can be done with an order that :class:`Shop` shows.
+ORDER_ACTIONS: tuple[dict[str, Any], ...] = (
+    {"type": "order.cancel", "payload": {"id": 1}},
+    {"type": "look", "streaming": False},
+    {"type": "go", "payload": {}},
+)
 
 
 class Shop(ChatKitServer[Any]):
     """Answers by the words of the message; see :meth:`respond`."""
+
+    #: It answers what the page sends without a widget, too.
+    page_actions = True
 
     def __init__(self, store: Any, attachment_store: Any = None) -> None:
         super().__init__(store, attachment_store)
@@ -141,7 +153,7 @@ class Shop(ChatKitServer[Any]):
         content = [AssistantMessageContent(text=f"You said {text}")]
         yield AssistantMessageItem(content=content, **place())
         if word == "everything":
-            yield WidgetItem(widget=card("Order 1"), **place())
+            yield WidgetItem(widget=card("Order 1", *ORDER_ACTIONS), **place())
             question = StructuredInputFreeform(type="freeform", id="size", question="Which size?")
             yield StructuredInputItem(inputs=[question], **place())
         if word in {"everything", "tool"} or self.calls:

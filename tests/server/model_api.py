@@ -70,6 +70,23 @@ class Stop:
     incomplete: str | None = None
 
 
+@dataclass
+class Half:
+    """Say something and close the stream before its end."""
+
+    texts: list[str]
+    #: A function whose call is begun, too.
+    call: str | None = None
+
+
+@dataclass
+class Gateway:
+    """Answer with what is no answer of a model's, and with status 200."""
+
+    body: str = ""
+    content_type: str = "text/html; charset=utf-8"
+
+
 class Wrong(Exception):
     """The request is not what the API accepts."""
 
@@ -82,12 +99,15 @@ class Refused(Exception):
         self.fail = fail
 
 
+Reply = Say | Use | Stop | Half | Gateway | Fail
+
+
 @dataclass
 class ModelApi:
     """What the stand-in was asked, and what it will answer."""
 
-    replies: list[Say | Use | Stop | Fail] = field(default_factory=list)
-    title: Say | Fail = field(default_factory=lambda: Say(["Keys and locks"]))
+    replies: list[Reply] = field(default_factory=list)
+    title: Say | Fail | Gateway = field(default_factory=lambda: Say(["Keys and locks"]))
     #: The bodies of streamed calls, and of those for titles.
     asked: list[dict[str, Any]] = field(default_factory=list)
     titles_asked: list[dict[str, Any]] = field(default_factory=list)
@@ -107,7 +127,7 @@ class ModelApi:
     ids: Iterator[int] = field(default_factory=itertools.count)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next_reply(self, body: dict[str, Any], is_streamed: bool) -> Say | Use | Stop | Fail:
+    def next_reply(self, body: dict[str, Any], is_streamed: bool) -> Reply:
         """What to answer to a call."""
         with self.lock:
             # A title is asked for without tools; an agent that is a tool runs unstreamed, too.
@@ -181,6 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
                 "code": reply.code,
             }
             self._send_json(reply.status, {"error": error})
+        elif isinstance(reply, Gateway):
+            self._send(200, reply.content_type, reply.body.encode())
         elif body.get("stream"):
             self._stream(dialect(api, body), reply)
         elif isinstance(reply, Say) and reply.hang:
@@ -189,16 +211,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(200, dialect(api, body).whole(reply))
 
     def _send_json(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
+        self._send(status, "application/json", json.dumps(body).encode())
+
+    def _send(self, status: int, content_type: str, data: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("x-request-id", "req_standin")
         self.send_header("x-should-retry", "false")
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, dialect: Any, reply: Say | Use | Stop) -> None:
+    def _stream(self, dialect: Any, reply: Say | Use | Stop | Half) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -299,9 +323,12 @@ class _Responses:
             pass
         return self.response("completed")
 
-    def stream(self, reply: Say | Use | Stop) -> Iterator[bytes]:
+    def stream(self, reply: Say | Use | Stop | Half) -> Iterator[bytes]:
         """The events of an answer."""
         yield self._event("response.created", response=self.response("in_progress"))
+        if isinstance(reply, Half):
+            yield from self._begin(reply)
+            return
         if isinstance(reply, Say):
             if reply.thought is not None:
                 yield from self._think(reply.thought)
@@ -326,6 +353,13 @@ class _Responses:
             for name, arguments in reply.calls:
                 yield from self._use(name, arguments)
         yield self._event("response.completed", response=self.response("completed"))
+
+    def _begin(self, reply: Half) -> Iterator[bytes]:
+        if reply.texts:
+            yield from self._say(reply.texts, hang=True)
+        if reply.call:
+            # Up to the middle of the arguments.
+            yield from itertools.islice(self._use(reply.call, {}), 2)
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         event = {"type": kind, "sequence_number": next(self.sequence), **fields}
@@ -437,7 +471,7 @@ class _Completions:
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
         return {**self._base("chat.completion"), "choices": [choice], "usage": self._usage()}
 
-    def stream(self, reply: Say | Use | Stop) -> Iterator[bytes]:
+    def stream(self, reply: Say | Use | Stop | Half) -> Iterator[bytes]:
         """The chunks of an answer."""
         yield self._chunk({"role": "assistant", "content": ""})
         texts = [reply.text or ""] if isinstance(reply, Use) else reply.texts
@@ -446,13 +480,12 @@ class _Completions:
         if isinstance(reply, Say) and reply.hang:
             return
         calls = reply.calls if isinstance(reply, Use) else []
+        if isinstance(reply, Half):
+            calls = [(reply.call, {})] if reply.call else []
         for index, (name, arguments) in enumerate(calls):
-            call = {"index": index, "id": f"call_{self.number}_{index}", "type": "function"}
-            yield self._chunk(
-                {"tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]}
-            )
-            told = {"index": index, "function": {"arguments": json.dumps(arguments)}}
-            yield self._chunk({"tool_calls": [told]})
+            yield from self._use(index, name, arguments)
+        if isinstance(reply, Half):
+            return
         finish = "tool_calls" if calls else "stop"
         if isinstance(reply, Stop):
             if reply.refusal:
@@ -465,6 +498,12 @@ class _Completions:
             {**self._base("chat.completion.chunk"), "choices": [], "usage": self._usage()}
         )
         yield b"data: [DONE]\n\n"
+
+    def _use(self, index: int, name: str, arguments: dict[str, Any]) -> Iterator[bytes]:
+        call = {"index": index, "id": f"call_{self.number}_{index}", "type": "function"}
+        yield self._chunk({"tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]})
+        told = {"index": index, "function": {"arguments": json.dumps(arguments)}}
+        yield self._chunk({"tool_calls": [told]})
 
     def _base(self, kind: str) -> dict[str, Any]:
         created = 1_790_000_000

@@ -796,11 +796,8 @@ def test_files_are_told(site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPat
     assert "'gone.txt', which can't be read now" in parts[8]["text"]
 
 
-def test_files_of_long_ago_are_left_out(
-    site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of more files than a model should be sent, the newest are."""
-    monkeypatch.setattr(agent_module, "FILES_BYTES", 10)
+def test_files_go_along_with_their_own_message(site: Site, api: ModelApi) -> None:
+    """A file is read and sent once, with its message; later turns name it, and may look again."""
     read = []
 
     def reader(attachment: Any, context: ChatContext) -> bytes:
@@ -821,11 +818,13 @@ def test_files_of_long_ago_are_left_out(
                 thread = thread_of(await call(server, "threads.create", **given))
 
     site.run(test())
-    assert read == ["1.txt", "2.txt", "1.txt", "3.txt", "2.txt"]
+    assert read == ["1.txt", "2.txt", "3.txt"]
     told = [text for _, text in texts(api.asked[2])]
-    assert "'1.txt', which can't be read now" in told[1]
-    assert "<file>\n2.txt\n</file>" in told[4]
+    assert "'1.txt' (text/plain, 5 bytes) here" in told[1]
+    assert "Call look_at_file" in told[4]
     assert "<file>\n3.txt\n</file>" in told[7]
+    assert "tools" not in api.asked[0] or not api.asked[0]["tools"]
+    assert [tool["name"] for tool in api.asked[1]["tools"]] == ["look_at_file"]
 
 
 def test_everything_in_a_thread_is_told(site: Site, api: ModelApi, dialect: str) -> None:

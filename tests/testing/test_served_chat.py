@@ -140,7 +140,9 @@ def shop_kit(name: str = "chatkit", who: Any = signed_in, **options: Any) -> Cha
     kit.assistant(attachments=True, widget={"models": models})(speak)
     kit.action("return")(send_back)
     kit.action("count")(count)
-    kit.action("mail")(lambda payload, _: f"Sent {payload['order']} to {payload['address']}")
+    kit.action("mail", from_page=True)(
+        lambda payload, _: f"Sent {payload['order']} to {payload['address']}"
+    )
     kit.feedback()(lambda kind, items, _: seen.append((kind, [item.type for item in items])))
     kit.transcriber()(lambda audio, _: f"{len(audio.data)} bytes of {audio.mime_type}")
     kit.user_loader(who)
@@ -329,9 +331,10 @@ def test_widget_is_read(chat: ServedChat) -> None:
 def test_action_is_sent(chat: ServedChat) -> None:
     """An action is sent as a page does, with a widget or without."""
     (card,) = chat.say("card").widgets
-    assert chat.act("mail", {"order": 1, "address": "x"}, item=card).text == "Sent 1 to x"
+    sent = {"order": "1042", "address": "x"}
+    assert chat.act("mail", sent, item=card).text == "Sent 1042 to x"
     assert chat.act("mail", {"order": 2, "address": "y"}).text == "Sent 2 to y"
-    answer = chat.act("count", {}, item=card.id, streaming=False)
+    answer = chat.act("count", {"order": "1042"}, item=card.id, streaming=False)
     assert answer.widgets[0].id == card.id
 
 
@@ -402,7 +405,7 @@ def test_error_fails_the_test(chat: ServedChat) -> None:
     with pytest.raises(AnswerError, match="the visitor read an error: We are closed") as failed:
         chat.say("closed")
     assert (failed.value.code, failed.value.message) == ("custom", "We are closed.")
-    with pytest.raises(AnswerError, match="no handler is declared for the action 'other'"):
+    with pytest.raises(CallRefusedError, match="no action 'other'"):
         chat.act("other")
 
 

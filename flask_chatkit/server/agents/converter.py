@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from agents import TResponseInputItem
 from chatkit.agents import ThreadItemConverter
@@ -21,8 +19,6 @@ from chatkit.types import (
 from openai.types.responses import (
     EasyInputMessageParam,
     ResponseInputContentParam,
-    ResponseInputFileParam,
-    ResponseInputImageParam,
     ResponseInputTextParam,
 )
 from typing_extensions import override
@@ -32,26 +28,25 @@ from .memory import is_memory
 
 #: Characters of a text file that an agent is told at most.
 FILE_CHARACTERS = 100_000
-#: The images that models can look at; any other would make each later answer fail too.
-IMAGES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
-_TEXTS = re.compile(
-    r"text/.*|image/svg\+xml|application/(.*\+)?(json|xml|yaml|toml|sql|javascript|x-yaml|x-sh)"
-)
-_DOCUMENTS = re.compile(
-    r"application/(pdf|rtf|msword|vnd\.(ms-excel|ms-powerpoint|openxmlformats-.*|oasis\..*))"
-)
+
+
+class ToldFiles(Protocol):
+    """The files of an answer."""
+
+    def as_told(self, attachment: Attachment) -> ResponseInputContentParam:
+        """A file as the model is told it."""
 
 
 class Converter(ThreadItemConverter):
     """Turns a thread's items into what a model is told.
 
-    :param files: the bytes of attachments by id; None for those that could not be read.
+    :param files: how files are told.
     :param recalled: what tools returned; see :func:`~.agents.memory.recall`.
     """
 
     def __init__(
         self,
-        files: Mapping[str, bytes | None],
+        files: ToldFiles,
         recalled: Mapping[str, list[TResponseInputItem]] = MappingProxyType({}),
     ) -> None:
         self._files = files
@@ -61,24 +56,8 @@ class Converter(ThreadItemConverter):
     async def attachment_to_message_content(
         self, attachment: Attachment
     ) -> ResponseInputContentParam:
-        """A file: an image to look at, a text to read, or the file itself."""
-        data = self._files.get(attachment.id)
-        kind = attachment.mime_type.partition(";")[0].strip().lower()
-        if data is None:
-            return _text(
-                f"The user attached the file {attachment.name!r}, which can't be read now."
-            )
-        if _TEXTS.fullmatch(kind):
-            return _text(_file_text(attachment.name, data))
-        url = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-        if kind in IMAGES:
-            return ResponseInputImageParam(type="input_image", detail="auto", image_url=url)
-        if _DOCUMENTS.fullmatch(kind):
-            return ResponseInputFileParam(
-                type="input_file", filename=attachment.name, file_data=url
-            )
-        # A model's service refuses it, and with it each later message of the thread.
-        return _text(f"The user attached the file {attachment.name!r} ({kind}): you can't open it.")
+        """A file: itself with its own message, and in words afterwards."""
+        return self._files.as_told(attachment)
 
     @override
     async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputContentParam:
@@ -126,13 +105,6 @@ class Converter(ThreadItemConverter):
 
 def _text(text: str) -> ResponseInputTextParam:
     return ResponseInputTextParam(type="input_text", text=text)
-
-
-def _file_text(name: str, data: bytes) -> str:
-    # Four bytes a character at most, so that a large file is not decoded whole.
-    text = data[: 4 * FILE_CHARACTERS].decode("utf-8", "replace")[:FILE_CHARACTERS]
-    cut = "\n(The rest is left out.)" if len(data) > len(text.encode()) else ""
-    return f"The user attached the file {name!r}:\n<file>\n{text}\n</file>{cut}"
 
 
 def paired(items: Sequence[TResponseInputItem]) -> list[TResponseInputItem]:

@@ -22,6 +22,7 @@ from agents.exceptions import ModelRefusalError
 from chatkit.errors import CustomStreamError, ErrorCode, StreamError
 
 from ..streaming.record import note_model_failure
+from .half_answers import is_half
 from .mcp import Unreachable
 
 logger = logging.getLogger("flask_chatkit")
@@ -175,7 +176,7 @@ def for_visitor(error: Exception) -> Exception:
         return CustomStreamError(REFUSED)
     if isinstance(error, Unreachable):
         return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
-    if isinstance(error, openai.OpenAIError):
+    if isinstance(error, openai.OpenAIError) or is_half(error):
         logger.error("The model could not answer: %s%s", told(error), _cure_once(error))
         note_model_failure(error)
         return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)

@@ -131,9 +131,9 @@ class Refusals:
         older = base.files | _files(self._items[: self._current])
         own = frozenset(_files(self._items[self._current :]))
         if blame is not Blame.CONTENT and blame is not Blame.LENGTH:
-            yield replace(base, files=older)
-            # The others come back: only one is damaged, as a rule.
             yield replace(base, files=base.files | own)
+            # Those of earlier messages are told when the agent has looked at them again.
+            yield replace(base, files=older)
             yield replace(base, files=older | own)
         if blame is Blame.FILES:
             return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from agents import Agent
@@ -14,6 +15,7 @@ from ..agent import TITLE_SECONDS, AgentServer
 from ..context import ChatContext
 from ..threads import Work, call, stopping
 from .errors import for_visitor
+from .half_answers import ask_for_ends
 from .runner import answering, install_runner
 from .shape import FIELD, checked_input
 from .tracing import guard_workflow
@@ -43,12 +45,22 @@ class WorkflowServer(AgentServer):
         """Have the workflow answer a message, or what the page has answered."""
         install_runner()
         begin_usage()
-        items = await self._history(thread, context)
-        work = Work(lambda _: True)
-        answer = WorkflowAnswer(
-            self, work, thread, items, input_user_message, context, self.is_global
-        )
-        await answer.remember()
+        ask_for_ends()
+        files = self._files(context)
+        with files:
+            items = await self._told(files, thread, await self._history(thread, context))
+            work = Work(lambda _: True)
+            answer = WorkflowAnswer(
+                self, work, thread, items, input_user_message, files, self.is_global
+            )
+            await answer.remember()
+            async with aclosing(self._answered(answer, work, thread, context)) as events:
+                async for event in events:
+                    yield event
+
+    async def _answered(
+        self, answer: WorkflowAnswer, work: Work, thread: ThreadMetadata, context: ChatContext
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
         with stopping(answer.stop):
             try:
                 work.start(self._run_workflow, answer)

@@ -29,7 +29,6 @@ from typing_extensions import override
 from ..agent import AgentServer, _cleaning, _Run, _Title
 from ..assistant import Writer
 from ..chat import Step, text_of
-from ..context import ChatContext
 from ..threads import Work
 from .errors import REFUSED, ending, fault_of, told
 from .mcp import connected
@@ -37,6 +36,7 @@ from .models import warn_retiring
 from .refusals import Refusals, shortened_outputs
 from .runner import answering, merged_options
 from .shape import FIELD
+from .told_files import Files
 from .tracing import guarded
 from .usage import count_run
 from .workflow_memory import Memory, memory_of, text_item, with_text
@@ -62,6 +62,7 @@ class Returned:
 class WorkflowAnswer:
     """One answer of an exported workflow: its runs, and what of them is shown.
 
+    :param files: the files of the answer.
     :param is_global: whether an agent is one of the export's module.
     """
 
@@ -72,7 +73,7 @@ class WorkflowAnswer:
         thread: ThreadMetadata,
         items: Sequence[ThreadItem],
         said: UserMessageItem | None,
-        context: ChatContext,
+        files: Files,
         is_global: Callable[[Agent[Any]], bool],
     ) -> None:
         self._server = server
@@ -82,7 +83,8 @@ class WorkflowAnswer:
         self._items = items
         self._said = said
         self._said_first = said
-        self._context = context
+        self._files = files
+        self._context = files.context
         self._refusals = Refusals(thread, items)
         self.memory = Memory("", [], [], [])
         self.title = _Title(None)
@@ -108,7 +110,7 @@ class WorkflowAnswer:
         """Read what the export does not know, without what a model's service has refused."""
         kept = self._refusals.left_out.kept(self._items)
         start = self.memory.start
-        self.memory = await memory_of(self._server, kept, self._said_first, self._context)
+        self.memory = await memory_of(self._files, kept, self._said_first)
         self.memory.start = start
 
     async def events(self) -> AsyncIterator[ThreadStreamEvent]:
@@ -306,6 +308,9 @@ class WorkflowAnswer:
         """Show the text so far of a run that ended early; the export is told as always."""
         ended = ending(error, run.incomplete)
         if ended is None:
+            if not self._work.channel.closed:
+                for event in run.keep_half(error):
+                    await self._work.channel.put_on_loop(event)
             return
         logger.info("An answer has ended early: %s", ended.reason)
         self.early_end = error

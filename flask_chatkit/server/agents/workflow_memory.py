@@ -15,12 +15,10 @@ from chatkit.types import (
     UserMessageTextContent,
 )
 
-from ..agent import AgentServer
 from ..chat import text_of
-from ..context import ChatContext
 from ..surrogates import clean
-from .converter import paired
-from .memory import KIND, is_memory
+from .converter import Converter, ToldFiles, paired
+from .memory import KIND, is_memory, recall
 
 #: Where a hidden item keeps the texts that models are told in the place of messages.
 TEXTS = "texts"
@@ -144,18 +142,14 @@ def _parts(message: Sequence[Any], text: str) -> list[Any]:
 
 
 async def memory_of(
-    server: AgentServer,
-    items: Sequence[ThreadItem],
-    said: UserMessageItem | None,
-    context: ChatContext,
+    files: ToldFiles, items: Sequence[ThreadItem], said: UserMessageItem | None
 ) -> Memory:
     """What the export does not know of a thread: earlier turns, and this message's files."""
     places = [at for at, item in enumerate(items) if isinstance(item, UserMessageItem)]
     at = places[-1] if places else len(items)
     message = cast("UserMessageItem", items[at]) if places else said
     text = text_of(message) if message is not None else ""
-    # Made of all at once: how much of the files is sent, the newest decide first.
-    converter = await server._converter(items, context)  # noqa: SLF001 - of the server
+    converter = Converter(files, recall(items))
     earlier = paired(await converter.to_agent_input(_put_texts(items[:at], items)))
     own = await converter.to_agent_input(items[at : at + 1])
     after = paired(await converter.to_agent_input(items[at + 1 :]))

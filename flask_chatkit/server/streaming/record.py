@@ -57,6 +57,8 @@ class AnswerRecord:
         self._began = time.monotonic()
         self._starts = message is not None
         self._outcome: str | None = None
+        #: Why an answer is refused in words, and what was exceeded.
+        self.refusal: tuple[str, str | None] = ("declined", None)
         self._ended = False
         #: The process that makes it.
         self.pid = 0
@@ -118,8 +120,10 @@ class AnswerRecord:
     def _report(self, outcome: str) -> None:
         context = self._context
         if outcome == "refused":
+            reason, limit = self.refusal
             self._activity.refused(
-                "declined",
+                reason,
+                limit=limit,
                 chat=context.chat,
                 visitor=context.visitor,
                 status=200,
@@ -156,7 +160,10 @@ def _usage() -> Any:
 
 
 def note_model_failure(error: Exception) -> None:
-    """Send ``upstream_failed`` for what the ``openai`` package raised while an answer was made."""
+    """Send ``upstream_failed`` for what a model's service did while an answer was made.
+
+    :param error: one of the ``openai`` package, or of a stream that has closed before its end.
+    """
     record = _current.get(None)
     if record is None:
         return
@@ -165,10 +172,26 @@ def note_model_failure(error: Exception) -> None:
     status = getattr(error, "status_code", None)
     if isinstance(error, openai.APITimeoutError):
         record.upstream_failed(UpstreamTimeout.slug)
-    elif isinstance(error, openai.APIConnectionError) or status == 429 or (status or 0) >= 500:
+    elif (
+        not isinstance(error, openai.OpenAIError)
+        or isinstance(error, openai.APIConnectionError)
+        or status == 429
+        or (status or 0) >= 500
+    ):
         record.upstream_failed(UpstreamUnavailable.slug)
     else:
         record.upstream_failed(UpstreamRejected.slug)
+
+
+def note_refusal(reason: str, limit: str) -> None:
+    """Note why the answer that this task makes is refused in words.
+
+    :param reason: one of :data:`flask_chatkit.activity.REASONS`.
+    :param limit: what was exceeded, for the log.
+    """
+    record = _current.get(None)
+    if record is not None:
+        record.refusal = (reason, limit)
 
 
 #: The answer that a task makes, for code that knows nothing of it.

@@ -389,9 +389,8 @@ def test_own_session_is_given_files_alone(api: ModelApi) -> None:
     assert str(api.asked[1]).count("foxes") == 1
 
 
-def test_files_are_read_once_and_capped(api: ModelApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each file is read once an answer, and the newest ones are sent as far as bytes are left."""
-    monkeypatch.setattr("flask_chatkit.server.agent.FILES_BYTES", 10)
+def test_files_are_read_once(api: ModelApi) -> None:
+    """The files of the message are read once an answer; earlier ones are named in words."""
     api.replies = [Say(["a"]), Say(["b"]), Say(["c"])]
     read: list[str] = []
 
@@ -416,7 +415,9 @@ def test_files_are_read_once_and_capped(api: ModelApi, monkeypatch: pytest.Monke
             await Runner.run(agent, [*result.to_input_list()])
 
     drive(api, run_workflow, test, read_attachment=reader)
-    assert read == ["new.txt", "old.txt"]
+    assert read == ["new.txt"]
     for asked in api.asked[1:]:
         assert str(asked).count("foxes") == 1
         assert "ancient" not in str(asked)
+        assert "'old.txt' (text/plain) here" in str(asked)
+        assert not asked.get("tools")

@@ -1,0 +1,200 @@
+"""How much an agent is told: characters of a history, bytes of files, and those of all answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chatkit.errors import CustomStreamError
+from chatkit.types import AssistantMessageItem, Attachment, ThreadItem, UserMessageItem
+
+from ..chat import text_of
+from ..streaming.record import note_refusal
+from .memory import is_memory
+
+#: Characters of a history, and bytes of a message's files, that an agent is told by default.
+HISTORY_CHARACTERS = 200_000
+HISTORY_BYTES = 30_000_000
+#: Bytes of memory that the files of all answers of a process take by default.
+ANSWERS_BYTES = 128_000_000
+#: How often a file is in memory while a model is asked: as base64, as JSON, and as the request's
+#: body, each a third larger than the file.
+COPIES = 4
+#: Seconds to wait for room, and between two looks for it.
+WAIT_SECONDS = 60.0
+LOOK_SECONDS = 0.05
+
+TOO_MUCH = "Too much is going on at the moment. Please try again in a little while."
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one agent may be told.
+
+    :param characters: of all texts of a history, text files included.
+    :param bytes: of the files of a message.
+    :param answers_bytes: of memory, for the files of all answers of this process.
+    """
+
+    characters: int = HISTORY_CHARACTERS
+    bytes: int = HISTORY_BYTES
+    answers_bytes: int = ANSWERS_BYTES
+
+
+# --- characters -----------------------------------------------------------------------------------
+
+
+def within(
+    items: Sequence[ThreadItem], told: Mapping[str, Any], budget: Budget, file_characters: int
+) -> list[ThreadItem]:
+    """The last turns of a history, as far as the budget's characters go, the oldest first.
+
+    A turn begins with a visitor's message and is kept whole, so that what a tool was asked stays
+    with what it has returned. The last one always stays.
+
+    :param told: what tools returned, by the id of the item that holds it.
+    :param file_characters: what the files of the last message take.
+    """
+    left = budget.characters - file_characters
+    first = len(items)
+    for at in range(len(items) - 1, -1, -1):
+        left -= _characters(items[at], told)
+        if left < 0 and first < len(items):
+            break
+        if isinstance(items[at], UserMessageItem):
+            first = at
+    # Without a message there is nothing to begin with.
+    return list(items[first:]) or list(items)
+
+
+def _characters(item: ThreadItem, told: Mapping[str, Any]) -> int:
+    """About how many characters an item is told with."""
+    if isinstance(item, UserMessageItem):
+        data = sum(len(json.dumps(getattr(part, "data", None) or {})) for part in item.content)
+        return len(text_of(item)) + len(item.quoted_text or "") + data + 200 * len(item.attachments)
+    if isinstance(item, AssistantMessageItem):
+        return len(text_of(item))
+    if is_memory(item):
+        return len(json.dumps(told[item.id], ensure_ascii=False)) if item.id in told else 0
+    return len(item.model_dump_json())
+
+
+# --- bytes ----------------------------------------------------------------------------------------
+
+
+def size_of(attachment: Attachment) -> int | None:
+    """The bytes of a file, if they are known before it is read."""
+    size = (attachment.metadata or {}).get("size")
+    return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
+
+
+class Room:
+    """The memory that the files of all answers of a process share."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is taken: in a process that was forked, or in a test."""
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """Bytes that are taken at the moment."""
+        with self._lock:
+            return self._taken.total()
+
+    async def take(self, count: int, most: int, owner: str, seconds: float) -> bool:
+        """Take some, and wait until there is room; whether there was, in time.
+
+        :param count: bytes; more than ``most`` is given when nobody else has any.
+        :param most: bytes of all answers.
+        :param owner: who is answered: who has some gets half of all at most while others have some.
+        :param seconds: how long to wait.
+        """
+        ends = time.monotonic() + seconds
+        while not self._try(count, most, owner):
+            if time.monotonic() >= ends:
+                return False
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
+
+    def give_back(self, count: int, owner: str) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._taken[owner] -= count
+            if self._taken[owner] <= 0:
+                del self._taken[owner]
+
+    def _try(self, count: int, most: int, owner: str) -> bool:
+        with self._lock:
+            mine, total = self._taken[owner], self._taken.total()
+            # What is larger than all is told alone.
+            fits = total == 0 or total + count <= most
+            is_share = not mine or total == mine or mine + count <= most // 2
+            if not fits or not is_share:
+                return False
+            self._taken[owner] += count
+            return True
+
+
+ROOM = Room()
+os.register_at_fork(after_in_child=ROOM.clear)
+
+
+class Share:
+    """What one answer has taken of the room, until its end.
+
+    :param owner: who is answered.
+    :param most: bytes of memory for all answers.
+    """
+
+    def __init__(self, owner: str, most: int) -> None:
+        self._owner = owner
+        self._most = most
+        self._taken = 0
+
+    async def take(self, count: int, seconds: float) -> bool:
+        """Take room for files; whether there was some in time.
+
+        :param count: the files' bytes.
+        :param seconds: how long to wait.
+        """
+        wanted = count * COPIES
+        if not await ROOM.take(wanted, self._most, self._owner, seconds):
+            return False
+        self._taken += wanted
+        return True
+
+    async def take_or_refuse(self, count: int) -> None:
+        """Take room for the files of a message.
+
+        :raises CustomStreamError: there was none in time, which the visitor can read.
+        """
+        if not await self.take(count, WAIT_SECONDS):
+            note_refusal("overloaded", f"{self._most} bytes of files in all answers")
+            raise CustomStreamError(TOO_MUCH, allow_retry=True)
+
+    def shrink(self, count: int) -> None:
+        """Give back what is more than some files have needed.
+
+        :param count: the files' bytes.
+        """
+        spare = self._taken - count * COPIES
+        if spare > 0:
+            self._taken -= spare
+            ROOM.give_back(spare, self._owner)
+
+    def release(self) -> None:
+        """Give all of it back; once is enough."""
+        taken, self._taken = self._taken, 0
+        if taken:
+            ROOM.give_back(taken, self._owner)

@@ -1,0 +1,250 @@
+"""What a browser says was done to a widget, checked against the widget that the history has.
+
+A request names an item, an action's type and its payload, and a browser may send what it likes
+there. The widget that the site has shown says which actions can be used in it. What a form adds to
+a payload is the visitor's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from chatkit.types import ThreadItem, WidgetItem
+
+from ..errors import BadRequest
+from ..handlers import Handlers
+
+#: Fields of a component whose values are data, and no components.
+_DATA = frozenset({"data", "payload"})
+#: A component with a name that is no field of a form: the name of a picture.
+_NAMELESS = frozenset({"Icon"})
+
+
+@dataclass(frozen=True)
+class WidgetAction:
+    """An action that can be used in a widget.
+
+    :param fields: names of the form's fields around it, whose values come with the payload.
+    """
+
+    type: str
+    payload: Any
+    streaming: bool
+    fields: frozenset[str]
+
+
+def widget_actions(item: WidgetItem) -> Iterator[WidgetAction]:
+    """The actions that can be used in a widget, each with the form around it."""
+    yield from _in(item.model_dump(mode="json").get("widget"), frozenset())
+
+
+def used_action(item: WidgetItem, kind: str, payload: Any) -> WidgetAction:
+    """The action of a stored widget that a browser says was used.
+
+    :raises BadRequest: the widget has no such action, or not with this payload.
+    """
+    known = [action for action in widget_actions(item) if action.type == kind]
+    if not known:
+        raise BadRequest(f"The widget has no action {kind[:80]!r}.")
+    for action in known:
+        if _is_payload_of(action, payload):
+            return action
+    raise BadRequest(
+        f"The field 'params.action.payload' is not that of the widget's action {kind[:80]!r}."
+    )
+
+
+class ActionChecks:
+    """What of a browser's actions reaches the site's code in one chat.
+
+    :param handlers: the site's handlers; None for a ``ChatKitServer`` of its own, whose methods
+        know the types.
+    :param page_actions: whether that takes actions of the page that name no widget.
+    """
+
+    def __init__(self, handlers: Handlers | None, *, page_actions: bool) -> None:
+        self._handlers = handlers
+        self._page_actions = page_actions
+
+    def check_type(self, kind: object) -> None:
+        """Check what needs no look at the history.
+
+        :param kind: the action's type; what is no text was left out.
+        :raises BadRequest: it has none, or nobody answers to it.
+        """
+        if not isinstance(kind, str) or not kind:
+            raise BadRequest("The field 'params.action.type' is missing or empty.")
+        if self._handlers is not None and kind not in self._handlers.actions:
+            raise BadRequest(f"This chat has no action {kind[:80]!r}.")
+
+    def check_use(self, action: Any, item: ThreadItem | None, *, is_sync: bool) -> None:
+        """Check an action against the stored item that it names.
+
+        :param item: None for an action of the page's own, which names none.
+        :param is_sync: whether it is to be answered with a widget instead of a stream.
+        :raises BadRequest: the widget has no such action, or the page may not send it.
+        """
+        is_streamed = True
+        if item is None:
+            self._check_page(action.type)
+        elif not isinstance(item, WidgetItem):
+            # ChatKitServer has an error event of its own for it.
+            if is_sync:
+                raise BadRequest("The item is no widget.")
+            return
+        else:
+            is_streamed = used_action(item, action.type, action.payload).streaming
+        handlers = self._handlers.actions if self._handlers is not None else {}
+        handler = handlers.get(action.type)
+        if is_sync and is_streamed and handler is not None and answers_with_stream(handler):
+            raise BadRequest(
+                f"The action {action.type[:80]!r} is answered with a stream: "
+                "send it as threads.custom_action."
+            )
+
+    def _check_page(self, kind: str) -> None:
+        if self._handlers is None:
+            is_taken = self._page_actions
+        else:
+            is_taken = kind in self._handlers.from_page
+        if not is_taken:
+            raise BadRequest(f"The action {kind[:80]!r} is not taken without a widget.")
+
+
+def answers_with_stream(handler: Callable[..., Any]) -> bool:
+    """Whether the handler of an action yields what it answers, piece by piece."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    handler = inspect.unwrap(handler)
+    call = getattr(type(handler), "__call__", None)  # noqa: B004 - it is called with another
+    return any(
+        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one)
+        for one in (handler, call)
+    )
+
+
+# --- what is in a widget --------------------------------------------------------------------------
+
+
+def _in(node: Any, fields: frozenset[str]) -> Iterator[WidgetAction]:
+    if isinstance(node, list):
+        for one in node:
+            yield from _in(one, fields)
+        return
+    # What is disabled can't be used.
+    if not isinstance(node, dict) or node.get("disabled") is True:
+        return
+    if node.get("type") == "Form" or node.get("asForm"):
+        fields |= frozenset(_fields(node))
+    own = _name(node)
+    for key, value in node.items():
+        # onClickAction, onChangeAction, onSubmitAction; the action of a card's confirm and cancel.
+        if (key == "action" or key.endswith("Action")) and _is_config(value):
+            is_change = own is not None and key == "onChangeAction"
+            yield WidgetAction(
+                value["type"],
+                value.get("payload"),
+                value.get("streaming") is not False,
+                fields | {own} if own is not None and is_change else fields,
+            )
+        elif key not in _DATA:
+            yield from _in(value, fields)
+
+
+def _is_config(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("type"), str)
+
+
+def _fields(node: Any) -> Iterator[str]:
+    """The names of the fields in a form."""
+    if isinstance(node, list):
+        for one in node:
+            yield from _fields(one)
+    elif isinstance(node, dict):
+        name = _name(node)
+        if name is not None:
+            yield name
+        for key, value in node.items():
+            if key not in _DATA and not key.endswith("Action"):
+                yield from _fields(value)
+
+
+def _name(node: Mapping[str, Any]) -> str | None:
+    """The name of a field; a text that can be edited has it in ``editable``."""
+    name = node.get("name")
+    is_named = isinstance(name, str) and name and node.get("type") not in _NAMELESS
+    return name if is_named else None
+
+
+# --- payloads -------------------------------------------------------------------------------------
+
+
+def _is_payload_of(action: WidgetAction, sent: Any) -> bool:
+    if _is_same(action.payload, sent):
+        return True
+    if not action.fields or not isinstance(sent, dict):
+        return False
+    # Whatever is in the place of a field is the visitor's.
+    rest = _without(sent, action.fields)
+    # A field "a.b" takes the place of all of "a", where payloads are not merged any deeper.
+    outer = frozenset(name.partition(".")[0] for name in action.fields)
+    return any(
+        _is_same(_without(one, names), rest)
+        for one in _spread(action.payload)
+        for names in (action.fields, outer)
+    )
+
+
+def _spread(payload: Any) -> list[dict[str, Any]]:
+    """What a payload is when fields are added to it, as JavaScript does it."""
+    if isinstance(payload, dict):
+        return [payload]
+    if isinstance(payload, (list, str)):
+        return [{str(place): one for place, one in enumerate(payload)}, {}]
+    return [{}]
+
+
+def _without(payload: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """A payload without some fields; those with dots in their names are nested."""
+    left = dict(payload)
+    for name in names:
+        left.pop(name, None)
+        if "." in name:
+            left = _pruned(left, name.split("."))
+    return left
+
+
+def _pruned(payload: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    first, rest = path[0], path[1:]
+    if first not in payload:
+        return payload
+    left = {key: value for key, value in payload.items() if key != first}
+    inner = payload[first]
+    if rest and isinstance(inner, dict):
+        kept = _pruned(inner, rest)
+        # A form makes the objects that it needs.
+        return {**left, first: kept} if kept else left
+    return left
+
+
+def _is_same(stored: Any, sent: Any) -> bool:
+    """Whether two values are the same in JavaScript, whose numbers have 53 bits."""
+    if isinstance(stored, bool) or isinstance(sent, bool) or stored is None or sent is None:
+        return stored is sent
+    if isinstance(stored, (int, float)) and isinstance(sent, (int, float)):
+        try:
+            return stored == sent or math.isclose(float(stored), float(sent), rel_tol=2**-52)
+        except OverflowError:
+            return False
+    if isinstance(stored, dict) and isinstance(sent, dict):
+        return stored.keys() == sent.keys() and all(
+            _is_same(value, sent[key]) for key, value in stored.items()
+        )
+    if isinstance(stored, list) and isinstance(sent, list):
+        return len(stored) == len(sent) and all(map(_is_same, stored, sent))
+    return type(stored) is type(sent) and bool(stored == sent)

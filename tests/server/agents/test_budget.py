@@ -1,0 +1,326 @@
+"""What an agent is told has a budget: a history's characters, and the bytes of files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from agents import function_tool
+from chatkit.types import FileAttachment
+
+from flask_chatkit.server.agents import budget as budget_module
+from flask_chatkit.server.agents.budget import COPIES, ROOM, TOO_MUCH, Budget
+from flask_chatkit.server.context import ChatContext
+from flask_chatkit.server.paging import new_id
+from flask_chatkit.visitor import Visitor
+from tests.server.driving import (
+    ALICE,
+    BOB,
+    Answer,
+    call,
+    deltas,
+    kinds,
+    said,
+    thread_of,
+    upload,
+)
+from tests.server.model_api import ModelApi, Say, Use
+from tests.server.test_agent import PNG, Site, texts
+
+MB = 1_000_000
+#: A picture of 3 MB, to the stand-in's eyes.
+PICTURE = PNG + bytes(3 * MB - len(PNG))
+
+
+@pytest.fixture(autouse=True)
+def room() -> Iterator[None]:
+    """Each answer has given back what it took."""
+    ROOM.clear()
+    yield
+    assert ROOM.taken == 0
+
+
+def _read(attachment: Any, context: ChatContext) -> bytes:
+    return PICTURE if attachment.mime_type == "image/png" else attachment.name.encode()
+
+
+async def _pictures(
+    server: Any, count: int, context: ChatContext = ALICE, data: bytes = PICTURE
+) -> list[str]:
+    ids = []
+    for number in range(count):
+        given = {"name": f"{number}.png", "mime_type": "image/png"}
+        one = FileAttachment(id=new_id("attachment"), metadata={"size": len(data)}, **given)
+        await server.store.save_attachment(one, context)
+        ids.append(one.id)
+    return ids
+
+
+def _size(asked: Any) -> int:
+    return len(json.dumps(asked["input"]))
+
+
+def test_nine_pictures_are_sent_once(site: Site, api: ModelApi) -> None:
+    """Nine pictures of 3 MB cost 36 MB with their message, and nothing with each further word."""
+    api.replies = [Say(["Nice"]) for _ in range(9)]
+    server = site.server(site.agent(), read_attachment=_read)
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 9))
+        thread = thread_of(await call(server, "threads.create", input=message))
+        for _ in range(8):
+            events = await call(
+                server, "threads.add_user_message", thread_id=thread, input=said("word")
+            )
+            assert deltas(events) == "Nice"
+
+    site.run(test())
+    first, *others = map(_size, api.asked)
+    assert first > 36 * MB
+    assert max(others) < 10_000
+    assert all(
+        f"'{number}.png' (image/png, 3,000,000 bytes)" in str(api.asked[-1]) for number in range(9)
+    )
+
+
+def test_five_visitors_share_the_room(
+    site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five answers with nine pictures each follow each other, as far as there is room for them."""
+    picture = PICTURE[: MB // 10]
+    most: list[int] = []
+    taken = budget_module.Room._try
+
+    def note(self: Any, *given: Any) -> bool:
+        done = taken(self, *given)
+        most.append(self.taken)
+        return done
+
+    monkeypatch.setattr(budget_module.Room, "_try", note)
+    api.replies = [Say(["Nice"]) for _ in range(5)]
+    budget = Budget(answers_bytes=4 * MB)
+    server = site.server(site.agent(), read_attachment=lambda *_: picture, budget=budget)
+
+    async def visit(number: int) -> None:
+        who = ChatContext(visitor=Visitor.login(f"visitor {number}"))
+        message = said("Look", attachments=await _pictures(server, 9, who, picture))
+        events = await call(server, "threads.create", who, input=message)
+        assert deltas(events) == "Nice"
+
+    async def test() -> None:
+        await asyncio.gather(*map(visit, range(5)))
+
+    site.run(test())
+    assert max(most) == 9 * len(picture) * COPIES <= budget.answers_bytes
+    assert len(api.asked) == 5
+
+
+def test_no_room_is_told_in_words(
+    site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits too long for others' files reads so, with Retry; words alone never wait."""
+    monkeypatch.setattr(budget_module, "WAIT_SECONDS", 0.1)
+    api.replies = [Say(["So"], hang=True), Say(["Hi"]), Say(["Nice"])]
+    budget = Budget(answers_bytes=20 * MB)
+    server = site.server(site.agent(), read_attachment=_read, budget=budget)
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 1))
+        answer = Answer(server, "threads.create", input=message)
+        await asyncio.to_thread(api.is_hanging.wait, 5)
+        message = said("Look", attachments=await _pictures(server, 1, BOB))
+        events = await call(server, "threads.create", BOB, input=message)
+        assert (events[-1].message, events[-1].allow_retry) == (TOO_MUCH, True)
+        thread = thread_of(events)
+        given = {"thread_id": thread, "input": said("Hello")}
+        assert deltas(await call(server, "threads.add_user_message", BOB, **given)) == "Hi"
+        answer.task.cancel()
+        await asyncio.wait([answer.task])
+        assert ROOM.taken == 0
+        given = {"thread_id": thread, "input": message}
+        assert deltas(await call(server, "threads.add_user_message", BOB, **given)) == "Nice"
+
+    site.run(test())
+
+
+def test_one_visitor_has_half_of_the_room() -> None:
+    """Whoever has some already leaves half of the room to others who have some."""
+
+    async def test() -> None:
+        assert await ROOM.take(60, 100, "a", 0)
+        # Nobody else is there.
+        assert await ROOM.take(10, 100, "a", 0)
+        assert await ROOM.take(10, 100, "b", 0)
+        assert not await ROOM.take(10, 100, "a", 0)
+        assert await ROOM.take(10, 100, "b", 0)
+        assert not await ROOM.take(20, 100, "c", 0)
+        ROOM.give_back(70, "a")
+        ROOM.give_back(20, "b")
+        # More than all is told alone.
+        assert await ROOM.take(300, 100, "c", 0)
+        assert not await ROOM.take(1, 100, "b", 0)
+        ROOM.give_back(300, "c")
+
+    asyncio.run(test())
+
+
+def test_old_turns_are_left_out(site: Site, api: ModelApi, dialect: str) -> None:
+    """The newest turns are told as far as the characters go; calls stay with their outputs."""
+
+    @function_tool
+    def order() -> str:
+        """Look up an order."""
+        return "packed " + "y" * 400
+
+    api.replies = [
+        reply
+        for number in range(4)
+        for reply in (Use([("order", {})]), Say([f"answer {number} " + "x" * 400]))
+    ]
+    budget = Budget(characters=2500)
+    server = site.server(site.agent(dialect, tools=[order]), budget=budget)
+
+    async def test() -> None:
+        thread = thread_of(await call(server, "threads.create", input=said("turn 0")))
+        for number in range(1, 4):
+            given = {"thread_id": thread, "input": said(f"turn {number}")}
+            await call(server, "threads.add_user_message", **given)
+
+    site.run(test())
+    told = str(api.asked[6])
+    assert "turn 0" not in told
+    assert all(f"turn {number}" in told for number in (1, 2, 3))
+    assert told.count("packed") == 2
+
+
+def test_the_newest_message_stays(site: Site, api: ModelApi) -> None:
+    """A message that is longer than the budget is told, and nothing before it."""
+    api.replies = [Say(["One"]), Say(["Two"])]
+    server = site.server(site.agent(), budget=Budget(characters=100))
+
+    async def test() -> None:
+        thread = thread_of(await call(server, "threads.create", input=said("first")))
+        given = {"thread_id": thread, "input": said("second " * 100)}
+        assert deltas(await call(server, "threads.add_user_message", **given)) == "Two"
+
+    site.run(test())
+    assert texts(api.asked[1]) == [("user", "second " * 100)]
+
+
+def test_text_files_share_the_characters(site: Site, api: ModelApi) -> None:
+    """Twenty text files are told a part of each, with a note, and not 600,000 tokens."""
+    api.replies = [Say(["Nice"])]
+    server = site.server(
+        site.agent(), read_attachment=lambda *_: b"z" * 90_000, budget=Budget(characters=40_000)
+    )
+
+    async def test() -> None:
+        meta = {"size": 90_000}
+        files = [
+            (await upload(server, f"{number}.txt", "text/plain", metadata=meta)).id
+            for number in range(20)
+        ]
+        await call(server, "threads.create", input=said("Look", attachments=files))
+
+    site.run(test())
+    told = json.dumps(api.asked[0]["input"])
+    assert 35_000 < told.count("z") <= 40_000
+    assert told.count("The rest is left out.") == 20
+    assert [tool["name"] for tool in api.asked[0]["tools"]] == ["look_at_file"]
+
+
+def test_an_agent_looks_again(site: Site, api: ModelApi, dialect: str) -> None:
+    """A picture of an earlier message is told once more when the agent asks for it."""
+    look = ("look_at_file", {"name": "0.png", "start": 0})
+    api.replies = [Say(["Nice"]), Use([look]), Say(["Still nice"]), Say(["Bye"])]
+    server = site.server(site.agent(dialect), read_attachment=_read)
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 1))
+        thread = thread_of(await call(server, "threads.create", input=message))
+        given = {"thread_id": thread, "input": said("Again?")}
+        assert deltas(await call(server, "threads.add_user_message", **given)) == "Still nice"
+        await call(server, "threads.add_user_message", thread_id=thread, input=said("Bye"))
+
+    site.run(test())
+    has_picture = ["data:image/png;base64," in json.dumps(asked) for asked in api.asked]
+    assert has_picture == [True, False, True, False]
+
+
+def test_an_agent_reads_on(site: Site, api: ModelApi) -> None:
+    """A long text is read piece by piece, and what there is not is said so."""
+    text = "".join(f"{number:05}," for number in range(10_000))
+    api.replies = [
+        Say(["Nice"]),
+        Use([("look_at_file", {"name": "a.txt", "start": 54_000})]),
+        Use([("look_at_file", {"name": "b.txt", "start": 0})]),
+        Say(["Done"]),
+    ]
+    server = site.server(site.agent(), read_attachment=lambda *_: text.encode())
+
+    async def test() -> None:
+        file = await upload(server, "a.txt", "text/plain", metadata={"size": len(text)})
+        message = said("Look", attachments=[file.id])
+        thread = thread_of(await call(server, "threads.create", input=message))
+        given = {"thread_id": thread, "input": said("On?")}
+        assert deltas(await call(server, "threads.add_user_message", **given)) == "Done"
+
+    site.run(test())
+    outputs = [one["output"] for one in api.asked[3]["input"] if "output" in one]
+    assert "09000," in outputs[0]
+    assert "08999," not in outputs[0]
+    assert outputs[1] == "There is no file 'b.txt'. There are: 'a.txt'."
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"server": {"look_again": False}},
+        {"agent": {"tool_use_behavior": "stop_on_first_tool"}},
+    ],
+)
+def test_no_tool_where_it_is_not_wanted(site: Site, api: ModelApi, more: Any) -> None:
+    """A site may do without the tool, and gets none where it would end the run."""
+    api.replies = [Say(["Nice"]), Say(["Bye"])]
+    agent = site.agent(**more.get("agent", {}))
+    server = site.server(agent, read_attachment=_read, **more.get("server", {}))
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 1))
+        thread = thread_of(await call(server, "threads.create", input=message))
+        await call(server, "threads.add_user_message", thread_id=thread, input=said("Bye"))
+
+    site.run(test())
+    assert not api.asked[1].get("tools")
+    assert "0.png" in str(api.asked[1])
+    assert "look_at_file" not in str(api.asked[1])
+
+
+def test_encoding_does_not_hold_the_loop(
+    site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are encoded in another thread than that in which all answers run."""
+    from flask_chatkit.server.agents import told_files
+
+    where: list[Any] = []
+    url = told_files._url
+
+    def note(*given: Any) -> str:
+        where.append(threading.current_thread())
+        return url(*given)
+
+    monkeypatch.setattr(told_files, "_url", note)
+    api.replies = [Say(["Nice"])]
+    server = site.server(site.agent(), read_attachment=_read)
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 1))
+        assert "error" not in kinds(await call(server, "threads.create", input=message))
+        assert where
+        assert threading.current_thread() not in where
+
+    site.run(test())
