@@ -352,6 +352,14 @@ class Settings:
         "Messages per visitor in served chats.",
         limits,
     )
+    call_ratelimit: tuple[RateLimitItem, ...] = setting(
+        "CALL_RATELIMIT",
+        limits("", "240/minute"),
+        "`240/minute`",
+        "All other calls per visitor: reading, renaming, deleting, feedback, files to read. "
+        "An empty text: no limit.",
+        limits,
+    )
     max_message_length: int = setting(
         "MAX_MESSAGE_LENGTH",
         10_000,

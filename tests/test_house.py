@@ -40,6 +40,7 @@ FLOORS = (
         "widget.words",
     },
     {
+        "concurrency",
         "config",
         "doctor.probe",
         "hosted.client",

@@ -26,6 +26,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..activity import Activity, reason_of
 from ..chats import ServedChat
+from ..concurrency import Slot
 from ..config import Settings
 from ..errors import (
     ApiError,
@@ -38,6 +39,7 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from ..limits import CALL
 from . import loop
 from .assistant import SiteServer
 from .bridge import Answer, error_event
@@ -148,20 +150,27 @@ class Endpoint:
         body: bytes,
         context: ChatContext,
         charge: Callable[[str], None],
+        slot: Slot,
         state: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> Response:
         """Answer a call.
 
         :param body: the request's body.
         :param context: what the site's code is told.
-        :param charge: counts a message or a tool's answer, or raises
+        :param charge: counts a message, a tool's answer or another call, or raises
             :class:`~flask_chatkit.RateLimited`.
+        :param slot: what the visitor has under way with this call.
         :param state: makes the state variables, which plain reading does without.
         :raises ApiError: what the client is told with a status of its own.
         """
         # Half a character is as long as the one that stands for it.
         body = whole_json(body)
-        asked = parse(body)
+        try:
+            asked = parse(body)
+        except BadRequest:
+            # What can't be read costs time, too.
+            charge(CALL)
+            raise
         operation = OPERATIONS[asked.type]
         limit = self._limit(operation)
         if len(body) > limit:
@@ -172,13 +181,13 @@ class Endpoint:
         if asked.type not in _PLAIN:
             context["state"] = dict(state() or {})
         try:
+            _check_slot(slot, operation)
             body = self._checked(asked, body)
             if operation.streams:
                 return self._stream(
                     asked, operation, body, context, partial(_count, charge, operation)
                 )
-            if operation.counts:
-                _count(charge, operation)
+            _count(charge, operation)
         except _Refused as refusal:
             return self._refuse(asked, context, refusal)
         return self._json(asked, operation, body, context)
@@ -588,8 +597,26 @@ def _count(charge: Callable[[str], None], operation: Operation) -> None:
         charge(operation.counts)
     except RateLimited as error:
         wait = _spoken(error.retry_after or 1)
+        often = "You have sent many messages"
+        if operation.counts == CALL:
+            often = "That was very often in a short time"
         raise _Refused(
-            f"You have sent many messages. Please wait {wait} and try again.",
+            f"{often}. Please wait {wait} and try again.",
+            error.refusal,
+            RateLimited,
+            limit=error.limit,
+            retry_after=error.retry_after,
+        ) from None
+
+
+def _check_slot(slot: Slot, operation: Operation) -> None:
+    try:
+        slot.check()
+        if operation.runs:
+            slot.call_site()
+    except RateLimited as error:
+        raise _Refused(
+            str(error.description),
             error.refusal,
             RateLimited,
             limit=error.limit,

@@ -19,6 +19,8 @@ from .links import Purpose
 from .loop import Late
 from .within import run_within
 
+#: Bytes that are read of a file at a time.
+CHUNK = 64 * 1024
 #: Bytes of a form around its file.
 FORM = 64 * 1024
 #: Seconds that the store may take.
@@ -109,7 +111,7 @@ class Uploads:
             context, lambda: self._attachments.open_for(attachment_id, context), STORE_SECONDS
         )
         response = current_app.response_class(
-            wrap_file(request.environ, served.open()), direct_passthrough=True
+            wrap_file(request.environ, served.open(), CHUNK), direct_passthrough=True
         )
         response.headers.update(headers_for(served))
         response.content_length = served.size
