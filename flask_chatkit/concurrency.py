@@ -20,6 +20,7 @@ from weakref import WeakSet
 from flask import Response
 
 from .errors import RateLimited
+from .limits import VISITORS, networks_of
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -27,8 +28,6 @@ logger = logging.getLogger("flask_chatkit")
 AT_A_TIME = 8
 #: Calls of one visitor that run the site's own functions, such as feedback.
 CALLS_AT_A_TIME = 2
-#: Visitors' worth of these that all anonymous visitors of an address have together.
-VISITORS = 5
 #: Seconds that a call waits for one before it to end. A browser asks for many pictures at once.
 WAIT_SECONDS = 0.5
 #: Calls of one visitor that wait, for each that is under way.
@@ -71,7 +70,8 @@ class UnderWay:
         """Note that something begins; it waits a moment for what was begun before.
 
         :param owner: who asks.
-        :param address: where from; None for who is signed in, whom no address makes up.
+        :param address: where from, by :func:`~flask_chatkit.limits.address_of`; None for who is
+            signed in, whom no address makes up.
         :returns: what ends it; :meth:`Slot.check` tells whether it may go on.
         """
         if self._pid != os.getpid():
@@ -87,7 +87,8 @@ class UnderWay:
         """
         limits: dict[Key, int] = {(kind, "visitor", slot.owner): most}
         if slot.address is not None:
-            limits[kind, "address", slot.address] = most * VISITORS
+            for network, times in ((slot.address, 1), *networks_of(slot.address)):
+                limits[kind, "address", network] = most * VISITORS * times
         with self._changed:
             full = self._full(limits) and not self._wait(limits)
             if not full:

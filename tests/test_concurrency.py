@@ -14,7 +14,8 @@ import pytest
 from flask import Flask, Response
 
 from flask_chatkit import RateLimited, concurrency
-from flask_chatkit.concurrency import AT_A_TIME, CALLS_AT_A_TIME, VISITORS, Slot, UnderWay
+from flask_chatkit.concurrency import AT_A_TIME, CALLS_AT_A_TIME, Slot, UnderWay
+from flask_chatkit.limits import VISITORS
 from tests.server.helpers_api import until
 
 ENVIRON = {"REQUEST_METHOD": "GET"}
@@ -61,6 +62,16 @@ def test_address_has_so_many(under_way: UnderWay) -> None:
     assert is_refused(under_way.take("another", ADDRESS))
     assert not is_refused(under_way.take("another", "198.51.100.2"))
     assert not is_refused(under_way.take("login", None))
+
+
+def test_networks_have_so_many(under_way: UnderWay) -> None:
+    """A customer's many IPv6 networks gain no more than ten addresses have."""
+    held = [
+        under_way.take(f"anon{number}", f"2001:db8:1:{number:x}::/64")
+        for number in range(AT_A_TIME * VISITORS * 5 + 1)
+    ]
+    assert [is_refused(slot) for slot in held] == [False] * (len(held) - 1) + [True]
+    assert not is_refused(under_way.take("another", "2001:db8:1:100::/64"))
 
 
 def test_addresses_may_be_one(monkeypatch: pytest.MonkeyPatch) -> None:

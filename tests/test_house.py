@@ -40,7 +40,6 @@ FLOORS = (
         "widget.words",
     },
     {
-        "concurrency",
         "config",
         "doctor.probe",
         "hosted.client",
@@ -62,6 +61,7 @@ FLOORS = (
     {"guard", "hosted.export", "limits", "server.context", "server.history.records", "sessions"},
     {
         "activity",
+        "concurrency",
         "server.chat",
         "server.history.rows",
         "server.links",
