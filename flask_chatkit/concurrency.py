@@ -34,7 +34,9 @@ WAIT_SECONDS = 0.5
 WAITING = 3
 #: Seconds after which a client that takes none of what it is sent is given up.
 SEND_SECONDS = 30.0
-#: Bytes a second that a client takes at least of what is sent at once.
+#: Bytes of a stream or a file that are sent at once, in that time.
+PIECE = 64 * 1024
+#: Bytes a second that a client takes at least of another answer.
 SLOWEST = 16 * 1024
 #: How often that is looked at, in seconds.
 LOOK_SECONDS = 2.0
@@ -210,7 +212,7 @@ class Slot:
             return response
         self._socket = next((environ[name] for name in _SOCKETS if name in environ), None)
         if response.direct_passthrough:
-            self.moved(0)
+            self.moved()
             response.response = _Held(response.response, self)
         else:
             self.moved(response.content_length or 0)
@@ -219,8 +221,11 @@ class Slot:
             self._under_way.watch(self)
         return response
 
-    def moved(self, size: int) -> None:
-        """The client has taken all that it was sent, and is sent some bytes more."""
+    def moved(self, size: int = 0) -> None:
+        """The client has taken all that it was sent, and is sent more.
+
+        :param size: bytes, if they are many.
+        """
         self._ends = time.monotonic() + SEND_SECONDS + size / SLOWEST
 
     @property
@@ -242,16 +247,21 @@ class _Held(Iterator[bytes]):
         self._pieces = pieces
         self._iterator = iter(pieces)
         self._slot = slot
+        self._piece = b""
+        self._sent = 0
 
     def __next__(self) -> bytes:
-        self._slot.moved(0)
-        try:
-            piece: bytes = next(self._iterator)
-        except StopIteration:
-            self._slot.release()
-            raise
-        self._slot.moved(len(piece))
-        return piece
+        self._slot.moved()
+        if self._sent >= len(self._piece):
+            try:
+                self._piece, self._sent = next(self._iterator), 0
+            except StopIteration:
+                self._slot.release()
+                raise
+            self._slot.moved()
+        # What an answer was ahead of its client may be megabytes.
+        self._sent += PIECE
+        return self._piece[self._sent - PIECE : self._sent]
 
     def close(self) -> None:
         """Called by every WSGI server at the end, whoever ended it."""
