@@ -20,6 +20,7 @@ from itsdangerous import want_bytes
 from limits import RateLimitItem, parse_many
 
 from .errors import ConfigurationError
+from .quota import UploadQuota, upload_quota
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -458,7 +459,7 @@ class Settings:
         None,
         "none: for ever",
         "Days after which a served chat's thread that nobody used is deleted, with its files. "
-        "Files that were never sent go after one day then.",
+        "Files that were never sent go after one day in any case.",
         days,
     )
     max_upload_bytes: int = setting(
@@ -467,6 +468,15 @@ class Settings:
         "10 MiB",
         "Bytes of one attachment of a served chat.",
         whole(1, 512 * 1024 * 1024, "bytes"),
+    )
+
+    upload_quota: UploadQuota = setting(  # noqa: RUF009  as all of them
+        "UPLOAD_QUOTA",
+        UploadQuota(),
+        "`visitor=100MB, address=500MB, total=10GB`",
+        "Attachments of a visitor and of an address' anonymous visitors, a day; and of all that "
+        "are kept. As a text or a mapping; `none`: no limit.",
+        upload_quota,
     )
 
     # From Flask-Limiter's own keys, which hold for our counting too.

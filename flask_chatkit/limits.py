@@ -23,12 +23,13 @@ from flask import Flask, Request
 from flask.sansio.app import App
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
-from limits import RateLimitItem
+from limits import RateLimitItem, RateLimitItemPerDay
 from limits.errors import ConfigurationError as LimitsConfigurationError
 from limits.storage import MemoryStorage
 
 from .config import Settings
 from .errors import ConfigurationError, RateLimited
+from .quota import UploadQuota, size_text, time_text
 from .visitor import Visitor
 
 logger = logging.getLogger("flask_chatkit")
@@ -47,6 +48,7 @@ MESSAGE = "message"
 TOOL = "tool"
 #: Every other call that asks for something, which ``CHATKIT_CALL_RATELIMIT`` is for.
 CALL = "call"
+UPLOAD = "upload"
 #: Visitors' worth of messages that all anonymous visitors of an address have together.
 VISITORS = 5
 #: The IPv6 networks that a customer may hold beside a /64, and addresses' worth that each has.
@@ -59,6 +61,11 @@ _OWED = 10_000
 
 def _times(item: RateLimitItem, factor: int) -> RateLimitItem:
     return type(item)(item.amount * factor, item.multiples)
+
+
+def _per_day(size: int | None) -> Items:
+    """A quota of bytes as one of kilobytes, which a storage counts."""
+    return () if size is None else (RateLimitItemPerDay(max(1, size // 1024)),)
 
 
 def own_limiter(settings: Settings, uri: str) -> Limiter:
@@ -201,20 +208,37 @@ class Quotas:
                 every = [_times(item, VISITORS * times) for item in items]
                 self._owe(every, (CALL, "address", network), "address")
 
-    def charge_bytes(
-        self, owner: str, address: str, size: int, limits: tuple[Items, Items]
-    ) -> None:
-        """Count the kilobytes of an upload, for its visitor and its address.
+    def charge_bytes(self, visitor: Visitor, address: str, size: int, quota: UploadQuota) -> None:
+        """Count the bytes of a file that is about to come, or refuse it.
 
-        :param size: bytes.
-        :param limits: kilobytes of the visitor, and of the address.
-        :raises RateLimited: there is no room for so many.
+        :raises RateLimited: the visitor, or the address, has brought too much within a day.
         """
         if not self.enabled:
             return
-        cost = max(1, math.ceil(size / 1024))
-        self._hit(limits[0], ("upload", "visitor", owner), "visitor", cost)
-        self._hit_address(limits[1], ("upload", "address"), address, cost)
+        cost = math.ceil(size / 1024)
+        of_visitor, of_address = map(_per_day, (quota.visitor, quota.address))
+        name = (UPLOAD, "visitor", visitor.digest)
+        hits = [(item, self._key(name), "visitor") for item in of_visitor]
+        if visitor.is_anonymous:
+            for network, times in ((address, 1), *networks_of(address)):
+                key = self._key((UPLOAD, "address", network))
+                hits += [(_times(item, times), key, "address") for item in of_address]
+        # What is refused uses nothing up: a smaller file may still go.
+        for item, key, whose in hits:
+            if not self._is_room(item, key, cost):
+                size_of_all = size_text(item.amount * 1024)
+                limit, wait = f"{size_of_all} a day per {whose}", self._wait_for(item, key)
+                raise RateLimited(
+                    f"No more than {size_of_all} of files can be sent in a day. Please send your "
+                    f"message without the file, or wait {time_text(wait)}.",
+                    retry_after=wait,
+                    limit=limit,
+                )
+        for item, key, _ in hits:
+            self._hit_once(item, key, cost)
+
+    def _is_room(self, item: RateLimitItem, key: tuple[str, ...], cost: int) -> bool:
+        return self._count(lambda limiter: limiter.limiter.test(item, *key, cost=cost))
 
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds, for all processes that share the storage."""
@@ -235,24 +259,24 @@ class Quotas:
         # limits joins the parts with "/", so a part must not bring one of its own.
         return (*self._prefix, *(name.replace("%", "%25").replace("/", "%2F") for name in names))
 
-    def _hit_address(
-        self, items: Items, names: tuple[str, ...], address: str, cost: int = 1
-    ) -> None:
-        self._hit(items, (*names, address), "address", cost)
+    def _hit_address(self, items: Items, names: tuple[str, ...], address: str) -> None:
+        self._hit(items, (*names, address), "address")
         for network, times in networks_of(address):
-            wider = [_times(item, times) for item in items]
-            self._hit(wider, (*names, network), "network", cost)
+            self._hit([_times(item, times) for item in items], (*names, network), "network")
 
-    def _hit(self, items: Items, names: tuple[str, ...], whose: str, cost: int = 1) -> None:
+    def _hit(self, items: Items, names: tuple[str, ...], whose: str) -> None:
         key = self._key(names)
         for item in items:
-            if not self._hit_once(item, key, cost):
+            if not self._hit_once(item, key):
                 self._refuse(item, key, whose)
 
     def _refuse(self, item: RateLimitItem, key: tuple[str, ...], whose: str) -> NoReturn:
+        raise RateLimited(retry_after=self._wait_for(item, key), limit=f"{item} per {whose}")
+
+    def _wait_for(self, item: RateLimitItem, key: tuple[str, ...]) -> int:
+        """Seconds until something is let through again."""
         reset = self._count(lambda limiter: limiter.limiter.get_window_stats(item, *key)).reset_time
-        wait = max(1, math.ceil(reset - time.time()))
-        raise RateLimited(retry_after=wait, limit=f"{item} per {whose}")
+        return max(1, math.ceil(reset - time.time()))
 
     def _owe(self, items: Items, names: tuple[str, ...], whose: str) -> None:
         """Count in this process, and tell the storage when it is enough to be worth asking."""

@@ -29,7 +29,7 @@ from .errors import (
     OptionError,
     Unauthenticated,
 )
-from .limits import CALL, MESSAGE, TOOL, address_of
+from .limits import CALL, MESSAGE, TOOL, UPLOAD, address_of
 from .server.context import ChatContext, owner_name
 from .server.history.upkeep import prune_after
 from .sessions import EXPIRED, SessionRecord
@@ -121,7 +121,9 @@ def attachments(chat: str = DEFAULT) -> ResponseReturnValue:
     with _begin(kit, context) as slot:
         slot.check()
         _charge(kit, declared, visitor, MESSAGE)
-        return _whole(slot.hold(files.receive(request, context), request.environ))
+        charge = partial(_charge, kit, declared, visitor, UPLOAD)
+        response = prune_after(kit, files.receive(request, context, charge), took_file=True)
+        return _whole(slot.hold(response, request.environ))
 
 
 def attachment(attachment_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
@@ -141,11 +143,15 @@ def attachment(attachment_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
         # cookie that comes along is that of somebody else, the visitor of the site's own pages.
         visitor = None if guard.is_part_of_foreign_page(request) else kit.identify(request)
         context = _context(kit, declared, visitor or Visitor.new(), owner)
-    act = files.fill if writes else files.send
     with _begin(kit, context) as slot:
         slot.check()
         _charge_call(kit, context.visitor, context.owner)
-        return _whole(slot.hold(act(request, attachment_id, context), request.environ))
+        if writes:
+            response = files.fill(request, attachment_id, context)
+            response = prune_after(kit, response, took_file=True)
+        else:
+            response = files.send(request, attachment_id, context)
+        return _whole(slot.hold(response, request.environ))
 
 
 def config(chat: str = DEFAULT) -> ResponseReturnValue:
@@ -420,9 +426,18 @@ def _embedding_origin(kit: KitState) -> str | None:
     return guard.embedding_origin(request, kit.settings.trusted_origins)
 
 
-def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str) -> None:
+def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str, size: int = 0) -> None:
+    """Count an act.
+
+    :param size: bytes of an upload.
+    :raises RateLimited: a quota is used up.
+    """
     if act == CALL:
         _charge_call(kit, visitor)
+        return
+    if act == UPLOAD:
+        quota = kit.settings.upload_quota
+        kit.quotas.charge_bytes(visitor, address_of(request), size, quota)
         return
     own = chat.ratelimit
     if act in {MESSAGE, TOOL}:

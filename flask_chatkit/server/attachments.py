@@ -125,6 +125,8 @@ class Attachments(AttachmentStore[ChatContext]):
 
         :raises TooLarge: it is to be larger than ``max_bytes``.
         :raises BadRequest: it is to be empty, or of a kind that is not accepted.
+        :raises RateLimited: all files together would be too large.
+        :raises UpstreamUnavailable: the disk is almost full.
         """
         name = clean_name(input.name)
         kind = declared_type(name, input.mime_type)
@@ -133,6 +135,7 @@ class Attachments(AttachmentStore[ChatContext]):
         if input.size < 1:
             raise BadRequest("The file is empty.", refusal="file_refused")
         self._accept.check_declared(kind, name)
+        await asyncio.to_thread(self._files.check_room, input.size)
         key = self.generate_attachment_id(kind, context)
         descriptor = AttachmentUploadDescriptor(
             url=AnyUrl(self.links.url(key, context, purpose="write")),
@@ -153,6 +156,10 @@ class Attachments(AttachmentStore[ChatContext]):
             await asyncio.to_thread(self._files.delete, attachment.id)
 
     # Uploads
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for so many bytes; see :meth:`Files.check_room`; blocks."""
+        self._files.check_room(size)
 
     async def expect(self, attachment_id: str, context: ChatContext) -> Attachment:
         """The announced attachment whose bytes may come now.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError
@@ -39,7 +38,8 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from ..limits import CALL
+from ..limits import CALL, UPLOAD
+from ..quota import time_text
 from . import loop
 from .assistant import SiteServer
 from .bridge import Answer, error_event
@@ -149,7 +149,7 @@ class Endpoint:
         self,
         body: bytes,
         context: ChatContext,
-        charge: Callable[[str], None],
+        charge: Callable[..., None],
         slot: Slot,
         state: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> Response:
@@ -157,8 +157,8 @@ class Endpoint:
 
         :param body: the request's body.
         :param context: what the site's code is told.
-        :param charge: counts a message, a tool's answer or another call, or raises
-            :class:`~flask_chatkit.RateLimited`.
+        :param charge: counts a message, a tool's answer, another call, or an upload and its bytes;
+            or raises :class:`~flask_chatkit.RateLimited`.
         :param slot: what the visitor has under way with this call.
         :param state: makes the state variables, which plain reading does without.
         :raises ApiError: what the client is told with a status of its own.
@@ -188,6 +188,11 @@ class Endpoint:
                     asked, operation, body, context, partial(_count, charge, operation)
                 )
             _count(charge, operation)
+            if asked.type == "attachments.create" and self.uploads is not None:
+                # Here and not when its bytes come: ChatKit's frame sends these without a cookie.
+                size = asked.params.size
+                if 0 < size <= self.uploads.max_bytes:
+                    charge(UPLOAD, size)
         except _Refused as refusal:
             return self._refuse(asked, context, refusal)
         return self._json(asked, operation, body, context)
@@ -596,7 +601,7 @@ def _count(charge: Callable[[str], None], operation: Operation) -> None:
     try:
         charge(operation.counts)
     except RateLimited as error:
-        wait = _spoken(error.retry_after or 1)
+        wait = time_text(error.retry_after or 1)
         often = "You have sent many messages"
         if operation.counts == CALL:
             often = "That was very often in a short time"
@@ -622,15 +627,6 @@ def _check_slot(slot: Slot, operation: Operation) -> None:
             limit=error.limit,
             retry_after=error.retry_after,
         ) from None
-
-
-def _spoken(seconds: int) -> str:
-    """Some time, as people say it."""
-    for size, name in ((3600, "hour"), (60, "minute"), (1, "second")):
-        count = math.ceil(seconds / size)
-        if seconds >= size:
-            return f"{count} {name}" + ("s" if count > 1 else "")
-    return "a moment"
 
 
 def _retell(error: Exception) -> None:

@@ -235,7 +235,8 @@ class Service:
 
         folder = self.settings.upload_folder or f"{current_app.instance_path}/{UPLOADS}"
         try:
-            return Files(folder, self.settings.max_upload_bytes)
+            total = self.settings.upload_quota.total
+            return Files(folder, self.settings.max_upload_bytes, total)
         except ConfigurationError as error:
             raise Misconfigured(detail=str(error)) from None
 

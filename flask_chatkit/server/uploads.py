@@ -17,6 +17,7 @@ from .context import ChatContext
 from .files import too_large
 from .links import Purpose
 from .loop import Late
+from .room import FULL, not_stored
 from .within import run_within
 
 #: Bytes that are read of a file at a time.
@@ -47,17 +48,37 @@ class Uploads:
             raise NotFound("This link has expired. Please reload the page.")
         return owner
 
-    def receive(self, request: Request, context: ChatContext) -> Response:
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of one file, at most."""
+        return self._attachments.max_bytes
+
+    def receive(
+        self, request: Request, context: ChatContext, charge: Callable[[int], None]
+    ) -> Response:
         """Take a file in one call: the field ``file`` of a form.
 
+        :param charge: counts bytes, or raises :class:`~flask_chatkit.RateLimited`.
         :raises BadRequest: there is none, or its kind is not accepted.
         :raises TooLarge: it has too many bytes.
+        :raises UpstreamUnavailable: there is no room for it.
         """
-        request.max_content_length = self._attachments.max_bytes + FORM
+        request.max_content_length = self.max_bytes + FORM
+        # Who does not tell how much comes may bring as much as anybody may.
+        size = request.content_length or self.max_bytes
+        if size > request.max_content_length:
+            raise too_large(self.max_bytes)
+        self._attachments.check_room(size)
+        charge(size)
         try:
             file = request.files.get("file")
         except RequestEntityTooLarge:
-            raise too_large(self._attachments.max_bytes) from None
+            raise too_large(self.max_bytes) from None
+        except OSError as error:
+            # A large form goes through the folder for temporary files.
+            if error.errno in FULL:
+                raise not_stored(error) from error
+            raise BadRequest("The file did not arrive whole.") from None
         except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
             raise BadRequest("The file did not arrive whole.") from None
         if file is None:
@@ -74,12 +95,14 @@ class Uploads:
         :raises NotFound: it was not, by this visitor.
         :raises BadRequest: it has come already, or its kind is not accepted.
         :raises TooLarge: it has too many bytes.
+        :raises UpstreamUnavailable: there is no room for it.
         """
         attachments = self._attachments
         expected = run_within(
             context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS
         )
         request.max_content_length = attachments.max_bytes + 1
+        attachments.check_room(request.content_length or attachments.max_bytes)
         try:
             kept = attachments.keep(request.stream, expected)
         except RequestEntityTooLarge:
