@@ -19,7 +19,7 @@ KEPT_FREE = 512 * 2**20
 KEPT_SHARE = 0.1
 #: Seconds for which it is remembered how much there is, and if that is too much.
 REMEMBERED = 300.0
-REMEMBEREDFULL = 10.0
+REMEMBERED_FULL = 10.0
 #: Seconds after which an upload may be tried again.
 AGAIN = 600
 #: What a full disk is told by.
@@ -65,7 +65,7 @@ class Room:
         if self._total is None or self._is_below(size, REMEMBERED):
             return
         # Files may have been deleted since, here or by another process.
-        if not self._is_below(size, REMEMBEREDFULL):
+        if not self._is_below(size, REMEMBERED_FULL):
             limit = f"{size_text(self._total)} of files in all"
             raise RateLimited(NO_ROOM, retry_after=AGAIN, limit=limit)
 
