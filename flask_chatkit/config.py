@@ -28,6 +28,8 @@ PREFIX = "CHATKIT_"
 API_BASE = "https://api.openai.com/v1"
 #: OpenAI's element. It is closed and unversioned: it can neither be pinned nor mirrored.
 SCRIPT_URL = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js"
+#: What ``CHATKIT_SENDFILE`` may be beside a location of nginx.
+X_SENDFILE, REDIRECT = "X-Sendfile", "redirect"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -228,6 +230,22 @@ def folder(key: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip().isprintable():
         _wrong(key, "a folder's path, or a URL that fsspec knows, such as s3://bucket/chat", value)
     return value.strip()
+
+
+def sendfile(key: str, value: object) -> str:
+    """Who sends files in our place: nginx, another server in front, or the object store."""
+    form = (
+        "X-Sendfile, redirect, or the path of an internal location of nginx such as /chatkit-files/"
+    )
+    if not isinstance(value, str):
+        _wrong(key, form, value)
+    value = value.strip()
+    for word in (X_SENDFILE, REDIRECT):
+        if value.lower() == word.lower():
+            return word
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", value):
+        _wrong(key, form)
+    return value.rstrip("/") + "/"
 
 
 def cookie_name(key: str, value: object) -> str:
@@ -479,6 +497,16 @@ class Settings:
         upload_quota,
     )
 
+    sendfile: str | None = setting(
+        "SENDFILE",
+        None,
+        "the site itself; `X-Sendfile` with Flask's `USE_X_SENDFILE`",
+        "[Who sends files](docs/deployment.md#files-sent-by-the-front-server) in our place: an "
+        "internal location of nginx (`/chatkit-files/`), `X-Sendfile`, or `redirect` to the "
+        "object store.",
+        sendfile,
+    )
+
     # From Flask-Limiter's own keys, which hold for our counting too.
     limiter_storage_uri: str | None = field(default=None, repr=False)
     limiter_enabled: bool = True
@@ -546,6 +574,14 @@ class Settings:
         """
         if self.server:
             check_extra("CHATKIT_SERVER")
+        is_url = "://" in (self.upload_folder or "") and not str(self.upload_folder).startswith(
+            "file://"
+        )
+        if self.sendfile is not None and is_url != (self.sendfile == REDIRECT):
+            raise ConfigurationError(
+                "CHATKIT_SENDFILE redirect needs a CHATKIT_UPLOAD_FOLDER that is the URL of an "
+                "object store, and its other values one that is a folder"
+            )
         if self.cookie_samesite == "None" and self.cookie_secure is False:
             raise ConfigurationError(
                 "CHATKIT_COOKIE_SAMESITE 'None' needs CHATKIT_COOKIE_SECURE True: "

@@ -71,6 +71,7 @@ class Served:
     :param size: bytes.
     :param inline: whether it may be shown in place; else it is saved.
     :param open: opens it to read, in any thread; raises ``NotFound`` if the bytes are gone.
+    :param key: under which it is kept.
     """
 
     mime_type: str
@@ -78,6 +79,7 @@ class Served:
     size: int
     inline: bool
     open: Callable[[], BinaryIO] = field(repr=False)
+    key: str = ""
 
 
 class Attachments(AttachmentStore[ChatContext]):
@@ -272,7 +274,13 @@ class Attachments(AttachmentStore[ChatContext]):
             size=(attachment.metadata or {})["size"],
             inline=attachment.mime_type in INLINE,
             open=lambda: self._files.open(key),
+            key=key,
         )
+
+    @property
+    def files(self) -> Files:
+        """Where the bytes are."""
+        return self._files
 
     async def read(self, attachment: Attachment, context: ChatContext) -> bytes:
         """All bytes of a file, for an agent; ``max_bytes`` at most.

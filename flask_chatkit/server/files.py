@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from ..errors import ApiError, BadRequest, ConfigurationError, NotFound, TooLarge
+from ..errors import ApiError, BadRequest, ConfigurationError, Misconfigured, NotFound, TooLarge
 from ..quota import size_text
 from .room import Room, not_stored
 
@@ -29,6 +29,12 @@ _KEY = re.compile(r"[A-Za-z0-9_]{1,128}")
 #: What :func:`~flask_chatkit.server.paging.new_id` names attachments.
 _ATTACHMENT = re.compile(r"atc_[0-9a-f]{32}")
 _PART = re.compile(r"\.[A-Za-z0-9_]{1,128}\.[0-9a-f]{16}\.part")
+#: What drivers of fsspec call the type and disposition with which a store answers.
+_SIGNED = {
+    **dict.fromkeys(("s3", "s3a"), ("ResponseContentType", "ResponseContentDisposition")),
+    **dict.fromkeys(("gs", "gcs"), ("response_type", "response_disposition")),
+    **dict.fromkeys(("abfs", "abfss", "az"), ("content_type", "content_disposition")),
+}
 _ACCEPTED = "an absolute folder, or a URL for fsspec such as s3://bucket/folder"
 
 
@@ -75,13 +81,16 @@ class Files:
         (``s3fs`` for ``s3://``) the site installs.
     :param max_bytes: bytes of one file, at most.
     :param total: bytes of all files; None for no bound but the disk's.
+    :param shared: whether the folder's group may read them, such as a web server that sends them.
     :raises ConfigurationError: the folder or URL can't be used; it is not repeated in the message,
         because it may hold credentials.
     """
 
-    def __init__(self, folder: str, max_bytes: int, total: int | None = None) -> None:
+    def __init__(
+        self, folder: str, max_bytes: int, total: int | None = None, *, shared: bool = False
+    ) -> None:
         self.max_bytes = max_bytes
-        self._place: _Place = _Remote(folder) if _is_remote(folder) else _Folder(folder)
+        self._place: _Place = _Remote(folder) if _is_remote(folder) else _Folder(folder, shared)
         self._room = Room(self._place, total)
 
     def check_room(self, size: int) -> None:
@@ -136,6 +145,32 @@ class Files:
         if len(data) > self.max_bytes:
             raise too_large(self.max_bytes)
         return data
+
+    def path(self, key: str) -> Path:
+        """Where a file is, for another program of this machine.
+
+        :raises NotFound: there is none of that key, in a folder of this machine.
+        """
+        found = self._place.path(_checked(key))
+        if found is None or not found.is_file():
+            raise NotFound("This file is not there any more.")
+        return found
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """A URL under which the store that has a file hands it out for some seconds.
+
+        :param mime_type: as what, where the store can say so.
+        :param disposition: the header ``Content-Disposition``, likewise.
+        :raises Misconfigured: the store signs no URLs.
+        """
+        try:
+            url = self._place.sign(_checked(key), seconds, mime_type, disposition)
+        except NotImplementedError:
+            raise Misconfigured(
+                detail="CHATKIT_SENDFILE is redirect, but the driver of CHATKIT_UPLOAD_FOLDER "
+                "signs no URLs"
+            ) from None
+        return url
 
     def delete(self, key: str) -> None:
         """Remove a file, if there is one of that key."""
@@ -198,12 +233,15 @@ class _Place(Protocol):
     def delete(self, key: str) -> None: ...
     def entries(self) -> Iterator[Entry]: ...
     def space(self) -> tuple[int, int] | None: ...
+    def path(self, key: str) -> Path | None: ...
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str: ...
 
 
 class _Folder:
-    """A folder of this machine, private to the user who runs the site."""
+    """A folder of this machine, private to the user who runs the site, or shared with its group."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, shared: bool) -> None:  # noqa: FBT001  see Files
+        self._mode, self._folder_mode = (0o640, 0o750) if shared else (0o600, 0o700)
         self._folder = Path(_local_path(folder))
         if not self._folder.is_absolute() or "\0" in folder:
             raise ConfigurationError(f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}")
@@ -213,9 +251,9 @@ class _Folder:
             )
 
     def write(self, key: str, source: _Counted) -> tuple[int, bytes]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=self._folder_mode, parents=True, exist_ok=True)
         part = self._folder / f".{key}.{secrets.token_hex(8)}.part"
-        part.touch(mode=0o600, exist_ok=False)
+        part.touch(mode=self._mode, exist_ok=False)
         try:
             with part.open("wb") as target:
                 source.copy(target)
@@ -241,6 +279,14 @@ class _Folder:
                     if entry.is_file(follow_symlinks=False):
                         found_there = entry.stat(follow_symlinks=False)
                         yield Entry(entry.name, found_there.st_mtime, found_there.st_size)
+
+    def path(self, key: str) -> Path | None:
+        """Where a file is."""
+        return self._folder / key
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """Nobody signs a path."""
+        raise NotImplementedError
 
     def space(self) -> tuple[int, int] | None:
         """Bytes of the file system, and of it free."""
@@ -307,6 +353,18 @@ class _Remote:
             if entry.get("type") == "file":
                 name = entry["name"].rstrip("/").rpartition("/")[2]
                 yield Entry(name, _modified(entry), entry.get("size") or 0)
+
+    def path(self, key: str) -> Path | None:  # noqa: ARG002  as of a folder
+        """None: it is elsewhere."""
+        return None
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """A URL that the store signs."""
+        system, path = self._find(key)
+        protocols = system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)
+        names = next((_SIGNED[one] for one in protocols if one in _SIGNED), ())
+        told = dict(zip(names, (mime_type, disposition), strict=False))
+        return str(system.sign(path, expiration=seconds, **told))
 
     def space(self) -> tuple[int, int] | None:
         """None: what is elsewhere tells of no end."""

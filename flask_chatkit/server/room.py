@@ -59,7 +59,7 @@ class Room:
         space = self._place.space()
         if space is not None:
             whole, free = space
-            kept = min(KEPT_FREE, int(whole * KEPT_SHARE))
+            kept = kept_free(whole)
             if free - size < kept:
                 raise no_room(f"less than {size_text(kept)} would be free")
         if self._total is None or self._is_below(size, REMEMBERED):
@@ -88,6 +88,11 @@ class Room:
             used = 0
         with self._lock:
             self._used, self._looked_at = used, time.monotonic()
+
+
+def kept_free(whole: int) -> int:
+    """Bytes of a file system of so many that no file of a visitor's takes."""
+    return min(KEPT_FREE, int(whole * KEPT_SHARE))
 
 
 def no_room(detail: str) -> UpstreamUnavailable:

@@ -11,8 +11,9 @@ from flask import Request, Response, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import wrap_file
 
+from ..config import REDIRECT, X_SENDFILE
 from ..errors import BadRequest, NotFound, UpstreamTimeout
-from .attachments import Attachments, Kept, headers_for
+from .attachments import Attachments, Kept, Served, headers_for
 from .context import ChatContext
 from .files import too_large
 from .links import Purpose
@@ -24,6 +25,8 @@ from .within import run_within
 CHUNK = 64 * 1024
 #: Bytes of a form around its file.
 FORM = 64 * 1024
+#: Seconds for which a URL of an object store is good.
+SIGNED_SECONDS = 600
 #: Seconds that the store may take.
 STORE_SECONDS = 30.0
 
@@ -32,10 +35,12 @@ class Uploads:
     """The files of one served chat, over HTTP.
 
     :param attachments: where they are kept.
+    :param sendfile: who sends them in our place, as ``CHATKIT_SENDFILE`` has it; None for nobody.
     """
 
-    def __init__(self, attachments: Attachments) -> None:
+    def __init__(self, attachments: Attachments, sendfile: str | None = None) -> None:
         self._attachments = attachments
+        self._sendfile = sendfile
 
     def linked(self, link: str, attachment_id: str, chat: str, *, writes: bool) -> str:
         """The owner whom a signed link was made for.
@@ -133,12 +138,34 @@ class Uploads:
         served = run_within(
             context, lambda: self._attachments.open_for(attachment_id, context), STORE_SECONDS
         )
-        response = current_app.response_class(
-            wrap_file(request.environ, served.open(), CHUNK), direct_passthrough=True
-        )
-        response.headers.update(headers_for(served))
-        response.content_length = served.size
+        headers = headers_for(served)
+        response = self._handed_over(served, headers["Content-Disposition"])
+        if response is None:
+            file = served.open()
+            body: Any = wrap_file(request.environ, file, CHUNK)
+            if request.method == "HEAD":
+                # Nobody closes what is not sent.
+                file.close()
+                body = None
+            response = current_app.response_class(body, direct_passthrough=True)
+            response.content_length = served.size
+        response.headers.update(headers)
+        if response.location:
+            response.headers["Cache-Control"] = f"private, max-age={SIGNED_SECONDS // 2}"
         return response
+
+    def _handed_over(self, served: Served, disposition: str) -> Response | None:
+        """An answer that has somebody else send the file; None if nobody does."""
+        files, to = self._attachments.files, self._sendfile
+        if to is None:
+            return None
+        if to == REDIRECT:
+            url = files.sign(served.key, SIGNED_SECONDS, served.mime_type, disposition)
+            return current_app.response_class(status=302, headers={"Location": url})
+        path = files.path(served.key)
+        if to == X_SENDFILE:
+            return current_app.response_class(headers={X_SENDFILE: str(path)})
+        return current_app.response_class(headers={"X-Accel-Redirect": f"{to}{path.name}"})
 
     def is_uploaded(self, attachment: Attachment) -> bool:
         """Whether the bytes of a file have come."""
