@@ -27,7 +27,7 @@ logger = logging.getLogger("flask_chatkit")
 #: Why a visitor is refused something, by the reason that log records, signals and counts have.
 REASONS: Mapping[str, str] = {
     "bad_request": "the request is not of the accepted form",
-    "busy": "too many answers for this visitor are under way",
+    "busy": "too much for this visitor is under way",
     "chat_closed": "the conversation is closed",
     "chat_locked": "the conversation is locked",
     "declined": "the chat's own code refused, in words that the visitor reads",

@@ -20,6 +20,7 @@ from itsdangerous import want_bytes
 from limits import RateLimitItem, parse_many
 
 from .errors import ConfigurationError
+from .quota import UploadQuota, upload_quota
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -27,6 +28,8 @@ PREFIX = "CHATKIT_"
 API_BASE = "https://api.openai.com/v1"
 #: OpenAI's element. It is closed and unversioned: it can neither be pinned nor mirrored.
 SCRIPT_URL = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js"
+#: What ``CHATKIT_SENDFILE`` may be beside a location of nginx.
+X_SENDFILE, REDIRECT = "X-Sendfile", "redirect"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -229,6 +232,22 @@ def folder(key: str, value: object) -> str:
     return value.strip()
 
 
+def sendfile(key: str, value: object) -> str:
+    """Who sends files in our place: nginx, another server in front, or the object store."""
+    form = (
+        "X-Sendfile, redirect, or the path of an internal location of nginx such as /chatkit-files/"
+    )
+    if not isinstance(value, str):
+        _wrong(key, form, value)
+    value = value.strip()
+    for word in (X_SENDFILE, REDIRECT):
+        if value.lower() == word.lower():
+            return word
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", value):
+        _wrong(key, form)
+    return value.rstrip("/") + "/"
+
+
 def cookie_name(key: str, value: object) -> str:
     """A cookie name: a token of RFC 6265."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value):
@@ -359,6 +378,14 @@ class Settings:
         limits("", "20/minute;500/day"),
         "`20/minute;500/day`",
         "Messages per visitor in served chats.",
+        limits,
+    )
+    call_ratelimit: tuple[RateLimitItem, ...] = setting(
+        "CALL_RATELIMIT",
+        limits("", "240/minute"),
+        "`240/minute`",
+        "All other calls per visitor: reading, renaming, deleting, feedback, files to read. "
+        "An empty text: no limit.",
         limits,
     )
     max_message_length: int = setting(
@@ -495,7 +522,7 @@ class Settings:
         None,
         "none: for ever",
         "Days after which a served chat's thread that nobody used is deleted, with its files. "
-        "Files that were never sent go after one day then.",
+        "Files that were never sent go after one day in any case.",
         days,
     )
     max_upload_bytes: int = setting(
@@ -504,6 +531,25 @@ class Settings:
         "10 MiB",
         "Bytes of one attachment of a served chat.",
         whole(1, 512 * 1024 * 1024, "bytes"),
+    )
+
+    upload_quota: UploadQuota = setting(  # noqa: RUF009  as all of them
+        "UPLOAD_QUOTA",
+        UploadQuota(),
+        "`visitor=100MB, address=500MB, total=10GB`",
+        "Attachments of a visitor and of an address' anonymous visitors, a day; and of all that "
+        "are kept. As a text or a mapping; `none`: no limit.",
+        upload_quota,
+    )
+
+    sendfile: str | None = setting(
+        "SENDFILE",
+        None,
+        "the site itself; `X-Sendfile` with Flask's `USE_X_SENDFILE`",
+        "[Who sends files](docs/deployment.md#files-sent-by-the-front-server) in our place: an "
+        "internal location of nginx (`/chatkit-files/`), `X-Sendfile`, or `redirect` to the "
+        "object store.",
+        sendfile,
     )
 
     # From Flask-Limiter's own keys, which hold for our counting too.
@@ -576,6 +622,14 @@ class Settings:
         """
         if self.server:
             check_extra("CHATKIT_SERVER")
+        is_url = "://" in (self.upload_folder or "") and not str(self.upload_folder).startswith(
+            "file://"
+        )
+        if self.sendfile is not None and is_url != (self.sendfile == REDIRECT):
+            raise ConfigurationError(
+                "CHATKIT_SENDFILE redirect needs a CHATKIT_UPLOAD_FOLDER that is the URL of an "
+                "object store, and its other values one that is a folder"
+            )
         if self.cookie_samesite == "None" and self.cookie_secure is False:
             raise ConfigurationError(
                 "CHATKIT_COOKIE_SAMESITE 'None' needs CHATKIT_COOKIE_SECURE True: "

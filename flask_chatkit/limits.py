@@ -16,18 +16,20 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from functools import lru_cache
+from typing import NoReturn, TypeVar
 
 from flask import Flask, Request
 from flask.sansio.app import App
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
-from limits import RateLimitItem
+from limits import RateLimitItem, RateLimitItemPerDay
 from limits.errors import ConfigurationError as LimitsConfigurationError
 from limits.storage import MemoryStorage
 
 from .config import Settings
 from .errors import ConfigurationError, RateLimited
+from .quota import UploadQuota, size_text, time_text
 from .visitor import Visitor
 
 logger = logging.getLogger("flask_chatkit")
@@ -44,12 +46,26 @@ PATIENCE = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}
 #: The acts that ``CHATKIT_MESSAGE_RATELIMIT`` is for, each with a count of its own.
 MESSAGE = "message"
 TOOL = "tool"
+#: Every other call that asks for something, which ``CHATKIT_CALL_RATELIMIT`` is for.
+CALL = "call"
+UPLOAD = "upload"
 #: Visitors' worth of messages that all anonymous visitors of an address have together.
 VISITORS = 5
+#: The IPv6 networks that a customer may hold beside a /64, and addresses' worth that each has.
+WIDER = ((56, 5), (48, 10))
+#: Calls are counted in the storage in so many parts of a limit: each call would be slow.
+PARTS = 50
+#: Names under which a process counts calls that the storage does not know of yet.
+_OWED = 10_000
 
 
 def _times(item: RateLimitItem, factor: int) -> RateLimitItem:
     return type(item)(item.amount * factor, item.multiples)
+
+
+def _per_day(size: int | None) -> Items:
+    """A quota of bytes as one of kilobytes, which a storage counts."""
+    return () if size is None else (RateLimitItemPerDay(max(1, size // 1024)),)
 
 
 def own_limiter(settings: Settings, uri: str) -> Limiter:
@@ -72,7 +88,8 @@ def own_limiter(settings: Settings, uri: str) -> Limiter:
 def address_of(request: Request) -> str:
     """The address that a request is counted under.
 
-    One IPv6 customer holds a whole /64, so that is what counts as one address.
+    One IPv6 customer holds a whole /64, so that is what counts as one address. Many hold more: see
+    :func:`networks_of`.
     """
     # Some proxies write the port along.
     given = re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", request.remote_addr or "")
@@ -86,6 +103,18 @@ def address_of(request: Request) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((int(address), 64), strict=False))
     return str(address)
+
+
+@lru_cache(1024)
+def networks_of(address: str) -> tuple[tuple[str, int], ...]:
+    """What else is counted for an address: the networks it is in, and how much more each may.
+
+    :param address: as :func:`address_of` tells it.
+    """
+    if ":" not in address:
+        return ()
+    network = ipaddress.IPv6Network(address)
+    return tuple((str(network.supernet(new_prefix=size)), times) for size, times in WIDER)
 
 
 class Quotas:
@@ -116,6 +145,7 @@ class Quotas:
         self._recheck_at = 0.0
         self._lock = threading.Lock()
         self._memory = threading.Lock()
+        self._owed = _Owed()
 
     def charge(
         self, visitor: Visitor, address: str, *, act: str, chat: str, visitor_items: Items | None
@@ -147,16 +177,68 @@ class Quotas:
         known = visitor.known and not (is_message and visitor.is_new)
         self._hit(items, own if known else crowd, "visitor" if known else "address")
         if not is_message:
-            self._hit(settings.ratelimit_ip, (act, "address", address), "address")
+            self._hit_address(settings.ratelimit_ip, (act, "address"), address)
         elif visitor.is_anonymous:
             # Whoever gathers cookies, and lets them grow old, is still at one address.
             every = [_times(item, VISITORS) for item in items]
-            self._hit(every, (*scope, "all", address), "address")
+            self._hit_address(every, (*scope, "all"), address)
         self._hit(settings.ratelimit_global, (act, "kit"), "kit")
         if visitor.is_anonymous:
             other = self._key(crowd if known else own)
             for item in items:
                 self._hit_once(item, other)
+
+    def charge_call(self, owner: str | None, address: str | None) -> None:
+        """Count a call that costs little: reading, renaming, deleting, feedback, a file to read.
+
+        Beside the visitor's own quota, all anonymous visitors of an address have five times as
+        much. The storage hears of several calls at once, so that reading does not wait for it.
+
+        :param owner: who calls; None for somebody who is not known.
+        :param address: where from; None for who is signed in, whom no address makes up.
+        :raises RateLimited: a quota is used up, as for :meth:`charge`.
+        """
+        items = self._settings.call_ratelimit
+        if not self.enabled or not items:
+            return
+        if owner is not None:
+            self._owe(items, (CALL, "visitor", owner), "visitor")
+        if address is not None:
+            for network, times in ((address, 1), *networks_of(address)):
+                every = [_times(item, VISITORS * times) for item in items]
+                self._owe(every, (CALL, "address", network), "address")
+
+    def charge_bytes(self, visitor: Visitor, address: str, size: int, quota: UploadQuota) -> None:
+        """Count the bytes of a file that is about to come, or refuse it.
+
+        :raises RateLimited: the visitor, or the address, has brought too much within a day.
+        """
+        if not self.enabled:
+            return
+        cost = math.ceil(size / 1024)
+        of_visitor, of_address = map(_per_day, (quota.visitor, quota.address))
+        name = (UPLOAD, "visitor", visitor.digest)
+        hits = [(item, self._key(name), "visitor") for item in of_visitor]
+        if visitor.is_anonymous:
+            for network, times in ((address, 1), *networks_of(address)):
+                key = self._key((UPLOAD, "address", network))
+                hits += [(_times(item, times), key, "address") for item in of_address]
+        # What is refused uses nothing up: a smaller file may still go.
+        for item, key, whose in hits:
+            if not self._is_room(item, key, cost):
+                size_of_all = size_text(item.amount * 1024)
+                limit, wait = f"{size_of_all} a day per {whose}", self._wait_for(item, key)
+                raise RateLimited(
+                    f"No more than {size_of_all} of files can be sent in a day. Please send your "
+                    f"message without the file, or wait {time_text(wait)}.",
+                    retry_after=wait,
+                    limit=limit,
+                )
+        for item, key, _ in hits:
+            self._hit_once(item, key, cost)
+
+    def _is_room(self, item: RateLimitItem, key: tuple[str, ...], cost: int) -> bool:
+        return self._count(lambda limiter: limiter.limiter.test(item, *key, cost=cost))
 
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds, for all processes that share the storage."""
@@ -177,19 +259,37 @@ class Quotas:
         # limits joins the parts with "/", so a part must not bring one of its own.
         return (*self._prefix, *(name.replace("%", "%25").replace("/", "%2F") for name in names))
 
+    def _hit_address(self, items: Items, names: tuple[str, ...], address: str) -> None:
+        self._hit(items, (*names, address), "address")
+        for network, times in networks_of(address):
+            self._hit([_times(item, times) for item in items], (*names, network), "network")
+
     def _hit(self, items: Items, names: tuple[str, ...], whose: str) -> None:
         key = self._key(names)
         for item in items:
             if not self._hit_once(item, key):
-                reset = self._reset_time(item, key)
-                wait = max(1, math.ceil(reset - time.time()))
-                raise RateLimited(retry_after=wait, limit=f"{item} per {whose}")
+                self._refuse(item, key, whose)
 
-    def _reset_time(self, item: RateLimitItem, key: tuple[str, ...]) -> float:
-        return self._count(lambda limiter: limiter.limiter.get_window_stats(item, *key)).reset_time
+    def _refuse(self, item: RateLimitItem, key: tuple[str, ...], whose: str) -> NoReturn:
+        raise RateLimited(retry_after=self._wait_for(item, key), limit=f"{item} per {whose}")
 
-    def _hit_once(self, item: RateLimitItem, key: tuple[str, ...]) -> bool:
-        return self._count(lambda limiter: limiter.limiter.hit(item, *key))
+    def _wait_for(self, item: RateLimitItem, key: tuple[str, ...]) -> int:
+        """Seconds until something is let through again."""
+        reset = self._count(lambda limiter: limiter.limiter.get_window_stats(item, *key)).reset_time
+        return max(1, math.ceil(reset - time.time()))
+
+    def _owe(self, items: Items, names: tuple[str, ...], whose: str) -> None:
+        """Count in this process, and tell the storage when it is enough to be worth asking."""
+        key = self._key(names)
+        for item in items:
+            cost = self._owed.add((item, key), max(1, item.amount // PARTS))
+            if cost and not self._hit_once(item, key, cost):
+                # Until the storage has let one through, it is asked each time.
+                self._owed.put_back((item, key), cost - 1)
+                self._refuse(item, key, whose)
+
+    def _hit_once(self, item: RateLimitItem, key: tuple[str, ...], cost: int = 1) -> bool:
+        return self._count(lambda limiter: limiter.limiter.hit(item, *key, cost=cost))
 
     def _count(self, ask: Callable[[Limiter], T]) -> T:
         """Ask the Limiter, or the one in memory while the storage is down."""
@@ -243,3 +343,31 @@ class Quotas:
             host: Limiter = hosts[0]
             return host
         return own_limiter(self._settings, self._settings.limiter_storage_uri or "memory://")
+
+
+class _Owed:
+    """Calls of this process that the storage does not know of yet, by limit and name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[RateLimitItem, tuple[str, ...]], int] = {}
+
+    def add(self, name: tuple[RateLimitItem, tuple[str, ...]], enough: int) -> int:
+        """Count one.
+
+        :returns: how many the storage is to be told now; 0 for none yet.
+        """
+        with self._lock:
+            count = self._counts.pop(name, 0) + 1
+            if count >= enough:
+                return count
+            if len(self._counts) >= _OWED:
+                self._counts.clear()
+            self._counts[name] = count
+        return 0
+
+    def put_back(self, name: tuple[RateLimitItem, tuple[str, ...]], count: int) -> None:
+        """Take back what the storage has refused."""
+        with self._lock:
+            if count and len(self._counts) < _OWED:
+                self._counts[name] = count

@@ -28,6 +28,7 @@ from .chats import (
     check_state_variables,
     takes,
 )
+from .concurrency import UnderWay
 from .config import Settings, check_extra, signing_keys
 from .doctor.probe import Probes
 from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
@@ -104,6 +105,7 @@ class KitState:
         # Under a second name a kit has the same visitors, and so the same quotas.
         twin = next((kit for kit in kits(app).values() if kit.declared is declared), None)
         self.quotas: Quotas = twin.quotas if twin else Quotas(app, name, settings)
+        self.under_way: UnderWay = twin.under_way if twin else _under_way(settings)
         self.activity: Activity = twin.activity if twin else Activity(app, kit)
         self.activity.chat_names = lambda: self.chats
         self.own_name = kit
@@ -415,6 +417,12 @@ class KitState:
         missing += [] if has_keys else ["SECRET_KEY"]
         if missing and self.chats and self.settings.enabled:
             logger.error("No chat can be started: %s is not set", " and ".join(missing))
+
+
+def _under_way(settings: Settings) -> UnderWay:
+    # Where addresses are not to be told apart, such as behind a proxy that hides them, all of the
+    # site's visitors would share one's.
+    return UnderWay(by_address=settings.limiter_enabled and bool(settings.ratelimit_ip))
 
 
 def _checked_id(user_id: object) -> str:

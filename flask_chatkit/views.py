@@ -18,6 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from . import guard
 from .activity import reason_of
 from .chats import DEFAULT, Chat, ServedChat
+from .concurrency import Slot
 from .doctor import answers
 from .errors import (
     API_ERRORS,
@@ -28,7 +29,7 @@ from .errors import (
     OptionError,
     Unauthenticated,
 )
-from .limits import MESSAGE, TOOL, address_of
+from .limits import CALL, MESSAGE, TOOL, UPLOAD, address_of
 from .server.context import ChatContext, owner_name
 from .server.history.upkeep import prune_after
 from .sessions import EXPIRED, SessionRecord
@@ -76,7 +77,8 @@ def refresh(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
 def validate(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     """Tell whether a session is still good."""
     kit = current_kit()
-    _, record = _own(kit, kit.chat(chat), session_id)
+    visitor, record = _own(kit, kit.chat(chat), session_id)
+    _charge_call(kit, visitor)
     return jsonify(status=kit.sessions.status(record), expires_at=record.expires_at)
 
 
@@ -100,11 +102,13 @@ def api(chat: str = DEFAULT) -> ResponseReturnValue:
     guard.check_json(request)
     visitor = _speaker(kit, declared)
     endpoint = kit.service.endpoint(declared)
-    body = guard.read_body(request, endpoint.max_body)
     context = _context(kit, declared, visitor)
     charge = partial(_charge, kit, declared, visitor)
-    answer = endpoint.answer(body, context, charge, partial(kit.state_variables, declared, visitor))
-    return _whole(prune_after(kit, answer))
+    state = partial(kit.state_variables, declared, visitor)
+    with _begin(kit, context) as slot:
+        body = guard.read_body(request, endpoint.max_body)
+        answer = endpoint.answer(body, context, charge, slot, state)
+        return _whole(slot.hold(prune_after(kit, answer), request.environ))
 
 
 def attachments(chat: str = DEFAULT) -> ResponseReturnValue:
@@ -113,8 +117,13 @@ def attachments(chat: str = DEFAULT) -> ResponseReturnValue:
     declared = _served(kit, chat)
     visitor = _speaker(kit, declared)
     files = _files(kit, declared)
-    _charge(kit, declared, visitor, MESSAGE)
-    return _whole(files.receive(request, _context(kit, declared, visitor)))
+    context = _context(kit, declared, visitor)
+    with _begin(kit, context) as slot:
+        slot.check()
+        _charge(kit, declared, visitor, MESSAGE)
+        charge = partial(_charge, kit, declared, visitor, UPLOAD)
+        response = prune_after(kit, files.receive(request, context, charge), took_file=True)
+        return _whole(slot.hold(response, request.environ))
 
 
 def attachment(attachment_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
@@ -133,14 +142,23 @@ def attachment(attachment_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
         # Nobody is known of a page that embeds the chat: it can't send a picture's request the
         # token of its visitor.
         context = _context(kit, declared, kit.identify(request) or Visitor.new(), owner)
-    act = files.fill if writes else files.send
-    return _whole(act(request, attachment_id, context))
+    with _begin(kit, context) as slot:
+        slot.check()
+        _charge_call(kit, context.visitor, context.owner)
+        if writes:
+            response = files.fill(request, attachment_id, context)
+            response = prune_after(kit, response, took_file=True)
+        else:
+            response = files.send(request, attachment_id, context)
+        return _whole(slot.hold(response, request.environ))
 
 
 def config(chat: str = DEFAULT) -> ResponseReturnValue:
     """Tell what a widget may know of the chat."""
     kit = current_kit()
-    return jsonify(describe(kit, kit.chat(chat)))
+    declared = kit.chat(chat)
+    _charge_call(kit)
+    return jsonify(describe(kit, declared))
 
 
 def page(chat: str = DEFAULT) -> ResponseReturnValue:
@@ -162,6 +180,7 @@ def embed_json(chat: str = DEFAULT) -> ResponseReturnValue:
     """Render the widget for a page of another origin, which may read it if it is trusted."""
     kit = current_kit()
     declared = kit.chat(chat)
+    _charge_call(kit)
     variant, options = guard.read_query(request)
     try:
         response = jsonify(embed(kit, declared, variant, options))
@@ -425,11 +444,43 @@ def _set_cookie(kit: KitState, response: Response, visitor: Visitor) -> None:
     kit.cookie.write(request, response, visitor, own=is_own)
 
 
-def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str) -> None:
+def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str, size: int = 0) -> None:
+    """Count an act.
+
+    :param size: bytes of an upload.
+    :raises RateLimited: a quota is used up.
+    """
+    if act == CALL:
+        _charge_call(kit, visitor)
+        return
+    if act == UPLOAD:
+        quota = kit.settings.upload_quota
+        kit.quotas.charge_bytes(visitor, address_of(request), size, quota)
+        return
     own = chat.ratelimit
     if act in {MESSAGE, TOOL}:
         own = chat.message_ratelimit if isinstance(chat, ServedChat) else None
     kit.quotas.charge(visitor, address_of(request), act=act, chat=chat.name, visitor_items=own)
+
+
+def _charge_call(kit: KitState, visitor: Visitor | None = None, owner: str | None = None) -> None:
+    """Count a call that costs little.
+
+    :param owner: whose file a signed link is for, where that alone tells who asks.
+    """
+    if visitor is not None and visitor.known:
+        owner = visitor.digest
+    kit.quotas.charge_call(owner, None if _is_login(visitor) else address_of(request))
+
+
+def _begin(kit: KitState, context: ChatContext) -> Slot:
+    """What the visitor has under way from now on."""
+    visitor = context.visitor
+    return kit.under_way.take(context.owner, None if _is_login(visitor) else address_of(request))
+
+
+def _is_login(visitor: Visitor | None) -> bool:
+    return visitor is not None and not visitor.is_anonymous
 
 
 def _served(kit: KitState, name: str) -> ServedChat:

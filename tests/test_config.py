@@ -132,6 +132,7 @@ def test_empty_variables_are_not_set() -> None:
         "CHATKIT_RATELIMIT",
         "CHATKIT_RATELIMIT_IP",
         "CHATKIT_MESSAGE_RATELIMIT",
+        "CHATKIT_CALL_RATELIMIT",
     ]
     assert settings.ratelimit == ()
 

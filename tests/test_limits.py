@@ -13,7 +13,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
 from flask_chatkit import ChatKit, ConfigurationError
-from flask_chatkit.limits import address_of
+from flask_chatkit.limits import address_of, networks_of
 from flask_chatkit.testing import OpenAIStandIn
 from tests.support import MakeApp
 
@@ -323,3 +323,37 @@ def test_keys_of_two_kits_do_not_meet(make_app: MakeApp, openai_standin: OpenAIS
     assert posts(app, 2) == [200, 429]
     answer = app.test_client().post("/staff/chat/secret", json={})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("prefix", "worth"),
+    [("2001:db8:1:1", 5), ("2001:db8:1:", 10)],
+    ids=["/56", "/48"],
+)
+def test_many_networks_of_a_customer_are_one(make_app: MakeApp, prefix: str, worth: int) -> None:
+    """Who holds a /56 or a /48 gets so many addresses' worth, whichever of its /64s asks."""
+    app = make_app(CHATKIT_RATELIMIT_IP="2/minute")
+    form = f"{prefix}{{}}" if worth == 5 else f"{prefix}{{}}00"
+    addresses = [form.format(f"{number:02x}") + "::1" for number in range(2 * worth + 4)]
+    seen = [post(app, address=address) for address in addresses]
+    assert seen == [200] * 2 * worth + [429] * 4
+    assert post(app, address="2001:db8:2::1") == 200
+
+
+def test_networks_hold_for_calls(make_app: MakeApp) -> None:
+    """Whatever is counted by address is counted for the networks around it, too."""
+    app = make_app(CHATKIT_CALL_RATELIMIT="1/minute")
+    seen = [
+        app.test_client()
+        .get("/chatkit/config", environ_overrides={"REMOTE_ADDR": f"2001:db8:1:{number:02x}00::1"})
+        .status_code
+        for number in range(53)
+    ]
+    assert seen == [200] * 50 + [429] * 3
+
+
+def test_networks_of_an_address() -> None:
+    """An IPv4 address is in no network that one customer holds."""
+    assert networks_of("198.51.100.1") == ()
+    assert networks_of("unknown") == ()
+    assert networks_of("2001:db8:1:2::/64") == (("2001:db8:1::/56", 5), ("2001:db8:1::/48", 10))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import ChatKitError
+from ..errors import ChatKitError, UpstreamUnavailable
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
 
@@ -227,6 +227,10 @@ def uploads(site: Site) -> Iterator[Finding]:
             files.delete(key)
         elif not _may_write(_existing(folder)):
             raise PermissionError
+    except UpstreamUnavailable as failed:
+        why = type(failed.__cause__ or failed).__name__
+        yield error(f"the upload folder can't be written to ({why})", cure)
+        return
     except ChatKitError as failed:
         yield error(str(getattr(failed, "detail", None) or failed), cure)
         return
@@ -246,8 +250,12 @@ def uploads(site: Site) -> Iterator[Finding]:
 
 
 def _space(folder: Path, largest: int) -> Finding:
-    free = shutil.disk_usage(_existing(folder)).free
-    if free < max(FREE, 4 * largest):
+    from ..server.room import kept_free
+
+    usage = shutil.disk_usage(_existing(folder))
+    free = usage.free
+    # Below that no file is taken.
+    if free < max(FREE, kept_free(usage.total) + 4 * largest):
         return error(
             f"{free // 2**20} MB are free in the upload folder",
             "free space there, or set CHATKIT_UPLOAD_FOLDER to a larger disk",

@@ -71,6 +71,7 @@ class Served:
     :param size: bytes.
     :param inline: whether it may be shown in place; else it is saved.
     :param open: opens it to read, in any thread; raises ``NotFound`` if the bytes are gone.
+    :param key: under which it is kept.
     """
 
     mime_type: str
@@ -78,6 +79,7 @@ class Served:
     size: int
     inline: bool
     open: Callable[[], BinaryIO] = field(repr=False)
+    key: str = ""
 
 
 class Attachments(AttachmentStore[ChatContext]):
@@ -125,6 +127,8 @@ class Attachments(AttachmentStore[ChatContext]):
 
         :raises TooLarge: it is to be larger than ``max_bytes``.
         :raises BadRequest: it is to be empty, or of a kind that is not accepted.
+        :raises RateLimited: all files together would be too large.
+        :raises UpstreamUnavailable: the disk is almost full.
         """
         name = clean_name(input.name)
         kind = declared_type(name, input.mime_type)
@@ -133,6 +137,7 @@ class Attachments(AttachmentStore[ChatContext]):
         if input.size < 1:
             raise BadRequest("The file is empty.", refusal="file_refused")
         self._accept.check_declared(kind, name)
+        await asyncio.to_thread(self._files.check_room, input.size)
         key = self.generate_attachment_id(kind, context)
         descriptor = AttachmentUploadDescriptor(
             url=AnyUrl(self.links.url(key, context, purpose="write")),
@@ -153,6 +158,10 @@ class Attachments(AttachmentStore[ChatContext]):
             await asyncio.to_thread(self._files.delete, attachment.id)
 
     # Uploads
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for so many bytes; see :meth:`Files.check_room`; blocks."""
+        self._files.check_room(size)
 
     async def expect(self, attachment_id: str, context: ChatContext) -> Attachment:
         """The announced attachment whose bytes may come now.
@@ -265,7 +274,13 @@ class Attachments(AttachmentStore[ChatContext]):
             size=(attachment.metadata or {})["size"],
             inline=attachment.mime_type in INLINE,
             open=lambda: self._files.open(key),
+            key=key,
         )
+
+    @property
+    def files(self) -> Files:
+        """Where the bytes are."""
+        return self._files
 
     async def read(self, attachment: Attachment, context: ChatContext) -> bytes:
         """All bytes of a file, for an agent; ``max_bytes`` at most.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError
@@ -25,6 +24,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..activity import Activity, reason_of
 from ..chats import ServedChat
+from ..concurrency import Slot
 from ..config import Settings
 from ..errors import (
     ApiError,
@@ -37,6 +37,8 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from ..limits import CALL, UPLOAD
+from ..quota import time_text
 from . import loop
 from .assistant import SiteServer, handlers_of
 from .bridge import Answer, error_event
@@ -150,21 +152,28 @@ class Endpoint:
         self,
         body: bytes,
         context: ChatContext,
-        charge: Callable[[str], None],
+        charge: Callable[..., None],
+        slot: Slot,
         state: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> Response:
         """Answer a call.
 
         :param body: the request's body.
         :param context: what the site's code is told.
-        :param charge: counts a message or a tool's answer, or raises
-            :class:`~flask_chatkit.RateLimited`.
+        :param charge: counts a message, a tool's answer, another call, or an upload and its bytes;
+            or raises :class:`~flask_chatkit.RateLimited`.
+        :param slot: what the visitor has under way with this call.
         :param state: makes the state variables, which plain reading does without.
         :raises ApiError: what the client is told with a status of its own.
         """
         # Half a character is as long as the one that stands for it.
         body = whole_json(body)
-        asked = parse(body)
+        try:
+            asked = parse(body)
+        except BadRequest:
+            # What can't be read costs time, too.
+            charge(CALL)
+            raise
         operation = OPERATIONS[asked.type]
         limit = self._limit(operation)
         if len(body) > limit:
@@ -175,13 +184,18 @@ class Endpoint:
         if asked.type not in _PLAIN:
             context["state"] = dict(state() or {})
         try:
+            _check_slot(slot, operation)
             body = self._checked(asked, body)
             if operation.streams:
                 return self._stream(
                     asked, operation, body, context, partial(_count, charge, operation)
                 )
-            if operation.counts:
-                _count(charge, operation)
+            _count(charge, operation)
+            if asked.type == "attachments.create" and self.uploads is not None:
+                # Here and not when its bytes come: ChatKit's frame sends these without a cookie.
+                size = asked.params.size
+                if 0 < size <= self.uploads.max_bytes:
+                    charge(UPLOAD, size)
         except _Refused as refusal:
             return self._refuse(asked, context, refusal)
         return self._json(asked, operation, body, context)
@@ -598,9 +612,12 @@ def _count(charge: Callable[[str], None], operation: Operation) -> None:
     try:
         charge(operation.counts)
     except RateLimited as error:
-        wait = _spoken(error.retry_after or 1)
+        wait = time_text(error.retry_after or 1)
+        often = "You have sent many messages"
+        if operation.counts == CALL:
+            often = "That was very often in a short time"
         raise _Refused(
-            f"You have sent many messages. Please wait {wait} and try again.",
+            f"{often}. Please wait {wait} and try again.",
             error.refusal,
             RateLimited,
             limit=error.limit,
@@ -608,13 +625,19 @@ def _count(charge: Callable[[str], None], operation: Operation) -> None:
         ) from None
 
 
-def _spoken(seconds: int) -> str:
-    """Some time, as people say it."""
-    for size, name in ((3600, "hour"), (60, "minute"), (1, "second")):
-        count = math.ceil(seconds / size)
-        if seconds >= size:
-            return f"{count} {name}" + ("s" if count > 1 else "")
-    return "a moment"
+def _check_slot(slot: Slot, operation: Operation) -> None:
+    try:
+        slot.check()
+        if operation.runs:
+            slot.call_site()
+    except RateLimited as error:
+        raise _Refused(
+            str(error.description),
+            error.refusal,
+            RateLimited,
+            limit=error.limit,
+            retry_after=error.retry_after,
+        ) from None
 
 
 def _retell(error: Exception) -> None:

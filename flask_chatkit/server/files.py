@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from ..errors import BadRequest, ConfigurationError, NotFound, TooLarge
+from ..errors import ApiError, BadRequest, ConfigurationError, Misconfigured, NotFound, TooLarge
+from ..quota import size_text
+from .room import Room, not_stored
 
 #: Bytes at the beginning of a file that tell what it is; puremagic looks at 36,870.
 HEAD = 64 * 1024
@@ -26,6 +29,12 @@ _KEY = re.compile(r"[A-Za-z0-9_]{1,128}")
 #: What :func:`~flask_chatkit.server.paging.new_id` names attachments.
 _ATTACHMENT = re.compile(r"atc_[0-9a-f]{32}")
 _PART = re.compile(r"\.[A-Za-z0-9_]{1,128}\.[0-9a-f]{16}\.part")
+#: What drivers of fsspec call the type and disposition with which a store answers.
+_SIGNED = {
+    **dict.fromkeys(("s3", "s3a"), ("ResponseContentType", "ResponseContentDisposition")),
+    **dict.fromkeys(("gs", "gcs"), ("response_type", "response_disposition")),
+    **dict.fromkeys(("abfs", "abfss", "az"), ("content_type", "content_disposition")),
+}
 _ACCEPTED = "an absolute folder, or a URL for fsspec such as s3://bucket/folder"
 
 
@@ -42,10 +51,12 @@ class Entry:
 
     :param name: its name there.
     :param modified: when it was written last, in Unix seconds; None if the place can't tell.
+    :param size: bytes; 0 if the place can't tell.
     """
 
     name: str
     modified: float | None
+    size: int = 0
 
     @property
     def is_file(self) -> bool:
@@ -57,6 +68,11 @@ class Entry:
         """Whether it is what an upload that was killed has left."""
         return _PART.fullmatch(self.name) is not None
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it has a name that was given here."""
+        return self.is_file or self.is_part
+
 
 class Files:
     """Stores files by key, each written once.
@@ -64,13 +80,26 @@ class Files:
     :param folder: an absolute path, made if it is missing, or a URL for fsspec, whose driver
         (``s3fs`` for ``s3://``) the site installs.
     :param max_bytes: bytes of one file, at most.
+    :param total: bytes of all files; None for no bound but the disk's.
+    :param shared: whether the folder's group may read them, such as a web server that sends them.
     :raises ConfigurationError: the folder or URL can't be used; it is not repeated in the message,
         because it may hold credentials.
     """
 
-    def __init__(self, folder: str, max_bytes: int) -> None:
+    def __init__(
+        self, folder: str, max_bytes: int, total: int | None = None, *, shared: bool = False
+    ) -> None:
         self.max_bytes = max_bytes
-        self._place: _Place = _Remote(folder) if _is_remote(folder) else _Folder(folder)
+        self._place: _Place = _Remote(folder) if _is_remote(folder) else _Folder(folder, shared)
+        self._room = Room(self._place, total)
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for a file of so many bytes.
+
+        :raises RateLimited: all files together would be too large.
+        :raises UpstreamUnavailable: the disk is almost full.
+        """
+        self._room.check(size)
 
     def write(self, key: str, stream: Readable, limit: int | None = None) -> tuple[int, bytes]:
         """Copy a stream, chunk by chunk, and count on the way; a failure leaves nothing behind.
@@ -80,9 +109,20 @@ class Files:
         :raises TooLarge: one byte too many came; nothing is read after it.
         :raises BadRequest: there is not one byte.
         :raises FileExistsError: there is a file of that key.
+        :raises UpstreamUnavailable: it can't be written.
         """
         limit = self.max_bytes if limit is None else min(limit, self.max_bytes)
-        return self._place.write(_checked(key), _Counted(stream, limit))
+        source = _Counted(stream, limit)
+        try:
+            size, head = self._place.write(_checked(key), source)
+        except (ApiError, FileExistsError):
+            raise
+        except Exception as error:
+            if error is source.broken:
+                raise
+            raise not_stored(error) from error
+        self._room.add(size)
+        return size, head
 
     def open(self, key: str) -> BinaryIO:
         """A file to read from, which the caller closes.
@@ -106,6 +146,32 @@ class Files:
             raise too_large(self.max_bytes)
         return data
 
+    def path(self, key: str) -> Path:
+        """Where a file is, for another program of this machine.
+
+        :raises NotFound: there is none of that key, in a folder of this machine.
+        """
+        found = self._place.path(_checked(key))
+        if found is None or not found.is_file():
+            raise NotFound("This file is not there any more.")
+        return found
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """A URL under which the store that has a file hands it out for some seconds.
+
+        :param mime_type: as what, where the store can say so.
+        :param disposition: the header ``Content-Disposition``, likewise.
+        :raises Misconfigured: the store signs no URLs.
+        """
+        try:
+            url = self._place.sign(_checked(key), seconds, mime_type, disposition)
+        except NotImplementedError:
+            raise Misconfigured(
+                detail="CHATKIT_SENDFILE is redirect, but the driver of CHATKIT_UPLOAD_FOLDER "
+                "signs no URLs"
+            ) from None
+        return url
+
     def delete(self, key: str) -> None:
         """Remove a file, if there is one of that key."""
         self._place.delete(_checked(key))
@@ -123,17 +189,9 @@ class Files:
 
         :raises ValueError: it is not one of ours.
         """
-        if not (entry.is_file or entry.is_part):
+        if not entry.is_ours:
             raise ValueError("only what has a name that was given here is removed")
         self._place.delete(entry.name)
-
-
-def size_text(size: int) -> str:
-    """A number of bytes for people: ``10 MB``, ``1.5 KB``, ``12 bytes``."""
-    for unit, name in ((2**20, "MB"), (2**10, "KB")):
-        if size >= unit:
-            return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
-    return f"{size} bytes"
 
 
 class _Counted:
@@ -144,10 +202,19 @@ class _Counted:
         self._limit = limit
         self.size = 0
         self.head = b""
+        #: What was raised while it was read, by the visitor's connection.
+        self.broken: Exception | None = None
+
+    def _read(self) -> bytes:
+        try:
+            # One byte more than allowed is asked for, and no more: a longer stream is told from it.
+            return self._stream.read(min(_CHUNK, self._limit - self.size + 1))
+        except Exception as error:
+            self.broken = error
+            raise
 
     def copy(self, target: BinaryIO) -> None:
-        # One byte more than allowed is asked for, and no more: a longer stream is told from it.
-        while chunk := self._stream.read(min(_CHUNK, self._limit - self.size + 1)):
+        while chunk := self._read():
             self.size += len(chunk)
             if self.size > self._limit:
                 raise too_large(self._limit)
@@ -165,12 +232,16 @@ class _Place(Protocol):
     def open(self, key: str) -> BinaryIO: ...
     def delete(self, key: str) -> None: ...
     def entries(self) -> Iterator[Entry]: ...
+    def space(self) -> tuple[int, int] | None: ...
+    def path(self, key: str) -> Path | None: ...
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str: ...
 
 
 class _Folder:
-    """A folder of this machine, private to the user who runs the site."""
+    """A folder of this machine, private to the user who runs the site, or shared with its group."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, shared: bool) -> None:  # noqa: FBT001  see Files
+        self._mode, self._folder_mode = (0o640, 0o750) if shared else (0o600, 0o700)
         self._folder = Path(_local_path(folder))
         if not self._folder.is_absolute() or "\0" in folder:
             raise ConfigurationError(f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}")
@@ -180,9 +251,9 @@ class _Folder:
             )
 
     def write(self, key: str, source: _Counted) -> tuple[int, bytes]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=self._folder_mode, parents=True, exist_ok=True)
         part = self._folder / f".{key}.{secrets.token_hex(8)}.part"
-        part.touch(mode=0o600, exist_ok=False)
+        part.touch(mode=self._mode, exist_ok=False)
         try:
             with part.open("wb") as target:
                 source.copy(target)
@@ -206,7 +277,22 @@ class _Folder:
             for entry in found:
                 with suppress(FileNotFoundError):
                     if entry.is_file(follow_symlinks=False):
-                        yield Entry(entry.name, entry.stat(follow_symlinks=False).st_mtime)
+                        found_there = entry.stat(follow_symlinks=False)
+                        yield Entry(entry.name, found_there.st_mtime, found_there.st_size)
+
+    def path(self, key: str) -> Path | None:
+        """Where a file is."""
+        return self._folder / key
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """Nobody signs a path."""
+        raise NotImplementedError
+
+    def space(self) -> tuple[int, int] | None:
+        """Bytes of the file system, and of it free."""
+        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        usage = shutil.disk_usage(there)
+        return usage.total, usage.free
 
 
 class _Remote:
@@ -266,7 +352,23 @@ class _Remote:
         for entry in found:
             if entry.get("type") == "file":
                 name = entry["name"].rstrip("/").rpartition("/")[2]
-                yield Entry(name, _modified(entry))
+                yield Entry(name, _modified(entry), entry.get("size") or 0)
+
+    def path(self, key: str) -> Path | None:  # noqa: ARG002  as of a folder
+        """None: it is elsewhere."""
+        return None
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """A URL that the store signs."""
+        system, path = self._find(key)
+        protocols = system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)
+        names = next((_SIGNED[one] for one in protocols if one in _SIGNED), ())
+        told = dict(zip(names, (mime_type, disposition), strict=False))
+        return str(system.sign(path, expiration=seconds, **told))
+
+    def space(self) -> tuple[int, int] | None:
+        """None: what is elsewhere tells of no end."""
+        return None
 
     def _find(self, key: str) -> tuple[Any, str]:
         # Asked for each time: fsspec keeps one per process, and one does not survive a fork.

@@ -32,8 +32,10 @@ class Operation:
     """One operation.
 
     :param streams: whether it is answered with server-sent events.
-    :param counts: as what it counts against the visitor's limits: a ``message``; or a ``tool``,
-        which has as many of its own, since a conversation that waits for one would be stuck.
+    :param counts: as what it counts against the visitor's limits: a ``message``; a ``tool``,
+        which has as many of its own, since a conversation that waits for one would be stuck; or a
+        ``call``, which is all else.
+    :param runs: whether it may run a function of the site's, and is answered when that is done.
     :param repeats: whether ChatKit's client may send it twice without meaning it.
     :param talks: whether it adds to the thread, which must be active then.
     :param writes: whether it is a message that the visitor wrote.
@@ -42,7 +44,8 @@ class Operation:
     """
 
     streams: bool = False
-    counts: str = ""
+    counts: str = "call"
+    runs: bool = False
     repeats: bool = False
     talks: bool = False
     writes: bool = False
@@ -65,16 +68,16 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "threads.retry_after_item": Operation(streams=True, counts="message", talks=True),
     "threads.custom_action": Operation(streams=True, counts="message", talks=True, says=True),
-    "threads.sync_custom_action": Operation(counts="message", talks=True, says=True),
+    "threads.sync_custom_action": Operation(counts="message", runs=True, talks=True, says=True),
     "threads.get_by_id": Operation(),
     "threads.list": Operation(),
     "threads.update": Operation(),
     "threads.delete": Operation(),
     "items.list": Operation(),
-    "items.feedback": Operation(),
+    "items.feedback": Operation(runs=True),
     "attachments.create": Operation(counts="message"),
     "attachments.delete": Operation(),
-    "input.transcribe": Operation(counts="message", limit=DICTATION),
+    "input.transcribe": Operation(counts="message", runs=True, limit=DICTATION),
 }
 
 

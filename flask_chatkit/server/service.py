@@ -17,7 +17,7 @@ from flask import current_app
 
 from ..activity import Activity
 from ..chats import ServedChat
-from ..config import Settings
+from ..config import REDIRECT, X_SENDFILE, Settings
 from ..errors import ChatKitError, ConfigurationError, Misconfigured
 from ..visitor import Visitor
 
@@ -235,9 +235,19 @@ class Service:
 
         folder = self.settings.upload_folder or f"{current_app.instance_path}/{UPLOADS}"
         try:
-            return Files(folder, self.settings.max_upload_bytes)
+            total = self.settings.upload_quota.total
+            most = self.settings.max_upload_bytes
+            is_shared = self._sendfile not in {None, REDIRECT}
+            return Files(folder, most, total, shared=is_shared)
         except ConfigurationError as error:
             raise Misconfigured(detail=str(error)) from None
+
+    @property
+    def _sendfile(self) -> str | None:
+        """Who sends files in our place; the setting wins over Flask's, which is for folders."""
+        is_url = "://" in (self.settings.upload_folder or "")
+        flasks = X_SENDFILE if current_app.config.get("USE_X_SENDFILE") and not is_url else None
+        return self.settings.sendfile or flasks
 
     def _make(self, chat: ServedChat) -> Endpoint:
         source = chat.source
@@ -267,7 +277,7 @@ class Service:
             # A factory may take our files, and describe them in a store of its own.
             ours = cast("Attachments", attachments)
             ours.store_of = lambda: server.store
-            uploads = Uploads(ours)
+            uploads = Uploads(ours, self._sendfile)
         if hasattr(type(server.store), "add_counts"):
             self._counts.add_store(chat.name, cast("Any", server.store))
         return Endpoint(chat, server, uploads, self.settings, self._activity, self._startup)

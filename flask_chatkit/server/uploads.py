@@ -11,16 +11,22 @@ from flask import Request, Response, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import wrap_file
 
+from ..config import REDIRECT, X_SENDFILE
 from ..errors import BadRequest, NotFound, UpstreamTimeout
-from .attachments import Attachments, Kept, headers_for
+from .attachments import Attachments, Kept, Served, headers_for
 from .context import ChatContext
 from .files import too_large
 from .links import Purpose
 from .loop import Late
+from .room import FULL, not_stored
 from .within import run_within
 
+#: Bytes that are read of a file at a time.
+CHUNK = 64 * 1024
 #: Bytes of a form around its file.
 FORM = 64 * 1024
+#: Seconds for which a URL of an object store is good.
+SIGNED_SECONDS = 600
 #: Seconds that the store may take.
 STORE_SECONDS = 30.0
 
@@ -29,10 +35,12 @@ class Uploads:
     """The files of one served chat, over HTTP.
 
     :param attachments: where they are kept.
+    :param sendfile: who sends them in our place, as ``CHATKIT_SENDFILE`` has it; None for nobody.
     """
 
-    def __init__(self, attachments: Attachments) -> None:
+    def __init__(self, attachments: Attachments, sendfile: str | None = None) -> None:
         self._attachments = attachments
+        self._sendfile = sendfile
 
     def linked(self, link: str, attachment_id: str, chat: str, *, writes: bool) -> str:
         """The owner whom a signed link was made for.
@@ -45,17 +53,37 @@ class Uploads:
             raise NotFound("This link has expired. Please reload the page.")
         return owner
 
-    def receive(self, request: Request, context: ChatContext) -> Response:
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of one file, at most."""
+        return self._attachments.max_bytes
+
+    def receive(
+        self, request: Request, context: ChatContext, charge: Callable[[int], None]
+    ) -> Response:
         """Take a file in one call: the field ``file`` of a form.
 
+        :param charge: counts bytes, or raises :class:`~flask_chatkit.RateLimited`.
         :raises BadRequest: there is none, or its kind is not accepted.
         :raises TooLarge: it has too many bytes.
+        :raises UpstreamUnavailable: there is no room for it.
         """
-        request.max_content_length = self._attachments.max_bytes + FORM
+        request.max_content_length = self.max_bytes + FORM
+        # Who does not tell how much comes may bring as much as anybody may.
+        size = request.content_length or self.max_bytes
+        if size > request.max_content_length:
+            raise too_large(self.max_bytes)
+        self._attachments.check_room(size)
+        charge(size)
         try:
             file = request.files.get("file")
         except RequestEntityTooLarge:
-            raise too_large(self._attachments.max_bytes) from None
+            raise too_large(self.max_bytes) from None
+        except OSError as error:
+            # A large form goes through the folder for temporary files.
+            if error.errno in FULL:
+                raise not_stored(error) from error
+            raise BadRequest("The file did not arrive whole.") from None
         except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
             raise BadRequest("The file did not arrive whole.") from None
         if file is None:
@@ -72,12 +100,14 @@ class Uploads:
         :raises NotFound: it was not, by this visitor.
         :raises BadRequest: it has come already, or its kind is not accepted.
         :raises TooLarge: it has too many bytes.
+        :raises UpstreamUnavailable: there is no room for it.
         """
         attachments = self._attachments
         expected = run_within(
             context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS
         )
         request.max_content_length = attachments.max_bytes + 1
+        attachments.check_room(request.content_length or attachments.max_bytes)
         try:
             kept = attachments.keep(request.stream, expected)
         except RequestEntityTooLarge:
@@ -108,12 +138,34 @@ class Uploads:
         served = run_within(
             context, lambda: self._attachments.open_for(attachment_id, context), STORE_SECONDS
         )
-        response = current_app.response_class(
-            wrap_file(request.environ, served.open()), direct_passthrough=True
-        )
-        response.headers.update(headers_for(served))
-        response.content_length = served.size
+        headers = headers_for(served)
+        response = self._handed_over(served, headers["Content-Disposition"])
+        if response is None:
+            file = served.open()
+            body: Any = wrap_file(request.environ, file, CHUNK)
+            if request.method == "HEAD":
+                # Nobody closes what is not sent.
+                file.close()
+                body = None
+            response = current_app.response_class(body, direct_passthrough=True)
+            response.content_length = served.size
+        response.headers.update(headers)
+        if response.location:
+            response.headers["Cache-Control"] = f"private, max-age={SIGNED_SECONDS // 2}"
         return response
+
+    def _handed_over(self, served: Served, disposition: str) -> Response | None:
+        """An answer that has somebody else send the file; None if nobody does."""
+        files, to = self._attachments.files, self._sendfile
+        if to is None:
+            return None
+        if to == REDIRECT:
+            url = files.sign(served.key, SIGNED_SECONDS, served.mime_type, disposition)
+            return current_app.response_class(status=302, headers={"Location": url})
+        path = files.path(served.key)
+        if to == X_SENDFILE:
+            return current_app.response_class(headers={X_SENDFILE: str(path)})
+        return current_app.response_class(headers={"X-Accel-Redirect": f"{to}{path.name}"})
 
     def is_uploaded(self, attachment: Attachment) -> bool:
         """Whether the bytes of a file have come."""

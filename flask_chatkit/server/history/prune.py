@@ -67,6 +67,7 @@ def prune(
     *,
     dry_run: bool = False,
     is_automatic: bool = False,
+    orphans: bool = True,
     advance: Advance = lambda _: None,
 ) -> Pruned:
     """Delete the threads of a kit that were not used for long, and files that nobody sent.
@@ -77,6 +78,7 @@ def prune(
     :param dry_run: whether it is only counted.
     :param is_automatic: whether nobody looks on: files that no database knows of stay then where
         there is not one that it knows, since it may be the wrong database.
+    :param orphans: whether files are looked for that no database knows of.
     :param advance: told how many threads and files were deleted since the last time.
     :raises ValueError: ``older_than`` is not above zero.
     """
@@ -99,7 +101,7 @@ def prune(
         run.each("items of deleted threads could not be pruned", run.prune_strays, where)
         run.each("files that were never sent could not be pruned", run.prune_unsent, where)
     if kit.served:
-        run.each("the folder of the files could not be read", run.sweep, is_automatic)
+        run.each("the folder of the files could not be read", run.sweep, is_automatic, orphans)
     return done
 
 
@@ -193,11 +195,11 @@ class _Run:
             self.done.files += files
             self.advance(1)
 
-    def sweep(self, is_automatic: bool) -> None:  # noqa: FBT001  one of two ways to call it
+    def sweep(self, is_automatic: bool, orphans: bool) -> None:  # noqa: FBT001  see `each`
         """Delete what lies in the folder and belongs to nothing."""
         try:
             entries = self.kit.service.files.entries()
-            knowing = self._knowing(is_automatic)
+            knowing = self._knowing(is_automatic) if orphans else None
             for batch in _batches(entries, self.done):
                 self._sweep_parts([entry for entry in batch if entry.is_part])
                 if knowing is not None:

@@ -142,11 +142,16 @@ def _digest(thread: str) -> str:
     return hashlib.sha256(thread.encode()).hexdigest()
 
 
-def begin_job(db: Connection, kit: str, name: str, every: timedelta) -> bool:
-    """Whether it is the caller who does a job now; nobody else does it for that long."""
+def begin_job(
+    db: Connection, kit: str, name: str, every: timedelta, *, at_first: bool = True
+) -> bool:
+    """Whether it is the caller who does a job now; nobody else does it for that long.
+
+    :param at_first: whether it is due where it was never done.
+    """
     now = datetime.now(timezone.utc)
     if _insert_new(db, jobs, {"kit": kit, "name": name, "begun_at": now}):
-        return True
+        return at_first
     mine = (jobs.c.kit == kit, jobs.c.name == name, jobs.c.begun_at < now - every)
     return db.execute(update(jobs).where(*mine).values(begun_at=now)).rowcount == 1
 

@@ -1,0 +1,279 @@
+"""How much one visitor has under way in one process: answers, files up and down, reads.
+
+Each holds a thread of the server's, until the last byte was read. A client that does not read would
+hold it for ever: where the server shows the connection, it is closed after a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
+
+from flask import Response
+
+from .errors import RateLimited
+from .limits import VISITORS, networks_of
+
+logger = logging.getLogger("flask_chatkit")
+
+#: What one visitor has under way, of any kind.
+AT_A_TIME = 8
+#: Calls of one visitor that run the site's own functions, such as feedback.
+CALLS_AT_A_TIME = 2
+#: Seconds that a call waits for one before it to end. A browser asks for many pictures at once.
+WAIT_SECONDS = 0.5
+#: Calls of one visitor that wait, for each that is under way.
+WAITING = 3
+#: Seconds after which a client that takes none of what it is sent is given up.
+SEND_SECONDS = 30.0
+#: Bytes of a stream or a file that are sent at once, in that time.
+PIECE = 64 * 1024
+#: Bytes a second that a client takes at least of another answer.
+SLOWEST = 16 * 1024
+#: How often that is looked at, in seconds.
+LOOK_SECONDS = 2.0
+
+#: Under what the servers show a request's connection.
+_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
+
+Key = tuple[str, str, str]
+BUSY = "Please wait until what you asked for before is done."
+
+
+class UnderWay:
+    """What is under way in this process, by visitor and by address.
+
+    :param by_address: whether the anonymous visitors of an address are held to a share together.
+    """
+
+    def __init__(self, *, by_address: bool) -> None:
+        self._by_address = by_address
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        # Both forget a name when its count is zero, so they hold no more than the server's threads.
+        self._counts: Counter[Key] = Counter()
+        self._waiting: Counter[Key] = Counter()
+        # Weak: a response that is dropped unsent leaves its connection to the next one.
+        self._sending: WeakSet[Slot] = WeakSet()
+        self._watcher: threading.Thread | None = None
+
+    def take(self, owner: str, address: str | None) -> Slot:
+        """Note that something begins; it waits a moment for what was begun before.
+
+        :param owner: who asks.
+        :param address: where from, by :func:`~flask_chatkit.limits.address_of`; None for who is
+            signed in, whom no address makes up.
+        :returns: what ends it; :meth:`Slot.check` tells whether it may go on.
+        """
+        if self._pid != os.getpid():
+            self._start_anew()  # the parent's requests are not ours, and it may have held the lock
+        slot = Slot(self, owner, address if self._by_address else None)
+        slot.refusal = self.enter(slot, "request", AT_A_TIME)
+        return slot
+
+    def enter(self, slot: Slot, kind: str, most: int) -> RateLimited | None:
+        """Count a slot once more, as of some kind.
+
+        :returns: the refusal, if there are too many of that kind.
+        """
+        limits: dict[Key, int] = {(kind, "visitor", slot.owner): most}
+        if slot.address is not None:
+            for network, times in ((slot.address, 1), *networks_of(slot.address)):
+                limits[kind, "address", network] = most * VISITORS * times
+        with self._changed:
+            full = self._full(limits) and not self._wait(limits)
+            if not full:
+                self._counts.update(limits.keys())
+                slot.keys += limits
+                return None
+            key = self._full(limits)[0]
+        limit = f"{limits[key]} {kind}s at a time per {key[1]}"
+        return RateLimited(BUSY, refusal="busy", retry_after=1, limit=limit)
+
+    def _full(self, limits: Mapping[Key, int]) -> list[Key]:
+        return [key for key, most in limits.items() if self._counts[key] >= most]
+
+    def _wait(self, limits: Mapping[Key, int]) -> bool:
+        """Wait for room; who waits holds a thread, so few may."""
+        if any(self._waiting[key] >= most * WAITING for key, most in limits.items()):
+            return False
+        self._waiting.update(limits.keys())
+        try:
+            return self._changed.wait_for(lambda: not self._full(limits), WAIT_SECONDS)
+        finally:
+            _subtract(self._waiting, limits)
+
+    def leave(self, slot: Slot) -> None:
+        """Note that something has ended."""
+        with self._changed:
+            self._sending.discard(slot)
+            keys, slot.keys = slot.keys, []
+            _subtract(self._counts, keys)
+            self._changed.notify_all()
+
+    def watch(self, slot: Slot) -> None:
+        """Close a slot's connection when its client takes nothing for too long."""
+        with self._changed:
+            if slot.keys:
+                self._sending.add(slot)
+            if self._watcher is None and self._sending:
+                self._watcher = threading.Thread(
+                    target=self._look, name="flask_chatkit sends", daemon=True
+                )
+                self._watcher.start()
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(LOOK_SECONDS)
+            with self._changed:
+                for slot in [one for one in self._sending if one.is_stuck]:
+                    self._sending.discard(slot)
+                    slot.hang_up()
+                if not self._sending:
+                    self._watcher = None
+                    return
+
+    def __len__(self) -> int:
+        """How many names are counted under."""
+        return len(self._counts)
+
+
+class Slot:
+    """One thing that is under way, until it is released; once is enough, and never too often.
+
+    :param under_way: where it is counted.
+    :param owner: whose it is.
+    :param address: where from, if that counts.
+    """
+
+    def __init__(self, under_way: UnderWay, owner: str, address: str | None) -> None:
+        self.owner = owner
+        self.address = address
+        self.refusal: RateLimited | None = None
+        #: What it is counted under.
+        self.keys: list[Key] = []
+        self._under_way = under_way
+        self._pid = os.getpid()
+        self._socket: Any = None
+        self._ends = 0.0
+
+    def check(self) -> None:
+        """Tell who has too much under way.
+
+        :raises RateLimited: this is one too many.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+
+    def call_site(self) -> None:
+        """Note that it runs a function of the site's.
+
+        :raises RateLimited: too many of this visitor's do.
+        """
+        refusal = self._under_way.enter(self, "call", CALLS_AT_A_TIME)
+        if refusal is not None:
+            raise refusal
+
+    def release(self) -> None:
+        """It has ended."""
+        if self.keys and self._pid == os.getpid():
+            self._under_way.leave(self)
+        self._socket = None
+
+    def __enter__(self) -> Slot:  # noqa: PYI034  Self is of Python 3.11
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Release it if the block fails; else :meth:`hold` says when."""
+        if error is not None:
+            self.release()
+
+    def __del__(self) -> None:
+        # A response that nobody sends, such as one that a hook of the site's puts another one in
+        # the place of, is closed by nobody either.
+        self.release()
+
+    def hold(self, response: Response, environ: Mapping[str, Any]) -> Response:
+        """Release it when the response was sent, or its client has gone."""
+        if environ["REQUEST_METHOD"] == "HEAD":
+            # Nothing is sent, and Werkzeug drops the response without closing it.
+            self.release()
+            return response
+        self._socket = next((environ[name] for name in _SOCKETS if name in environ), None)
+        if response.direct_passthrough:
+            self.moved()
+            response.response = _Held(response.response, self)
+        else:
+            self.moved(response.content_length or 0)
+            response.call_on_close(self.release)
+        if self._socket is not None:
+            self._under_way.watch(self)
+        return response
+
+    def moved(self, size: int = 0) -> None:
+        """The client has taken all that it was sent, and is sent more.
+
+        :param size: bytes, if they are many.
+        """
+        self._ends = time.monotonic() + SEND_SECONDS + size / SLOWEST
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the client takes too long over what it is sent."""
+        return time.monotonic() > self._ends
+
+    def hang_up(self) -> None:
+        """Close the connection: who waits for the client in a thread of its own, is told there."""
+        logger.info("A connection was closed whose client has read nothing for a while")
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Held(Iterator[bytes]):
+    """What is sent piece by piece, while it holds a slot."""
+
+    def __init__(self, pieces: Any, slot: Slot) -> None:
+        self._pieces = pieces
+        self._iterator = iter(pieces)
+        self._slot = slot
+        self._piece = b""
+        self._sent = 0
+
+    def __next__(self) -> bytes:
+        self._slot.moved()
+        if self._sent >= len(self._piece):
+            try:
+                self._piece, self._sent = next(self._iterator), 0
+            except StopIteration:
+                self._slot.release()
+                raise
+            self._slot.moved()
+        # What an answer was ahead of its client may be megabytes.
+        self._sent += PIECE
+        return self._piece[self._sent - PIECE : self._sent]
+
+    def close(self) -> None:
+        """Called by every WSGI server at the end, whoever ended it."""
+        try:
+            if hasattr(self._pieces, "close"):
+                self._pieces.close()
+        finally:
+            self._slot.release()
+
+
+def _subtract(counts: Counter[Key], keys: Any) -> None:
+    for key in keys:
+        counts[key] -= 1
+        if counts[key] <= 0:
+            del counts[key]
