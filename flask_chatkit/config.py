@@ -85,6 +85,24 @@ def whole(low: int, high: int, unit: str) -> Callable[[str, object], int]:
     return parse
 
 
+def seconds(low: float, high: float) -> Callable[[str, object], float]:
+    """Seconds within bounds, not always whole ones."""
+
+    def parse(key: str, value: object) -> float:
+        form = f"seconds from {low:g} to {high:g}"
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        try:
+            number = float(cast("Any", value))
+        except (TypeError, ValueError):
+            _wrong(key, form, value)
+        if isinstance(value, bool) or not low <= number <= high:
+            _wrong(key, form)
+        return number
+
+    return parse
+
+
 def days(key: str, value: object) -> int:
     """A whole number of days, or a timedelta of some."""
     if isinstance(value, timedelta):
@@ -436,6 +454,14 @@ class Settings:
         "The history of served chats.",
         text,
         secret=True,
+    )
+    database_timeout: float = setting(
+        "DATABASE_TIMEOUT",
+        10.0,
+        "10",
+        "Seconds that a call of that database may take. Then it is given up, and its connection "
+        "replaced.",
+        seconds(0.1, 600),
     )
     upload_folder: str | None = setting(
         "UPLOAD_FOLDER",

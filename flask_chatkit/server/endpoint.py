@@ -43,6 +43,7 @@ from .assistant import SiteServer
 from .bridge import Answer, error_event
 from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
+from .outages import as_outage, raise_outage
 from .repeats import LAST_WORDS, Repeats, find_cut, fingerprint
 from .startup import Startup, StartupFailed
 from .streaming.record import AnswerRecord
@@ -487,7 +488,8 @@ class Endpoint:
         """Answer for a call that failed before its first word."""
         if isinstance(error, _Refused):
             return self._refuse(asked, context, error)
-        self._tell(asked, error)
+        if as_outage(error) is None:
+            self._tell(asked, error)
         return _event_stream(iter([self._explain(asked, context, error)]))
 
     def _explain(self, asked: Any, context: ChatContext, error: BaseException) -> bytes:
@@ -497,6 +499,10 @@ class Endpoint:
             if isinstance(error, StartupFailed):
                 # The log has it already.
                 return error_event(allow_retry=True)
+            outage = as_outage(error)
+            if outage is not None:
+                logger.error("The chat %r could not answer: %s", self.chat.name, outage.detail)
+                return error_event(str(outage.description), allow_retry=True)
             logger.error("The chat %r could not answer", self.chat.name, exc_info=error)
             return error_event(allow_retry=True)
         self._activity.refused(
@@ -515,6 +521,7 @@ class Endpoint:
             raise error
         if isinstance(error, _Refused):
             raise error.as_api_error()
+        raise_outage(error)
         if isinstance(error, NotFoundError):
             raise NotFound from None
         if isinstance(error, ConfigurationError):

@@ -197,7 +197,8 @@ class Service:
         default = URL.create("sqlite", database=str(self._default_database))
         try:
             return SQLAlchemyStore(
-                given if given is not None else self.settings.database_uri or default
+                given if given is not None else self.settings.database_uri or default,
+                seconds=self.settings.database_timeout,
             )
         except ConfigurationError as error:
             raise Misconfigured(detail=str(error)) from None

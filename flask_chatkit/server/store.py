@@ -46,7 +46,7 @@ from typing_extensions import override
 from ..activity import Count
 from ..visitor import Visitor
 from .context import ChatContext, as_context, owner_name, owner_of
-from .database import Database, Source
+from .database import SECONDS, Database, Source
 from .history import counts, records
 from .paging import clamp, new_id
 from .surrogates import clean
@@ -56,6 +56,11 @@ logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
 Change = TypeVar("Change", Insert, Update)
+
+#: Seconds that all of a visitor's threads may take to become a login's.
+HAND_OVER_SECONDS = 30.0
+#: Seconds that counting a large history may take, for which no visitor waits.
+FIGURES_SECONDS = 600.0
 
 _THREAD: TypeAdapter[ThreadMetadata] = TypeAdapter(ThreadMetadata)
 _ITEM: TypeAdapter[ThreadItem] = TypeAdapter(ThreadItem)
@@ -75,6 +80,7 @@ class SQLAlchemyStore(Store[ChatContext]):
     :param source: a database URI, an engine of SQLAlchemy, or a Flask-SQLAlchemy extension.
     :param create_tables: whether missing tables are made at the first call; False for sites that
         migrate :data:`flask_chatkit.server.tables.metadata` themselves.
+    :param seconds: how long a call may take before it is given up and its connection replaced.
     :raises ConfigurationError: the database can't be used.
     """
 
@@ -83,8 +89,10 @@ class SQLAlchemyStore(Store[ChatContext]):
     #: Whether its methods wait for nothing when they are driven without a running loop.
     reads_at_once = True
 
-    def __init__(self, source: Source, *, create_tables: bool = True) -> None:
-        self._database = Database(source, create_tables=create_tables)
+    def __init__(
+        self, source: Source, *, create_tables: bool = True, seconds: float = SECONDS
+    ) -> None:
+        self._database = Database(source, create_tables=create_tables, seconds=seconds)
         #: Applied to each attachment that is loaded: links are signed anew each time.
         self.present: Callable[[Attachment, ChatContext], Attachment] | None = None
         #: Told of the attachments that went with a thread, once that is certain.
@@ -314,7 +322,9 @@ class SQLAlchemyStore(Store[ChatContext]):
         :param kit: the kit's own name.
         :param since: a time in UTC.
         """
-        return await self._database.statement(lambda db: counts.read_figures(db, kit, since))
+        return await self._database.statement(
+            lambda db: counts.read_figures(db, kit, since), seconds=FIGURES_SECONDS
+        )
 
     async def hand_over(self, kit: str, old: Visitor, new: Visitor) -> int:
         """Make everything that a visitor has in a kit's chats another visitor's, at once.
@@ -338,7 +348,7 @@ class SQLAlchemyStore(Store[ChatContext]):
                 db.execute(_HAND_OVER_ATTACHMENTS, change)
             return moved
 
-        return await self._database.transaction(work)
+        return await self._database.transaction(work, seconds=HAND_OVER_SECONDS)
 
     async def add_alias(self, kit: str, old: Visitor, new: Visitor) -> None:
         """Note that an anonymous visitor has signed in, so that all that is theirs is found."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from chatkit.store import NotFoundError
 from chatkit.types import Attachment
@@ -17,7 +17,10 @@ from .context import ChatContext
 from .files import too_large
 from .links import Purpose
 from .loop import Late
+from .outages import raise_outage
 from .within import run_within
+
+T = TypeVar("T")
 
 #: Bytes of a form around its file.
 FORM = 64 * 1024
@@ -74,9 +77,7 @@ class Uploads:
         :raises TooLarge: it has too many bytes.
         """
         attachments = self._attachments
-        expected = run_within(
-            context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS
-        )
+        expected = _run(context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS)
         request.max_content_length = attachments.max_bytes + 1
         try:
             kept = attachments.keep(request.stream, expected)
@@ -88,7 +89,7 @@ class Uploads:
         self, kept: Kept, context: ChatContext, save: Callable[[], Coroutine[Any, Any, Attachment]]
     ) -> Response:
         try:
-            attachment = run_within(context, save, STORE_SECONDS)
+            attachment = _run(context, save, STORE_SECONDS)
         except NotFoundError:
             # All that the visitor had was deleted meanwhile.
             raise NotFound("There is no such file.") from None
@@ -105,7 +106,7 @@ class Uploads:
 
         :raises NotFound: there is none for this visitor.
         """
-        served = run_within(
+        served = _run(
             context, lambda: self._attachments.open_for(attachment_id, context), STORE_SECONDS
         )
         response = current_app.response_class(
@@ -118,3 +119,15 @@ class Uploads:
     def is_uploaded(self, attachment: Attachment) -> bool:
         """Whether the bytes of a file have come."""
         return self._attachments.is_uploaded(attachment)
+
+
+def _run(context: ChatContext, make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+    """Run a coroutine on the loop.
+
+    :raises HistoryUnavailable: the database is not there.
+    """
+    try:
+        return run_within(context, make, seconds)
+    except Exception as error:
+        raise_outage(error)
+        raise

@@ -1,0 +1,238 @@
+"""The table of docs/reliability.md: each fault of each part, over real HTTP, through a proxy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import pytest
+from flask import Flask
+from sqlalchemy import make_url
+
+from flask_chatkit import ChatKit
+from tests.faults import Fault, FaultProxy, faults
+from tests.server.databases import fresh_database
+from tests.server.helpers_api import Client, Shop, said, visit
+from tests.support import MakeApp, told
+
+Missing = Callable[[str, str], NoReturn]
+Run = Callable[..., float]
+
+#: Seconds that a call of the database may take in these tests.
+DEADLINE = 1.0
+#: Seconds that a request may take beyond its deadline, on a machine that does other things, too.
+SLACK = 2.0
+SERVERS = ["PostgreSQL", "MariaDB"]
+
+
+def timed(act: Callable[[], Any]) -> tuple[Any, float]:
+    """What something returns, and how many seconds it took."""
+    began = time.monotonic()
+    result = act()
+    return result, time.monotonic() - began
+
+
+def recovered(act: Callable[[], Any], seconds: float = 5.0) -> Any:
+    """What something returns once it works again."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = act()
+        if answer.status_code == 200 or time.monotonic() > end:
+            assert answer.status_code == 200, answer.text
+            return answer
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def databases(missing: Missing) -> Iterator[Callable[[str], str]]:
+    """Make one new database on each server, for all tests here."""
+    made: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def uri(server: str) -> str:
+            if server not in made:
+                made[server] = stack.enter_context(fresh_database(server, missing))
+            return made[server]
+
+        yield uri
+
+
+class Shopping(NamedTuple):
+    """A site with a served chat whose database is behind a proxy, and a visitor with a thread."""
+
+    app: Flask
+    proxy: FaultProxy
+    ann: Client
+    thread: str
+
+
+@pytest.fixture
+def shopping(
+    databases: Callable[[str], str], make_app: MakeApp, browse: Any, tmp_path: Path
+) -> Iterator[Callable[..., Shopping]]:
+    """Make a site whose database can be broken."""
+    with ExitStack() as stack:
+
+        def make(server: str, **config: Any) -> Shopping:
+            url = make_url(databases(server))
+            proxy = stack.enter_context(faults(url.host or "", url.port or 0))
+            kit = ChatKit()
+            kit.add_server("default", Shop)
+            uri = url.set(port=proxy.port).render_as_string(hide_password=False)
+            app = make_app(
+                kit,
+                **{
+                    "CHATKIT_DATABASE_URI": uri,
+                    "CHATKIT_DATABASE_TIMEOUT": DEADLINE,
+                    "CHATKIT_UPLOAD_FOLDER": str(tmp_path / "up"),
+                    "CHATKIT_MESSAGE_RATELIMIT": "",
+                    **config,
+                },
+            )
+            ann = visit(browse(app))
+            # Making the tables may take longer than the deadline.
+            recovered(lambda: ann.post("threads.list", limit=20))
+            shopping = Shopping(app, proxy, ann, ann.create("hello"))
+            stack.callback(close, app)
+            return shopping
+
+        yield make
+
+
+def close(app: Flask) -> None:
+    """Close the connections of a site."""
+    with app.app_context():
+        app.extensions["chatkit"]["chatkit"].service.records.close()
+
+
+def reads(shop: Shopping) -> Any:
+    """Ask for the threads."""
+    return shop.ann.post("threads.list", limit=20)
+
+
+def says(shop: Shopping, text: str = "more") -> Any:
+    """Say something in the thread."""
+    return shop.ann.post("threads.add_user_message", thread_id=shop.thread, input=said(text))
+
+
+def is_event(answer: Any) -> bool:
+    """Whether an answer is an error event that offers to try again."""
+    return (
+        answer.status_code == 200
+        and '"type":"error"' in answer.text
+        and '"allow_retry":true' in answer.text
+    )
+
+
+# --- the database -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("fault", ["hang", "reset", "drip", "refuse"])
+def test_database_has_an_end(shopping: Callable[..., Shopping], server: str, fault: Fault) -> None:
+    """A read is a 503 with Retry-After, a message an error event, in time; then all is well."""
+    shop = shopping(server)
+    shop.proxy.set(fault, 0.1)
+    answer, took = timed(lambda: reads(shop))
+    told(answer, 503, "upstream_unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert took < DEADLINE + SLACK
+    answer, took = timed(lambda: says(shop))
+    assert is_event(answer), answer.text
+    assert took < DEADLINE + SLACK
+    shop.proxy.set("pass")
+    recovered(lambda: reads(shop))
+    assert "assistant_message" in says(shop, "again").text
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_database_that_is_slow_is_waited_for(
+    shopping: Callable[..., Shopping], server: str
+) -> None:
+    """Delays below the deadline cost time and nothing else."""
+    shop = shopping(server, CHATKIT_DATABASE_TIMEOUT=5)
+    shop.proxy.set("delay", 0.05)
+    assert reads(shop).status_code == 200
+    assert "assistant_message" in says(shop).text
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_connections_that_hang_are_replaced(shopping: Callable[..., Shopping], server: str) -> None:
+    """More answers than there are workers hang at once; other connections serve the next ones."""
+    shop = shopping(server)
+    with ThreadPoolExecutor(12) as pool:
+        assert all(
+            answer.status_code == 200 for answer in pool.map(lambda _: reads(shop), range(12))
+        )
+        for connection in list(shop.proxy.connections):
+            connection.fault = "hang"
+        held = [pool.submit(timed, partial(says, shop, f"{number}")) for number in range(12)]
+        for answer, took in (one.result() for one in held):
+            assert took < DEADLINE * 2 + SLACK
+            assert answer.status_code == 200
+        recovered(lambda: reads(shop), 2)
+    answers, took = timed(lambda: says(shop, "and now?"))
+    assert "assistant_message" in answers.text
+
+
+def test_request_threads_are_not_held(shopping: Callable[..., Shopping]) -> None:
+    """While the database hangs, requests wait for one deadline, and then for nothing."""
+    shop = shopping("PostgreSQL")
+    shop.proxy.set("hang")
+    reads(shop)
+    with ThreadPoolExecutor(8) as pool:
+        took = [timed(lambda: reads(shop))[1] for _ in range(3)]
+        took += [one[1] for one in pool.map(lambda _: timed(lambda: reads(shop)), range(8))]
+    # One of them a second finds out for all.
+    assert sorted(took)[len(took) // 2] < DEADLINE
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_first_use_has_an_end(
+    databases: Callable[[str], str], make_app: MakeApp, browse: Any, server: str
+) -> None:
+    """A database that hangs before there are tables holds nobody, and is used once it answers."""
+    url = make_url(databases(server))
+    with faults(url.host or "", url.port or 0) as proxy:
+        proxy.set("hang")
+        kit = ChatKit()
+        kit.add_server("default", Shop)
+        uri = url.set(port=proxy.port).render_as_string(hide_password=False)
+        app = make_app(kit, CHATKIT_DATABASE_URI=uri, CHATKIT_DATABASE_TIMEOUT=DEADLINE)
+        ann, _ = timed(lambda: visit(browse(app)))
+        answer, took = timed(lambda: ann.post("threads.list", limit=20))
+        told(answer, 503, "upstream_unavailable")
+        assert took < DEADLINE + SLACK
+        proxy.set("pass")
+        recovered(lambda: ann.post("threads.list", limit=20))
+        close(app)
+
+
+def test_locked_sqlite_at_first_use_has_an_end(
+    make_app: MakeApp, browse: Any, tmp_path: Path
+) -> None:
+    """A SQLite file that somebody has locked before its first use is one deadline's wait."""
+    import sqlite3
+
+    holder = sqlite3.connect(tmp_path / "chat.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    kit = ChatKit()
+    kit.add_server("default", Shop)
+    app = make_app(
+        kit,
+        CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/chat.db",
+        CHATKIT_DATABASE_TIMEOUT=DEADLINE,
+    )
+    ann = visit(browse(app))
+    answer, took = timed(lambda: ann.post("threads.list", limit=20))
+    told(answer, 503, "upstream_unavailable")
+    assert took < DEADLINE + SLACK
+    holder.execute("COMMIT")
+    holder.close()
+    recovered(lambda: ann.post("threads.list", limit=20))
+    close(app)
