@@ -12,11 +12,12 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask import Flask, Request
 from flask.sansio.app import App
@@ -29,6 +30,7 @@ from limits.storage import MemoryStorage
 from .config import Settings
 from .errors import ConfigurationError, RateLimited
 from .visitor import Visitor
+from .workers import Stuck, Workers
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -37,8 +39,19 @@ Items = Sequence[RateLimitItem]
 
 #: Seconds after which a storage that was down is tried again.
 RECHECK_SECONDS = 5.0
-#: Seconds to wait for Redis before counting in memory.
-PATIENCE = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}
+#: Seconds that one request's counting may take before it is done in memory.
+COUNT_SECONDS = 2.0
+#: How many requests are counted at once in a storage that is on a network.
+AT_ONCE = 32
+#: What a driver is told of waiting, by the beginning of the URI.
+PATIENCE: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (("redis", "valkey"), {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}),
+    (("memcached",), {"connect_timeout": 1.0, "timeout": 1.0}),
+    (
+        ("mongodb",),
+        {"connectTimeoutMS": 1000, "serverSelectionTimeoutMS": 1000, "socketTimeoutMS": 1000},
+    ),
+)
 
 
 #: The acts that ``CHATKIT_MESSAGE_RATELIMIT`` is for, each with a count of its own.
@@ -60,12 +73,11 @@ def own_limiter(settings: Settings, uri: str) -> Limiter:
     keeper = Flask(__name__, static_folder=None)
     if settings.limiter_strategy:
         keeper.config["RATELIMIT_STRATEGY"] = settings.limiter_strategy
-    if uri == settings.limiter_storage_uri:
-        # The options are those of the storage that the host configured them for.
-        keeper.config["RATELIMIT_STORAGE_OPTIONS"] = settings.limiter_options
-    elif uri.startswith(("redis://", "rediss://")):
-        # The driver waits for ever by default; a counter is not worth a visitor's patience.
-        keeper.config["RATELIMIT_STORAGE_OPTIONS"] = dict(PATIENCE)
+    # The options are those of the storage that the host configured them for.
+    given = settings.limiter_options if uri == settings.limiter_storage_uri else {}
+    # Drivers wait long by default, or for ever; a counter is not worth a visitor's patience.
+    waits = next((waits for schemes, waits in PATIENCE if uri.startswith(schemes)), {})
+    keeper.config["RATELIMIT_STORAGE_OPTIONS"] = {**waits, **given}
     return Limiter(get_remote_address, app=keeper, storage_uri=uri)
 
 
@@ -116,6 +128,7 @@ class Quotas:
         self._recheck_at = 0.0
         self._lock = threading.Lock()
         self._memory = threading.Lock()
+        self._crews: dict[int, Workers] = {}
 
     def charge(
         self, visitor: Visitor, address: str, *, act: str, chat: str, visitor_items: Items | None
@@ -136,8 +149,12 @@ class Quotas:
         :raises RateLimited: a quota is used up; ``retry_after`` tells for how many seconds, and
             ``limit`` which one: ``20 per 1 minute per visitor``, ``… per address``, ``… per kit``.
         """
-        if not self.enabled:
-            return
+        if self.enabled:
+            self._ending(lambda: self._charge(visitor, address, act, chat, visitor_items))
+
+    def _charge(
+        self, visitor: Visitor, address: str, act: str, chat: str, visitor_items: Items | None
+    ) -> None:
         settings = self._settings
         is_message = act in {MESSAGE, TOOL}
         scope = (act, "visitor") if visitor_items is None else (act, "visitor", chat)
@@ -161,12 +178,13 @@ class Quotas:
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds, for all processes that share the storage."""
         key = "/".join(self._key(("mark", name)))
-        self._count(lambda limiter: limiter.storage.incr(key, max(1, seconds)))
+        expiry = max(1, seconds)
+        self._ending(lambda: self._count(lambda limiter: limiter.storage.incr(key, expiry)))
 
     def is_marked(self, name: str) -> bool:
         """Whether :meth:`mark` remembers the name."""
         key = "/".join(self._key(("mark", name)))
-        return self._count(lambda limiter: limiter.storage.get(key)) > 0
+        return self._ending(lambda: self._count(lambda limiter: limiter.storage.get(key))) > 0
 
     @property
     def enabled(self) -> bool:
@@ -191,27 +209,62 @@ class Quotas:
     def _hit_once(self, item: RateLimitItem, key: tuple[str, ...]) -> bool:
         return self._count(lambda limiter: limiter.limiter.hit(item, *key))
 
+    def _ending(self, act: Callable[[], T]) -> T:
+        """Count, and give up a storage that takes too long: then memory counts.
+
+        A driver's own timeouts, if a host's Limiter has any, are for each piece of an answer.
+        """
+        waits = self._down and time.monotonic() < self._recheck_at
+        if waits or isinstance(self.limiter.storage, MemoryStorage):
+            return act()
+        try:
+            return self._workers.run(act, COUNT_SECONDS)
+        except Stuck as error:
+            self._note_failure(error)
+            return act()
+
+    @property
+    def _workers(self) -> Workers:
+        # No thread survives a fork.
+        pid = os.getpid()
+        made = self._crews.get(pid)
+        return made or self._crews.setdefault(pid, Workers(AT_ONCE, "chatkit-limits", AT_ONCE))
+
     def _count(self, ask: Callable[[Limiter], T]) -> T:
         """Ask the Limiter, or the one in memory while the storage is down."""
-        if not self._down or time.monotonic() >= self._recheck_at:
+        if self._asks_storage():
             try:
                 result = self._ask(self.limiter, ask)
             except Exception as error:  # noqa: BLE001  each storage has exceptions of its own
-                self._recheck_at = time.monotonic() + RECHECK_SECONDS
-                if not self._down:
-                    self._down = True
-                    # The type alone: a driver's message may hold the URI, with its password.
-                    logger.error(  # noqa: TRY400  for the same reason no traceback
-                        "The rate limit storage failed (%s): counting in this process's memory "
-                        "until it is back",
-                        type(error).__name__,
-                    )
+                self._note_failure(error)
             else:
                 if self._down:
                     self._down = False
                     logger.warning("The rate limit storage is back")
                 return result
         return self._ask(self._fallback, ask)
+
+    def _asks_storage(self) -> bool:
+        """Whether the storage is asked: while it is down by one request now and then."""
+        if not self._down:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            if now < self._recheck_at:
+                return False
+            self._recheck_at = now + RECHECK_SECONDS
+            return True
+
+    def _note_failure(self, error: Exception) -> None:
+        self._recheck_at = time.monotonic() + RECHECK_SECONDS
+        if not self._down:
+            self._down = True
+            # The type alone: a driver's message may hold the URI, with its password.
+            logger.error(
+                "The rate limit storage failed (%s): counting in this process's memory "
+                "until it is back",
+                type(error).__name__,
+            )
 
     def _ask(self, limiter: Limiter, ask: Callable[[Limiter], T]) -> T:
         if not isinstance(limiter.storage, MemoryStorage):

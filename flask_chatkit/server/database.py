@@ -306,6 +306,7 @@ def _give_up(process: _Process, future: Future[T], waiter: asyncio.Future[T]) ->
 
 def _work(engine: Engine, work: Callable[[Connection], T], call: Call, *, transaction: bool) -> T:
     with engine.connect() as connection, _hurried(connection, call):
+        call.begun = None
         dialect = engine.dialect.name
         if dialect == "sqlite":
             if transaction:

@@ -35,6 +35,8 @@ class Call:
         self.began = time.monotonic()
         self.deadline = self.began + seconds
         self.ended = False
+        #: A driver's connection that is just being set up.
+        self.begun: Any = None
         self._sockets: list[int] = []
 
     @property
@@ -70,6 +72,10 @@ class Call:
 
     def close(self) -> None:
         """Forget the sockets; nothing ends it any more."""
+        if self.begun is not None:
+            # What SQLAlchemy asked it at first has failed, and then nobody else closes it.
+            with contextlib.suppress(Exception):
+                self.begun.close()
         while self._sockets:
             os.close(self._sockets.pop())
 
@@ -84,11 +90,19 @@ def _number(connection: Any) -> int | None:
     return number if number >= 0 else None
 
 
-def show_connection(connection: Any, _record: object = None) -> None:
-    """Show a connection, as soon as there is one, to the call of this thread."""
+def show_socket(connection: Any) -> None:
+    """Show the socket of a connection that is being made to the call of this thread."""
     call: Call | None = getattr(_here, "call", None)
     if call is not None:
         call.show(connection)
+
+
+def show_connection(connection: Any, _record: object) -> None:
+    """Show a driver's connection, as soon as there is one, to the call of this thread."""
+    show_socket(connection)
+    call: Call | None = getattr(_here, "call", None)
+    if call is not None:
+        call.begun = connection
 
 
 @contextmanager

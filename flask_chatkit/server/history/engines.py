@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from ...errors import ConfigurationError
-from .calls import show_connection
+from .calls import show_socket
 
 ACCEPTED = (
     "sqlite:////srv/site/chat.db, postgresql://user:password@host/name or "
@@ -143,7 +143,7 @@ def _dial(dialect: Any, _record: object, args: Any, told: dict[str, Any]) -> Any
     for name, value in _OPTIONS.items():
         if hasattr(socket, name):
             dialed.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    show_connection(dialed)
+    show_socket(dialed)
     connection.connect(dialed)
     return connection
 
