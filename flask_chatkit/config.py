@@ -328,6 +328,14 @@ class Settings:
         "retries included, ends after their sum.",
         timeout,
     )
+    api_at_a_time: int | None = setting(
+        "API_AT_A_TIME",
+        None,
+        "half of gunicorn's threads, else 16",
+        "Calls of a process that may wait for OpenAI's API while it is slow. Further ones are "
+        "answered 503 at once.",
+        whole(1, 10_000, "calls"),
+    )
     session_seconds: int | None = setting(
         "SESSION_SECONDS",
         None,

@@ -117,6 +117,7 @@ class KitState:
             timeout=settings.api_timeout,
             organization=settings.organization,
             project=settings.project,
+            at_a_time=settings.api_at_a_time,
         )
         implied = settings.workflow_id is not None or settings.server is not None
         self._implied = HostedChat.declare(DEFAULT) if implied else None

@@ -44,6 +44,7 @@ FLOORS = (
         "config",
         "doctor.probe",
         "hosted.deadline",
+        "hosted.share",
         "server.agents.mcp",
         "server.agents.memory",
         "server.agents.shape",

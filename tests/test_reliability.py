@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
@@ -18,6 +19,8 @@ from flask_limiter.util import get_remote_address
 from sqlalchemy import make_url
 
 from flask_chatkit import ChatKit, limits
+from flask_chatkit.hosted import share
+from flask_chatkit.testing import OpenAIStandIn
 from tests.faults import Fault, FaultProxy, faults
 from tests.server.databases import fresh_database
 from tests.server.helpers_api import Client, Shop, said, visit
@@ -310,3 +313,97 @@ def test_limiter_that_is_slow_is_waited_for(
     answers = [browser.post("/chatkit/secret").status_code for _ in range(3)]
     assert answers == [200, 200, 429]
     assert not app.extensions["chatkit"]["chatkit"].quotas._down
+
+
+# --- OpenAI -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def openai(openai_standin: OpenAIStandIn) -> Iterator[FaultProxy]:
+    """Put a proxy in front of the stand-in for OpenAI."""
+    base = urlsplit(openai_standin.api_base)
+    with faults(base.hostname or "", base.port or 0) as proxy:
+        yield proxy
+
+
+def mixed(make_app: MakeApp, openai: FaultProxy, **config: Any) -> Flask:
+    """Make a site with a hosted chat and a served one."""
+    kit = ChatKit()
+    kit.add_hosted("default", workflow_id="wf_standin")
+    kit.add_server("served", Shop)
+    return make_app(
+        kit,
+        **{
+            "CHATKIT_API_BASE": f"http://127.0.0.1:{openai.port}/v1",
+            "CHATKIT_API_TIMEOUT": (0.5, 1.0),
+            "CHATKIT_DATABASE_URI": "sqlite://",
+            "CHATKIT_RATELIMIT": "",
+            "CHATKIT_RATELIMIT_IP": "",
+            **config,
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        ("hang", 504, "upstream_timeout"),
+        ("drip", 504, "upstream_timeout"),
+        ("reset", 503, "upstream_unavailable"),
+        ("refuse", 503, "upstream_unavailable"),
+    ],
+)
+def test_openai_has_an_end(
+    make_app: MakeApp, browse: Any, openai: FaultProxy, fault: Fault, status: int, code: str
+) -> None:
+    """A mint is refused in time, whatever OpenAI does, and the next one works."""
+    browser = browse(mixed(make_app, openai))
+    browser.mint()
+    openai.set(fault, 0.1)
+    answer, took = timed(lambda: browser.post("/chatkit/secret"))
+    told(answer, status, code)
+    assert took < 1.5 + SLACK
+    openai.set("pass")
+    browser.mint()
+
+
+def test_openai_that_is_slow_is_waited_for(
+    make_app: MakeApp, browse: Any, openai: FaultProxy
+) -> None:
+    """Delays below the deadline cost time and nothing else."""
+    browser = browse(mixed(make_app, openai))
+    openai.set("delay", 0.1)
+    browser.mint()
+
+
+def test_openai_holds_a_share_of_the_process(
+    make_app: MakeApp, browse: Any, openai: FaultProxy
+) -> None:
+    """While OpenAI hangs a few mints wait for it, all others are 503 at once or very soon."""
+    config = {"CHATKIT_API_AT_A_TIME": 2, "CHATKIT_API_TIMEOUT": (0.5, 4.0)}
+    browser = browse(mixed(make_app, openai, **config))
+    browser.mint()
+    openai.set("hang")
+    with ThreadPoolExecutor(8) as pool:
+        held = [pool.submit(timed, lambda: browser.post("/chatkit/secret")) for _ in range(8)]
+        time.sleep(share.SLOW_SECONDS + 0.3)
+        answer, took = timed(lambda: browser.post("/chatkit/secret"))
+        told(answer, 503, "upstream_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert took < 0.5
+        ended = [one.result() for one in held]
+    short = [answer for answer, took in ended if took < 3]
+    assert [answer.status_code for answer in short] == [503] * 6
+    assert sorted(answer.status_code for answer, _ in ended) == [503] * 6 + [504] * 2
+    openai.set("pass")
+    browser.mint()
+
+
+def test_quick_openai_may_be_asked_by_all(
+    make_app: MakeApp, browse: Any, openai: FaultProxy
+) -> None:
+    """Where OpenAI answers quickly no mint is refused, however many there are at once."""
+    browser = browse(mixed(make_app, openai, CHATKIT_API_AT_A_TIME=1))
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: browser.post("/chatkit/secret"), range(12)))
+    assert {answer.status_code for answer in answers} == {200}
