@@ -9,10 +9,11 @@ from __future__ import annotations
 import concurrent.futures
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
-from weakref import finalize
+from weakref import WeakSet, finalize
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class _Crew:
         self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self.idle = threading.Semaphore(0)
         self.threads = 0
+        self.running: WeakSet[threading.Thread] = WeakSet()
         #: Jobs that hold a thread, and that nobody waits for any more.
         self.abandoned: set[Future[Any]] = set()
 
@@ -45,7 +47,9 @@ class _Crew:
                 return
             self.threads += 1
         # Not waited for when the process ends: one that hangs would keep it from ending.
-        threading.Thread(target=self._work, name=self.name, daemon=True).start()
+        thread = threading.Thread(target=self._work, name=self.name, daemon=True)
+        self.running.add(thread)
+        thread.start()
 
     def stop(self) -> None:
         """Have each thread end when it is done with what came before."""
@@ -97,8 +101,15 @@ class Workers:
     def __init__(self, size: int, name: str, most: int = 64) -> None:
         self._crew = _Crew(size, name)
         self._most = most
-        self.shutdown = finalize(self, self._crew.stop)
-        self.shutdown.atexit = False
+        self._stop = finalize(self, self._crew.stop)
+        self._stop.atexit = False
+
+    def close(self, seconds: float) -> None:
+        """End the threads when they have done what came before, and wait for them a while."""
+        self._stop()
+        end = time.monotonic() + seconds
+        for thread in list(self._crew.running):
+            thread.join(max(0.0, end - time.monotonic()))
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Have something done.

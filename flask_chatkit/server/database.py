@@ -24,7 +24,7 @@ from ..errors import ConfigurationError
 from ..watchdog import Watchdog
 from ..workers import Stuck, Workers
 from .history.calls import GRACE, Call, Health, overdue, show_connection, silent, watched
-from .history.engines import check_engine, database_url, make_engine, make_folder
+from .history.engines import check_engine, database_url, is_in_memory, make_engine, make_folder
 from .history.migrations import PATIENCE, is_current, upgrade_tables
 
 logger = logging.getLogger("flask_chatkit")
@@ -37,6 +37,8 @@ WORKERS = 8
 SECONDS = 10.0
 #: Seconds that a piece of work may have waited before SQLite is told to wait less.
 HURRY = 0.5
+#: Seconds that what is under way gets when a database is closed.
+CLOSE_SECONDS = 2.0
 #: How often a piece of work is done that met a deadlock, or a connection that had died.
 ATTEMPTS = 5
 DEADLOCKS = frozenset({"40001", "40P01", 1205, 1213})
@@ -103,6 +105,11 @@ class Database:
                 f"AsyncEngine) or a Flask-SQLAlchemy extension, not {type(source).__name__}"
             )
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may use it, too."""
+        return not (isinstance(self._source, URL) and is_in_memory(self._source))
+
     async def statement(
         self, work: Callable[[Connection], T], *, seconds: float | None = None
     ) -> T:
@@ -123,7 +130,7 @@ class Database:
         """End this process's threads and its own connections; an engine of the site stays open."""
         process = self._processes.pop(os.getpid(), None)
         if process is not None:
-            process.workers.shutdown()
+            process.workers.close(CLOSE_SECONDS)
             if process.engine is not None:
                 process.engine.dispose()
 

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, TypeVar, cast
 
 from chatkit.store import NotFoundError, Store, StoreItemType
@@ -45,6 +45,7 @@ from typing_extensions import override
 
 from ..activity import Count
 from ..visitor import Visitor
+from .claims import Claims
 from .context import ChatContext, as_context, owner_name, owner_of
 from .database import SECONDS, Database, Source
 from .history import counts, records
@@ -104,6 +105,11 @@ class SQLAlchemyStore(Store[ChatContext]):
     def database(self) -> Database:
         """Where it is, for what is done with more than one visitor's threads."""
         return self._database
+
+    @cached_property
+    def claims(self) -> Claims | None:
+        """Who answers what; None where no other process can be asked."""
+        return Claims(self._database) if self._database.is_shared else None
 
     def close(self) -> None:
         """End the store's threads and connections; an engine that it was given stays open."""
