@@ -84,6 +84,7 @@ FLOORS = (
         "hosted.export",
         "server.chat",
         "server.claims",
+        "server.history.follow",
         "server.history.rows",
         "server.links",
         "server.owned",

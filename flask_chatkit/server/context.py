@@ -59,6 +59,9 @@ class ChatContext(dict[str, Any]):
         )
         #: When the request began, in Unix seconds: a person's data may be deleted meanwhile.
         self.began = time.time()
+        #: Whose key is noted beside what is stored: the visitor's, or that of the login which the
+        #: visitor has become meanwhile.
+        self.owner_key = visitor.key
         #: The threads that were stored in the course of this request; see :meth:`is_stored`.
         self.stored: set[str] = set()
 

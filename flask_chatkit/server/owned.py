@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,6 +59,8 @@ class OwnedStore(Store[ChatContext]):
     def __init__(self, store: Store[Any]) -> None:
         self._store = store
         self._owners: OrderedDict[str, str] = OrderedDict()
+        #: Who has become whom, and when, in Unix seconds; by the names of owners.
+        self._moved: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
@@ -85,7 +88,7 @@ class OwnedStore(Store[ChatContext]):
         thread = await self._store.load_thread(thread_id, context)
         owner = _owner(thread)
         self._remember(thread_id, owner)
-        _check(owner, context)
+        self._compare(owner, context)
         return _without_owner(thread)
 
     async def save_thread(self, thread: ThreadMetadata, context: ChatContext) -> None:
@@ -98,7 +101,7 @@ class OwnedStore(Store[ChatContext]):
                 # It was deleted while this request was under way.
                 raise
             owner = meant.owner
-        _check(owner, context)
+        self._compare(owner, context)
         if isinstance(thread, Thread):
             # The package also saves threads that carry a page of items. A store that keeps what
             # it gets would hand them out again, where the package does not expect them.
@@ -183,13 +186,13 @@ class OwnedStore(Store[ChatContext]):
         # One without an owner is being made: OpenAI's guide has an attachment store save it first,
         # directly. No browser gets here with the id of one that it could not load.
         if known is not None and _owner(known) is not None:
-            _check(_owner(known), context)
+            self._compare(_owner(known), context)
         await self._store.save_attachment(_with_owner(attachment, context), context)
 
     async def load_attachment(self, attachment_id: str, context: ChatContext) -> Attachment:
         """What is known of an attachment."""
         attachment = await self._store.load_attachment(attachment_id, context)
-        _check(_owner(attachment), context)
+        self._compare(_owner(attachment), context)
         return _without_owner(attachment)
 
     async def delete_attachment(self, attachment_id: str, context: ChatContext) -> None:
@@ -214,6 +217,10 @@ class OwnedStore(Store[ChatContext]):
         :returns: how many threads.
         """
         current_context.set(before)
+        with self._lock:
+            self._moved[before.owner] = after.owner, time.time()
+            while len(self._moved) > REMEMBERED:
+                self._moved.popitem(last=False)
         old, new = made(before), made(after)
         page = Page[ThreadMetadata](has_more=True)
         found: list[ThreadMetadata] = []
@@ -246,12 +253,23 @@ class OwnedStore(Store[ChatContext]):
             Store, name
         )
 
+    def _compare(self, owner: str | None, context: ChatContext) -> None:
+        """Check whose something is; an answer that was begun before a sign-in follows it.
+
+        :raises NotFoundError: it is not the visitor's.
+        """
+        meant = as_context(context)
+        moved, at = self._moved.get(meant.owner, (None, 0.0))
+        if moved is not None and moved == owner and meant.began < at:
+            meant["owner"] = moved
+        _check(owner, meant)
+
     async def _check(self, thread_id: str, context: ChatContext) -> None:
         owner = self._remembered(thread_id)
         if owner is None:
             owner = _owner(await self._store.load_thread(thread_id, context))
             self._remember(thread_id, owner)
-        _check(owner, context)
+        self._compare(owner, context)
 
     def _remembered(self, thread_id: str) -> str | None:
         with self._lock:

@@ -49,6 +49,7 @@ from .claims import Claims
 from .context import ChatContext, as_context, owner_name, owner_of
 from .database import SECONDS, Database, Source
 from .history import counts, records
+from .history.follow import follows, may_follow, move, signed_in_as
 from .paging import clamp, new_id
 from .surrogates import clean
 from .tables import LONGEST_ID, attachments, items, threads
@@ -127,6 +128,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         """A new id for an item."""
         return new_id(item_type)
 
+    @follows
     async def load_thread(self, thread_id: str, context: ChatContext) -> ThreadMetadata:
         """A thread without its items."""
         keys = _keys(context, thread=thread_id)
@@ -134,6 +136,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             lambda db: _THREAD.validate_json(_found(db.scalar(_LOAD_THREAD, keys)))
         )
 
+    @follows
     async def save_thread(self, thread: ThreadMetadata, context: ChatContext) -> None:
         """Create a thread, or replace what is known of it.
 
@@ -224,6 +227,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             self._present(item, context)
         return page
 
+    @follows
     async def load_item(self, thread_id: str, item_id: str, context: ChatContext) -> ThreadItem:
         """One item of a thread."""
         keys = _keys(context, thread=thread_id, item=item_id)
@@ -233,6 +237,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         self._present(item, context)
         return item
 
+    @follows
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Add an item to a thread; one that is there is replaced, and keeps its place."""
         item = item.model_copy(update={"created_at": _utc(item.created_at)})
@@ -252,6 +257,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         """Replace an item of a thread, or add it."""
         await self.add_thread_item(thread_id, item, context)
 
+    @follows
     async def delete_thread_item(self, thread_id: str, item_id: str, context: ChatContext) -> None:
         """Delete one item of a thread, if it is there.
 
@@ -266,6 +272,7 @@ class SQLAlchemyStore(Store[ChatContext]):
 
         await self._database.statement(work)
 
+    @follows
     async def save_attachment(self, attachment: Attachment, context: ChatContext) -> None:
         """Keep what is known of an attachment, its metadata included."""
         values = _owned(context) | {
@@ -276,6 +283,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         }
         await self._save(attachments, values, as_context(context))
 
+    @follows
     async def load_attachment(self, attachment_id: str, context: ChatContext) -> Attachment:
         """What is known of an attachment."""
         keys = _keys(context, attachment=attachment_id)
@@ -355,6 +363,15 @@ class SQLAlchemyStore(Store[ChatContext]):
             return moved
 
         return await self._database.transaction(work, seconds=HAND_OVER_SECONDS)
+
+    async def follow(self, context: ChatContext) -> bool:
+        """Let a context stand for the login that its visitor has signed in as since it began."""
+        if not may_follow(context):
+            return False
+        login = await self._database.statement(lambda db: signed_in_as(db, context))
+        if login is not None:
+            move(context, login)
+        return login is not None
 
     async def add_alias(self, kit: str, old: Visitor, new: Visitor) -> None:
         """Note that an anonymous visitor has signed in, so that all that is theirs is found."""
@@ -477,7 +494,7 @@ def _owned(context: ChatContext) -> dict[str, Any]:
         "owner": owner_of(meant),
         "kit": meant.kit,
         "chat": meant.chat,
-        "visitor": meant.visitor.key,
+        "visitor": meant.owner_key,
     }
 
 
