@@ -20,6 +20,7 @@ from itsdangerous import want_bytes
 from limits import RateLimitItem, parse_many
 
 from .errors import ConfigurationError
+from .startup_checks import DATABASES, STORAGES, check_driver
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -562,6 +563,14 @@ class Settings:
         """
         if self.server:
             check_extra("CHATKIT_SERVER")
+        if self.database_uri:
+            check_driver("CHATKIT_DATABASE_URI", self.database_uri, DATABASES)
+        for key, uri in (
+            ("CHATKIT_RATELIMIT_STORAGE_URI", self.ratelimit_storage_uri),
+            ("RATELIMIT_STORAGE_URI", self.limiter_storage_uri),
+        ):
+            if uri and self.limiter_enabled:
+                check_driver(key, uri, STORAGES)
         if self.cookie_samesite == "None" and self.cookie_secure is False:
             raise ConfigurationError(
                 "CHATKIT_COOKIE_SAMESITE 'None' needs CHATKIT_COOKIE_SECURE True: "

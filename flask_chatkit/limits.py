@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from flask import Flask, Request
 from flask.sansio.app import App
@@ -122,13 +123,22 @@ class Quotas:
                     "with its driver installed (redis:// needs flask-chatkit[redis]): "
                     f"{type(error).__name__}"
                 ) from None
-        self._fallback = own_limiter(settings, "memory://")
+        self._made_fallback: Limiter | None = None
         self._told_memory = False
         self._down = False
         self._recheck_at = 0.0
         self._lock = threading.Lock()
         self._memory = threading.Lock()
         self._crews: dict[int, Workers] = {}
+        _counting.add(self)
+
+    def begin_anew(self) -> None:
+        """Have nothing in common with the process that this one was forked from.
+
+        A lock may have been held, and a connection is used by both.
+        """
+        self._lock, self._memory = threading.Lock(), threading.Lock()
+        self._limiter = self._made_fallback = None
 
     def charge(
         self, visitor: Visitor, address: str, *, act: str, chat: str, visitor_items: Items | None
@@ -274,6 +284,14 @@ class Quotas:
             return ask(limiter)
 
     @property
+    def _fallback(self) -> Limiter:
+        if self._made_fallback is None:
+            with self._lock:
+                if self._made_fallback is None:
+                    self._made_fallback = own_limiter(self._settings, "memory://")
+        return self._made_fallback
+
+    @property
     def limiter(self) -> Limiter:
         """The Limiter that counts; chosen at the first request, when the host's is set up."""
         if self._limiter is None:
@@ -291,8 +309,23 @@ class Quotas:
         return self._limiter
 
     def _choose(self) -> Limiter:
+        settings = self._settings
         hosts = [limiter for limiter in self._app.extensions.get("limiter", ()) if limiter.enabled]
-        if len(hosts) == 1:
+        if len(hosts) == 1 and not settings.ratelimit_storage_uri:
             host: Limiter = hosts[0]
             return host
-        return own_limiter(self._settings, self._settings.limiter_storage_uri or "memory://")
+        uri = settings.ratelimit_storage_uri or settings.limiter_storage_uri
+        return own_limiter(settings, uri or "memory://")
+
+
+#: All that count in this process.
+_counting: WeakSet[Quotas] = WeakSet()
+
+
+def _begin_anew() -> None:
+    for quotas in list(_counting):
+        quotas.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ..errors import BadRequest, ConfigurationError, NotFound, TooLarge
+from ..startup_checks import unwritable
 
 #: Bytes at the beginning of a file that tell what it is; puremagic looks at 36,870.
 HEAD = 64 * 1024
@@ -178,6 +179,9 @@ class _Folder:
             raise ConfigurationError(
                 f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}, but there is a file of that name"
             )
+        trouble = unwritable(self._folder)
+        if trouble:
+            raise ConfigurationError(f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}, but {trouble}")
 
     def write(self, key: str, source: _Counted) -> tuple[int, bytes]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

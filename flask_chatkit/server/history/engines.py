@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from ...errors import ConfigurationError
+from ...startup_checks import unwritable
 from .calls import show_socket
 
 ACCEPTED = (
@@ -198,3 +199,7 @@ def make_folder(url: URL) -> None:
         raise ConfigurationError(
             f"CHATKIT_DATABASE_URI must name a file in a folder that can be made: {error.strerror}"
         ) from None
+    # SQLite keeps files of its own beside it, even to read.
+    trouble = unwritable(Path(name).parent) or unwritable(Path(name))
+    if trouble:
+        raise ConfigurationError(f"CHATKIT_DATABASE_URI must name a file to write to: {trouble}")
