@@ -49,6 +49,7 @@ FLOORS = (
         "server.agents.shape",
         "server.agents.tracing",
         "server.bridge",
+        "server.ending_files",
         "server.filetypes",
         "server.history.calls",
         "server.history.claims",
@@ -63,6 +64,7 @@ FLOORS = (
     {
         "config",
         "hosted.client",
+        "server.ending_store",
         "server.files",
         "server.history.engines",
         "server.outages",

@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 
 from ..errors import BadRequest, ConfigurationError, NotFound, TooLarge
 from ..startup_checks import unwritable
+from .ending_files import EndingSystem
 
 #: Bytes at the beginning of a file that tell what it is; puremagic looks at 36,870.
 HEAD = 64 * 1024
@@ -260,7 +261,7 @@ class _Remote:
             system.rm_file(path)
 
     def entries(self) -> Iterator[Entry]:
-        system, root = self._core.url_to_fs(self._url)
+        system, root = self._system()
         # What was listed before is remembered by some.
         system.invalidate_cache(root)
         try:
@@ -273,9 +274,13 @@ class _Remote:
                 yield Entry(name, _modified(entry))
 
     def _find(self, key: str) -> tuple[Any, str]:
-        # Asked for each time: fsspec keeps one per process, and one does not survive a fork.
-        system, root = self._core.url_to_fs(self._url)
+        system, root = self._system()
         return system, f"{root.rstrip('/')}/{key}"
+
+    def _system(self) -> tuple[Any, str]:
+        # Asked for each time: fsspec keeps one per process, and one does not survive a fork.
+        system = EndingSystem(lambda: self._core.url_to_fs(self._url))
+        return system, system.root
 
 
 def _modified(entry: dict[str, Any]) -> float | None:

@@ -25,6 +25,7 @@ from chatkit.types import (
 )
 
 from .context import ChatContext, as_context, current_context, owner_of
+from .ending_store import EndingStore
 from .paging import LONGEST_PAGE, clamp, new_id
 from .surrogates import clean
 
@@ -32,13 +33,19 @@ from .surrogates import clean
 OWNER = "flask_chatkit_owner"
 #: How many threads' owners are remembered, so that adding an item does not load the thread.
 REMEMBERED = 4096
+#: Seconds that a call of a site's store may take, unless the site says otherwise.
+STORE_SECONDS = 10.0
 
 Owned = TypeVar("Owned", bound="ThreadMetadata | AttachmentBase")
 
 
-def owned(store: Store[Any]) -> Store[Any]:
-    """The store itself if it says that it isolates owners, else one around it that does."""
-    return store if getattr(store, "isolates_owners", False) is True else OwnedStore(store)
+def owned(store: Store[Any], seconds: float = STORE_SECONDS) -> Store[Any]:
+    """The store itself if it says that it isolates owners, else one around it that does.
+
+    :param seconds: how long a call of it may take.
+    """
+    is_isolated = getattr(store, "isolates_owners", False) is True
+    return store if is_isolated else OwnedStore(store, seconds)
 
 
 class OwnedStore(Store[ChatContext]):
@@ -52,12 +59,15 @@ class OwnedStore(Store[ChatContext]):
     Whatever else the store has is reached through this one.
 
     :param store: the site's store.
+    :param seconds: how long a call of it may take.
     """
 
     isolates_owners = True
 
-    def __init__(self, store: Store[Any]) -> None:
+    def __init__(self, store: Store[Any], seconds: float = STORE_SECONDS) -> None:
         self._store = store
+        # The same methods, each with an end.
+        self._calls = cast("Store[Any]", EndingStore(store, seconds))
         self._owners: OrderedDict[str, str] = OrderedDict()
         #: Who has become whom, and when, in Unix seconds; by the names of owners.
         self._moved: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -65,7 +75,7 @@ class OwnedStore(Store[ChatContext]):
 
     def __getattr__(self, name: str) -> Any:
         # Looked up while there is no store yet, as copy and pickle do, it would look for ever.
-        if name == "_store":
+        if name in {"_store", "_calls"}:
             raise AttributeError(name)
         return getattr(self._store, name)
 
@@ -85,7 +95,7 @@ class OwnedStore(Store[ChatContext]):
 
     async def load_thread(self, thread_id: str, context: ChatContext) -> ThreadMetadata:
         """A thread without its items."""
-        thread = await self._store.load_thread(thread_id, context)
+        thread = await self._calls.load_thread(thread_id, context)
         owner = _owner(thread)
         self._remember(thread_id, owner)
         self._compare(owner, context)
@@ -95,7 +105,7 @@ class OwnedStore(Store[ChatContext]):
         """Create a thread, or replace what is known of it."""
         meant = as_context(context)
         try:
-            owner = _owner(await self._store.load_thread(thread.id, context))
+            owner = _owner(await self._calls.load_thread(thread.id, context))
         except NotFoundError:
             if meant.is_stored(thread.id):
                 # It was deleted while this request was under way.
@@ -106,7 +116,7 @@ class OwnedStore(Store[ChatContext]):
             # The package also saves threads that carry a page of items. A store that keeps what
             # it gets would hand them out again, where the package does not expect them.
             thread = ThreadMetadata(**thread.model_dump(exclude={"items"}))
-        await self._store.save_thread(_with_owner(thread, context), context)
+        await self._calls.save_thread(_with_owner(thread, context), context)
         self._remember(thread.id, owner_of(context))
         meant.stored.add(thread.id)
 
@@ -120,7 +130,7 @@ class OwnedStore(Store[ChatContext]):
         own: dict[str, ThreadMetadata] = {}
         seen = {after}
         while len(own) <= size:
-            page = await self._store.load_threads(LONGEST_PAGE, after, order, context)
+            page = await self._calls.load_threads(LONGEST_PAGE, after, order, context)
             own.update((thread.id, thread) for thread in page.data if _owner(thread) == owner)
             after = page.after or (page.data[-1].id if page.data else None)
             # A store that turns in circles must not take this one along.
@@ -134,7 +144,7 @@ class OwnedStore(Store[ChatContext]):
     async def delete_thread(self, thread_id: str, context: ChatContext) -> None:
         """Delete a thread and its items."""
         await self.load_thread(thread_id, context)
-        await self._store.delete_thread(thread_id, context)
+        await self._calls.delete_thread(thread_id, context)
         as_context(context).stored.discard(thread_id)
         with self._lock:
             self._owners.pop(thread_id, None)
@@ -146,12 +156,12 @@ class OwnedStore(Store[ChatContext]):
         await self._check(thread_id, context)
         if after is not None:
             await self.load_item(thread_id, after, context)
-        return await self._store.load_thread_items(thread_id, after, clamp(limit), order, context)
+        return await self._calls.load_thread_items(thread_id, after, clamp(limit), order, context)
 
     async def load_item(self, thread_id: str, item_id: str, context: ChatContext) -> ThreadItem:
         """One item of a thread."""
         await self._check(thread_id, context)
-        item = await self._store.load_item(thread_id, item_id, context)
+        item = await self._calls.load_item(thread_id, item_id, context)
         if item.thread_id != thread_id:
             # A store that looks for the item's id only has found another thread's.
             await self._check(item.thread_id, context)
@@ -160,12 +170,12 @@ class OwnedStore(Store[ChatContext]):
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Add an item to a thread."""
         await self._check(thread_id, context)
-        await self._store.add_thread_item(thread_id, clean(item), context)
+        await self._calls.add_thread_item(thread_id, clean(item), context)
 
     async def save_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Replace an item of a thread, or add it."""
         await self._check(thread_id, context)
-        await self._store.save_item(thread_id, clean(item), context)
+        await self._calls.save_item(thread_id, clean(item), context)
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: ChatContext) -> None:
         """Delete one item of a thread, if it is there."""
@@ -175,36 +185,36 @@ class OwnedStore(Store[ChatContext]):
             # The package takes back what it never stored; but only in the visitor's own thread.
             await self._check(thread_id, context)
             return
-        await self._store.delete_thread_item(thread_id, item_id, context)
+        await self._calls.delete_thread_item(thread_id, item_id, context)
 
     async def save_attachment(self, attachment: Attachment, context: ChatContext) -> None:
         """Keep what is known of an attachment."""
         try:
-            known = await self._store.load_attachment(attachment.id, context)
+            known = await self._calls.load_attachment(attachment.id, context)
         except NotFoundError:
             known = None
         # One without an owner is being made: OpenAI's guide has an attachment store save it first,
         # directly. No browser gets here with the id of one that it could not load.
         if known is not None and _owner(known) is not None:
             self._compare(_owner(known), context)
-        await self._store.save_attachment(_with_owner(attachment, context), context)
+        await self._calls.save_attachment(_with_owner(attachment, context), context)
 
     async def load_attachment(self, attachment_id: str, context: ChatContext) -> Attachment:
         """What is known of an attachment."""
-        attachment = await self._store.load_attachment(attachment_id, context)
+        attachment = await self._calls.load_attachment(attachment_id, context)
         self._compare(_owner(attachment), context)
         return _without_owner(attachment)
 
     async def delete_attachment(self, attachment_id: str, context: ChatContext) -> None:
         """Forget an attachment."""
         await self.load_attachment(attachment_id, context)
-        await self._store.delete_attachment(attachment_id, context)
+        await self._calls.delete_attachment(attachment_id, context)
 
     async def load_everybodys_threads(
         self, after: str | None, context: Any
     ) -> Page[ThreadMetadata]:
         """A page of the threads of all owners, who are in their metadata: :func:`owner_in`."""
-        return await self._store.load_threads(LONGEST_PAGE, after, "asc", context)
+        return await self._calls.load_threads(LONGEST_PAGE, after, "asc", context)
 
     async def hand_over(
         self, before: ChatContext, after: ChatContext, made: Callable[[ChatContext], Any]
@@ -230,8 +240,8 @@ class OwnedStore(Store[ChatContext]):
             await asyncio.sleep(0)  # a store in memory waits for nothing, and others do for it
         for thread in found:
             for attachment in await self._files_of(thread.id, old):
-                await self._store.save_attachment(_with_owner(attachment, after), new)
-            await self._store.save_thread(_with_owner(thread, after), new)
+                await self._calls.save_attachment(_with_owner(attachment, after), new)
+            await self._calls.save_thread(_with_owner(thread, after), new)
             self._remember(thread.id, after.owner)
         return len(found)
 
@@ -267,7 +277,7 @@ class OwnedStore(Store[ChatContext]):
     async def _check(self, thread_id: str, context: ChatContext) -> None:
         owner = self._remembered(thread_id)
         if owner is None:
-            owner = _owner(await self._store.load_thread(thread_id, context))
+            owner = _owner(await self._calls.load_thread(thread_id, context))
             self._remember(thread_id, owner)
         self._compare(owner, context)
 

@@ -148,7 +148,7 @@ class Service:
         :raises Misconfigured: it can't be opened.
         """
         if isinstance(self._given_store, Store):
-            return _own(owned(self._given_store))
+            return _own(owned(self._given_store, self.settings.database_timeout))
         return self._open(self._given_store)
 
     @cached_property
@@ -252,7 +252,7 @@ class Service:
             raise Misconfigured(detail=f"the chat {chat.name!r}: {error}") from error
         if chat.isolate:
             # On the site's own object, for what holds on to it; this knows of no application.
-            server.store = owned(server.store)
+            server.store = owned(server.store, self.settings.database_timeout)
         if server is value:
             # The rest does: the object may serve another application, with other files.
             server = copy.copy(server)
