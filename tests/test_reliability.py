@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +14,25 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
+import fsspec
 import pytest
+from agents import Agent, OpenAIResponsesModel
 from flask import Flask
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
+from fsspec.implementations.memory import MemoryFileSystem
+from openai import AsyncOpenAI
 from sqlalchemy import make_url
 
 from flask_chatkit import ChatKit, limits
 from flask_chatkit.hosted import share
+from flask_chatkit.server import ending_files
 from flask_chatkit.testing import OpenAIStandIn
 from tests.faults import Fault, FaultProxy, faults
 from tests.server.databases import fresh_database
 from tests.server.helpers_api import Client, Shop, said, visit
+from tests.server.leaky import TidyStore
+from tests.server.model_api import KEY, Say, serve_model
 from tests.support import MakeApp, told
 
 Missing = Callable[[str, str], NoReturn]
@@ -407,3 +416,146 @@ def test_quick_openai_may_be_asked_by_all(
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: browser.post("/chatkit/secret"), range(12)))
     assert {answer.status_code for answer in answers} == {200}
+
+
+# --- the model ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["hang", "drip", "reset", "refuse"])
+def test_model_has_an_end(make_app: MakeApp, browse: Any, fault: Fault) -> None:
+    """An answer whose model fails is an error event in time, and the next one works."""
+    with serve_model() as api:
+        base = urlsplit(api.base_url)
+        with faults(base.hostname or "", base.port or 0) as proxy:
+            kit = ChatKit()
+            kit.add_agent("default", an_agent(proxy.port), titles=False)
+            app = make_app(kit, CHATKIT_DATABASE_URI="sqlite://", CHATKIT_ANSWER_SECONDS=2)
+            ann = visit(browse(app))
+            api.replies = [Say(["Well"]), Say(["Well again"])]
+            thread = ann.create("hello")
+            proxy.set(fault, 0.5)
+            answer, took = timed(partial(add, ann, thread, "and?"))
+            assert is_event(answer), answer.text
+            assert took < 2 + 3 + SLACK
+            proxy.set("pass")
+            api.replies = [Say(["Well again"])] * 2
+            assert "Well again" in add(ann, thread, "and now?").text
+
+
+def test_model_that_falls_silent_has_an_end(make_app: MakeApp, browse: Any) -> None:
+    """A model that says a word and nothing more holds an answer for its longest time."""
+    with serve_model() as api:
+        base = urlsplit(api.base_url)
+        with faults(base.hostname or "", base.port or 0) as proxy:
+            kit = ChatKit()
+            kit.add_agent("default", an_agent(proxy.port), titles=False)
+            app = make_app(kit, CHATKIT_DATABASE_URI="sqlite://", CHATKIT_ANSWER_SECONDS=1)
+            ann = visit(browse(app))
+            api.replies = [Say(["Well"], hang=True)]
+            answer, took = timed(lambda: ann.post("threads.create", input=said("hello")))
+            assert is_event(answer)
+            assert "took too long" in answer.text
+            assert took < 1 + 3 + SLACK
+
+
+def an_agent(port: int) -> Agent[Any]:
+    """An agent whose model is behind a proxy."""
+    client = AsyncOpenAI(api_key=KEY, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0)
+    return Agent("Coach", instructions="Be kind.", model=OpenAIResponsesModel("small", client))
+
+
+def add(client: Client, thread: str, text: str) -> Any:
+    """Say something in a thread."""
+    return client.post("threads.add_user_message", thread_id=thread, input=said(text))
+
+
+# --- the files ----------------------------------------------------------------------------------
+
+
+class Shelf(MemoryFileSystem):
+    """A file store that can be broken."""
+
+    protocol = "shelf"
+    cachable = False
+    mended = threading.Event()
+    fault = ""
+
+    def _open(self, path: str, mode: str = "rb", **more: Any) -> Any:
+        if self.fault == "refuse":
+            raise ConnectionRefusedError(111, "nobody listens")
+        if self.fault == "hang":
+            self.mended.wait(20)
+        return super()._open(path, mode, **more)
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Shelf]]:
+    """Register the file store with fsspec."""
+    monkeypatch.setattr(ending_files, "SECONDS", 0.5)
+    monkeypatch.setattr(Shelf, "mended", threading.Event())
+    monkeypatch.setattr(Shelf, "fault", "")
+    fsspec.register_implementation("shelf", Shelf, clobber=True)
+    yield Shelf
+    Shelf.mended.set()
+    Shelf.store.clear()
+
+
+def test_files_have_an_end(make_app: MakeApp, browse: Any, shelf: type[Shelf]) -> None:
+    """An upload and a download to a store that hangs are 503 with Retry-After, and then work."""
+    kit = ChatKit()
+    kit.add_server("default", Shop, attachments=True)
+    config = {"CHATKIT_DATABASE_URI": "sqlite://", "CHATKIT_UPLOAD_FOLDER": "shelf://files"}
+    app = make_app(kit, **config, CHATKIT_MESSAGE_RATELIMIT="")
+    ann = visit(browse(app))
+    kept = ann.upload().json()["id"]
+    place = f"/chatkit/attachments/{kept}"
+    shelf.fault = "hang"
+    for act in (ann.upload, lambda: ann.browser.get(place, headers=ann.bearer)):
+        answer, took = timed(act)
+        told(answer, 503, "upstream_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert took < 0.5 + SLACK
+    shelf.fault = ""
+    shelf.mended.set()
+    assert ann.upload().status_code == 200
+    assert ann.browser.get(place, headers=ann.bearer).status_code == 200
+
+
+# --- a site's own store -------------------------------------------------------------------------
+
+
+class Sleepy(TidyStore):
+    """A store of a site's own that can be broken."""
+
+    hangs = False
+
+    async def load_threads(self, *args: Any, **more: Any) -> Any:
+        """Load, or hang."""
+        if self.hangs:
+            await asyncio.sleep(20)
+        return await super().load_threads(*args, **more)
+
+    async def load_thread(self, *args: Any, **more: Any) -> Any:
+        """Load, or hang."""
+        if self.hangs:
+            await asyncio.sleep(20)
+        return await super().load_thread(*args, **more)
+
+
+def test_sites_own_store_has_an_end(make_app: MakeApp, browse: Any) -> None:
+    """A read is a 503 with Retry-After, a message an error event, and then all is well."""
+    store = Sleepy()
+    kit = ChatKit()
+    kit.add_server("default", lambda: Shop(store))
+    app = make_app(kit, CHATKIT_DATABASE_TIMEOUT=0.3, CHATKIT_MESSAGE_RATELIMIT="")
+    ann = visit(browse(app))
+    thread = ann.create()
+    store.hangs = True
+    answer, took = timed(lambda: ann.post("threads.list", limit=20))
+    told(answer, 503, "upstream_unavailable")
+    assert took < 0.3 + SLACK
+    answer, took = timed(partial(add, ann, thread, "more"))
+    assert is_event(answer), answer.text
+    assert took < 0.3 + SLACK
+    store.hangs = False
+    assert "You said more" in add(ann, thread, "more").text
