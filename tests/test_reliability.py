@@ -500,8 +500,9 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Shelf]]:
     Shelf.store.clear()
 
 
-def test_files_have_an_end(make_app: MakeApp, browse: Any, shelf: type[Shelf]) -> None:
-    """An upload and a download to a store that hangs are 503 with Retry-After, and then work."""
+@pytest.mark.parametrize("fault", ["hang", "refuse"])
+def test_files_have_an_end(make_app: MakeApp, browse: Any, shelf: type[Shelf], fault: str) -> None:
+    """An upload and a download to a store that fails are 503 with Retry-After, and then work."""
     kit = ChatKit()
     kit.add_server("default", Shop, attachments=True)
     config = {"CHATKIT_DATABASE_URI": "sqlite://", "CHATKIT_UPLOAD_FOLDER": "shelf://files"}
@@ -509,7 +510,7 @@ def test_files_have_an_end(make_app: MakeApp, browse: Any, shelf: type[Shelf]) -
     ann = visit(browse(app))
     kept = ann.upload().json()["id"]
     place = f"/chatkit/attachments/{kept}"
-    shelf.fault = "hang"
+    shelf.fault = fault
     for act in (ann.upload, lambda: ann.browser.get(place, headers=ann.bearer)):
         answer, took = timed(act)
         told(answer, 503, "upstream_unavailable")

@@ -46,16 +46,17 @@ class EndingSystem:
 
         :raises UpstreamUnavailable: it takes too long, or something here did before.
         """
-        if not self._hangs:
-            try:
-                return _workers().run(act, SECONDS)
-            except Stuck:
-                self._hangs = True
-        raise UpstreamUnavailable(
-            "Files can't be stored or read at the moment. Please try again in a moment.",
-            detail=f"CHATKIT_UPLOAD_FOLDER did not answer in {SECONDS:g} seconds",
-            retry_after=RETRY_AFTER,
-        )
+        if self._hangs:
+            raise _unavailable("did not answer before")
+        try:
+            return _workers().run(act, SECONDS)
+        except Stuck:
+            self._hangs = True
+            raise _unavailable(f"did not answer in {SECONDS:g} seconds") from None
+        except Exception as error:
+            if not _is_outage(error):
+                raise
+            raise _unavailable(f"can't be reached ({type(error).__name__})") from error
 
     def open(self, path: str, mode: str) -> EndingFile:
         """Open a file."""
@@ -64,6 +65,20 @@ class EndingSystem:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._system, name)
         return lambda *args, **more: self.call(partial(method, *args, **more))
+
+
+def _is_outage(error: BaseException) -> bool:
+    """Whether a place is not there; each driver has names of its own for that."""
+    names = [kind.__name__.lower() for kind in type(error).__mro__]
+    return any("connect" in name or "timeout" in name for name in names)
+
+
+def _unavailable(how: str) -> UpstreamUnavailable:
+    return UpstreamUnavailable(
+        "Files can't be stored or read at the moment. Please try again in a moment.",
+        detail=f"CHATKIT_UPLOAD_FOLDER {how}",
+        retry_after=RETRY_AFTER,
+    )
 
 
 class EndingFile:
