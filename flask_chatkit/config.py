@@ -21,6 +21,7 @@ from limits import RateLimitItem, parse_many
 
 from .errors import ConfigurationError
 from .quota import UploadQuota, upload_quota
+from .startup_checks import DATABASES, STORAGES, check_driver
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -84,6 +85,24 @@ def whole(low: int, high: int, unit: str) -> Callable[[str, object], int]:
         if not low <= value <= high:
             _wrong(key, form)
         return value
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[str, object], float]:
+    """Seconds within bounds, not always whole ones."""
+
+    def parse(key: str, value: object) -> float:
+        form = f"seconds from {low:g} to {high:g}"
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        try:
+            number = float(cast("Any", value))
+        except (TypeError, ValueError):
+            _wrong(key, form, value)
+        if isinstance(value, bool) or not low <= number <= high:
+            _wrong(key, form)
+        return number
 
     return parse
 
@@ -338,6 +357,14 @@ class Settings:
         "retries included, ends after their sum.",
         timeout,
     )
+    api_at_a_time: int | None = setting(
+        "API_AT_A_TIME",
+        None,
+        "half of gunicorn's threads, else 16",
+        "Calls of a process that may wait for OpenAI's API while it is slow. Further ones are "
+        "answered 503 at once.",
+        whole(1, 10_000, "calls"),
+    )
     session_seconds: int | None = setting(
         "SESSION_SECONDS",
         None,
@@ -509,6 +536,14 @@ class Settings:
         text,
         secret=True,
     )
+    database_timeout: float = setting(
+        "DATABASE_TIMEOUT",
+        10.0,
+        "10",
+        "Seconds that a call of that database may take. Then it is given up, and its connection "
+        "replaced.",
+        seconds(0.1, 600),
+    )
     upload_folder: str | None = setting(
         "UPLOAD_FOLDER",
         None,
@@ -630,6 +665,14 @@ class Settings:
                 "CHATKIT_SENDFILE redirect needs a CHATKIT_UPLOAD_FOLDER that is the URL of an "
                 "object store, and its other values one that is a folder"
             )
+        if self.database_uri:
+            check_driver("CHATKIT_DATABASE_URI", self.database_uri, DATABASES)
+        for key, uri in (
+            ("CHATKIT_RATELIMIT_STORAGE_URI", self.ratelimit_storage_uri),
+            ("RATELIMIT_STORAGE_URI", self.limiter_storage_uri),
+        ):
+            if uri and self.limiter_enabled:
+                check_driver(key, uri, STORAGES)
         if self.cookie_samesite == "None" and self.cookie_secure is False:
             raise ConfigurationError(
                 "CHATKIT_COOKIE_SAMESITE 'None' needs CHATKIT_COOKIE_SECURE True: "

@@ -129,6 +129,15 @@ class UpstreamUnavailable(ApiError, exceptions.ServiceUnavailable):  # type: ign
     summary = "The chat service is not available at the moment."
 
 
+class HistoryUnavailable(UpstreamUnavailable):
+    """The database of a served chat's history does not answer, or can't be reached.
+
+    It has the code of :class:`UpstreamUnavailable`: to a browser it is the same.
+    """
+
+    summary = "The chat is not available at the moment. Please try again in a moment."
+
+
 class UpstreamTimeout(ApiError, exceptions.GatewayTimeout):
     """OpenAI did not answer in time."""
 

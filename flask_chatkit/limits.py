@@ -12,12 +12,14 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from typing import NoReturn, TypeVar
+from functools import lru_cache, partial
+from typing import Any, NoReturn, TypeVar
+from weakref import WeakSet
 
 from flask import Flask, Request
 from flask.sansio.app import App
@@ -31,6 +33,7 @@ from .config import Settings
 from .errors import ConfigurationError, RateLimited
 from .quota import UploadQuota, size_text, time_text
 from .visitor import Visitor
+from .workers import Stuck, Workers
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -39,8 +42,19 @@ Items = Sequence[RateLimitItem]
 
 #: Seconds after which a storage that was down is tried again.
 RECHECK_SECONDS = 5.0
-#: Seconds to wait for Redis before counting in memory.
-PATIENCE = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}
+#: Seconds that one request's counting may take before it is done in memory.
+COUNT_SECONDS = 2.0
+#: How many requests are counted at once in a storage that is on a network.
+AT_ONCE = 32
+#: What a driver is told of waiting, by the beginning of the URI.
+PATIENCE: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (("redis", "valkey"), {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}),
+    (("memcached",), {"connect_timeout": 1.0, "timeout": 1.0}),
+    (
+        ("mongodb",),
+        {"connectTimeoutMS": 1000, "serverSelectionTimeoutMS": 1000, "socketTimeoutMS": 1000},
+    ),
+)
 
 
 #: The acts that ``CHATKIT_MESSAGE_RATELIMIT`` is for, each with a count of its own.
@@ -76,12 +90,11 @@ def own_limiter(settings: Settings, uri: str) -> Limiter:
     keeper = Flask(__name__, static_folder=None)
     if settings.limiter_strategy:
         keeper.config["RATELIMIT_STRATEGY"] = settings.limiter_strategy
-    if uri == settings.limiter_storage_uri:
-        # The options are those of the storage that the host configured them for.
-        keeper.config["RATELIMIT_STORAGE_OPTIONS"] = settings.limiter_options
-    elif uri.startswith(("redis://", "rediss://")):
-        # The driver waits for ever by default; a counter is not worth a visitor's patience.
-        keeper.config["RATELIMIT_STORAGE_OPTIONS"] = dict(PATIENCE)
+    # The options are those of the storage that the host configured them for.
+    given = settings.limiter_options if uri == settings.limiter_storage_uri else {}
+    # Drivers wait long by default, or for ever; a counter is not worth a visitor's patience.
+    waits = next((waits for schemes, waits in PATIENCE if uri.startswith(schemes)), {})
+    keeper.config["RATELIMIT_STORAGE_OPTIONS"] = {**waits, **given}
     return Limiter(get_remote_address, app=keeper, storage_uri=uri)
 
 
@@ -139,12 +152,23 @@ class Quotas:
                     "with its driver installed (redis:// needs flask-chatkit[redis]): "
                     f"{type(error).__name__}"
                 ) from None
-        self._fallback = own_limiter(settings, "memory://")
+        self._made_fallback: Limiter | None = None
         self._told_memory = False
         self._down = False
         self._recheck_at = 0.0
         self._lock = threading.Lock()
         self._memory = threading.Lock()
+        self._owed = _Owed()
+        self._crews: dict[int, Workers] = {}
+        _counting.add(self)
+
+    def begin_anew(self) -> None:
+        """Have nothing in common with the process that this one was forked from.
+
+        A lock may have been held, and a connection is used by both.
+        """
+        self._lock, self._memory = threading.Lock(), threading.Lock()
+        self._limiter = self._made_fallback = None
         self._owed = _Owed()
 
     def charge(
@@ -166,8 +190,12 @@ class Quotas:
         :raises RateLimited: a quota is used up; ``retry_after`` tells for how many seconds, and
             ``limit`` which one: ``20 per 1 minute per visitor``, ``… per address``, ``… per kit``.
         """
-        if not self.enabled:
-            return
+        if self.enabled:
+            self._ending(lambda: self._charge(visitor, address, act, chat, visitor_items))
+
+    def _charge(
+        self, visitor: Visitor, address: str, act: str, chat: str, visitor_items: Items | None
+    ) -> None:
         settings = self._settings
         is_message = act in {MESSAGE, TOOL}
         scope = (act, "visitor") if visitor_items is None else (act, "visitor", chat)
@@ -213,8 +241,10 @@ class Quotas:
 
         :raises RateLimited: the visitor, or the address, has brought too much within a day.
         """
-        if not self.enabled:
-            return
+        if self.enabled:
+            self._ending(partial(self._charge_bytes, visitor, address, size, quota))
+
+    def _charge_bytes(self, visitor: Visitor, address: str, size: int, quota: UploadQuota) -> None:
         cost = math.ceil(size / 1024)
         of_visitor, of_address = map(_per_day, (quota.visitor, quota.address))
         name = (UPLOAD, "visitor", visitor.digest)
@@ -243,12 +273,13 @@ class Quotas:
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds, for all processes that share the storage."""
         key = "/".join(self._key(("mark", name)))
-        self._count(lambda limiter: limiter.storage.incr(key, max(1, seconds)))
+        expiry = max(1, seconds)
+        self._ending(lambda: self._count(lambda limiter: limiter.storage.incr(key, expiry)))
 
     def is_marked(self, name: str) -> bool:
         """Whether :meth:`mark` remembers the name."""
         key = "/".join(self._key(("mark", name)))
-        return self._count(lambda limiter: limiter.storage.get(key)) > 0
+        return self._ending(lambda: self._count(lambda limiter: limiter.storage.get(key))) > 0
 
     @property
     def enabled(self) -> bool:
@@ -267,8 +298,7 @@ class Quotas:
     def _hit(self, items: Items, names: tuple[str, ...], whose: str) -> None:
         key = self._key(names)
         for item in items:
-            if not self._hit_once(item, key):
-                self._refuse(item, key, whose)
+            self._hit_or_refuse(item, key, whose)
 
     def _refuse(self, item: RateLimitItem, key: tuple[str, ...], whose: str) -> NoReturn:
         raise RateLimited(retry_after=self._wait_for(item, key), limit=f"{item} per {whose}")
@@ -283,29 +313,51 @@ class Quotas:
         key = self._key(names)
         for item in items:
             cost = self._owed.add((item, key), max(1, item.amount // PARTS))
-            if cost and not self._hit_once(item, key, cost):
+            try:
+                if cost:
+                    self._ending(partial(self._hit_or_refuse, item, key, whose, cost))
+            except RateLimited:
                 # Until the storage has let one through, it is asked each time.
                 self._owed.put_back((item, key), cost - 1)
-                self._refuse(item, key, whose)
+                raise
+
+    def _hit_or_refuse(
+        self, item: RateLimitItem, key: tuple[str, ...], whose: str, cost: int = 1
+    ) -> None:
+        if not self._hit_once(item, key, cost):
+            self._refuse(item, key, whose)
 
     def _hit_once(self, item: RateLimitItem, key: tuple[str, ...], cost: int = 1) -> bool:
         return self._count(lambda limiter: limiter.limiter.hit(item, *key, cost=cost))
 
+    def _ending(self, act: Callable[[], T]) -> T:
+        """Count, and give up a storage that takes too long: then memory counts.
+
+        A driver's own timeouts, if a host's Limiter has any, are for each piece of an answer.
+        """
+        waits = self._down and time.monotonic() < self._recheck_at
+        if waits or isinstance(self.limiter.storage, MemoryStorage):
+            return act()
+        try:
+            return self._workers.run(act, COUNT_SECONDS)
+        except Stuck as error:
+            self._note_failure(error)
+            return act()
+
+    @property
+    def _workers(self) -> Workers:
+        # No thread survives a fork.
+        pid = os.getpid()
+        made = self._crews.get(pid)
+        return made or self._crews.setdefault(pid, Workers(AT_ONCE, "chatkit-limits", AT_ONCE))
+
     def _count(self, ask: Callable[[Limiter], T]) -> T:
         """Ask the Limiter, or the one in memory while the storage is down."""
-        if not self._down or time.monotonic() >= self._recheck_at:
+        if self._asks_storage():
             try:
                 result = self._ask(self.limiter, ask)
             except Exception as error:  # noqa: BLE001  each storage has exceptions of its own
-                self._recheck_at = time.monotonic() + RECHECK_SECONDS
-                if not self._down:
-                    self._down = True
-                    # The type alone: a driver's message may hold the URI, with its password.
-                    logger.error(  # noqa: TRY400  for the same reason no traceback
-                        "The rate limit storage failed (%s): counting in this process's memory "
-                        "until it is back",
-                        type(error).__name__,
-                    )
+                self._note_failure(error)
             else:
                 if self._down:
                     self._down = False
@@ -313,12 +365,42 @@ class Quotas:
                 return result
         return self._ask(self._fallback, ask)
 
+    def _asks_storage(self) -> bool:
+        """Whether the storage is asked: while it is down by one request now and then."""
+        if not self._down:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            if now < self._recheck_at:
+                return False
+            self._recheck_at = now + RECHECK_SECONDS
+            return True
+
+    def _note_failure(self, error: Exception) -> None:
+        self._recheck_at = time.monotonic() + RECHECK_SECONDS
+        if not self._down:
+            self._down = True
+            # The type alone: a driver's message may hold the URI, with its password.
+            logger.error(
+                "The rate limit storage failed (%s): counting in this process's memory "
+                "until it is back",
+                type(error).__name__,
+            )
+
     def _ask(self, limiter: Limiter, ask: Callable[[Limiter], T]) -> T:
         if not isinstance(limiter.storage, MemoryStorage):
             return ask(limiter)
         # Two threads at once may start its timer twice, which raises in one of them.
         with self._memory:
             return ask(limiter)
+
+    @property
+    def _fallback(self) -> Limiter:
+        if self._made_fallback is None:
+            with self._lock:
+                if self._made_fallback is None:
+                    self._made_fallback = own_limiter(self._settings, "memory://")
+        return self._made_fallback
 
     @property
     def limiter(self) -> Limiter:
@@ -338,11 +420,13 @@ class Quotas:
         return self._limiter
 
     def _choose(self) -> Limiter:
+        settings = self._settings
         hosts = [limiter for limiter in self._app.extensions.get("limiter", ()) if limiter.enabled]
-        if len(hosts) == 1:
+        if len(hosts) == 1 and not settings.ratelimit_storage_uri:
             host: Limiter = hosts[0]
             return host
-        return own_limiter(self._settings, self._settings.limiter_storage_uri or "memory://")
+        uri = settings.ratelimit_storage_uri or settings.limiter_storage_uri
+        return own_limiter(settings, uri or "memory://")
 
 
 class _Owed:
@@ -371,3 +455,16 @@ class _Owed:
         with self._lock:
             if count and len(self._counts) < _OWED:
                 self._counts[name] = count
+
+
+#: All that count in this process.
+_counting: WeakSet[Quotas] = WeakSet()
+
+
+def _begin_anew() -> None:
+    for quotas in list(_counting):
+        quotas.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_anew)

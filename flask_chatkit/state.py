@@ -6,9 +6,10 @@ import inspect
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -38,6 +39,7 @@ from .hosted.client import WORKFLOWS_END, Client
 from .hosted.threads import HostedThreads
 from .limits import Quotas
 from .sessions import Minted, Sessions
+from .startup_checks import unwritable, uwsgi_problems
 from .visitor import LONGEST_ID, Visitor, VisitorCookie, VisitorToken
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ class KitState:
             timeout=settings.api_timeout,
             organization=settings.organization,
             project=settings.project,
+            at_a_time=settings.api_at_a_time,
         )
         implied = settings.workflow_id is not None or settings.server is not None
         self._implied = HostedChat.declare(DEFAULT) if implied else None
@@ -417,6 +420,20 @@ class KitState:
         missing += [] if has_keys else ["SECRET_KEY"]
         if missing and self.chats and self.settings.enabled:
             logger.error("No chat can be started: %s is not set", " and ".join(missing))
+        if self.served and self.settings.enabled:
+            for problem in (*uwsgi_problems(), *self._unwritable_places()):
+                logger.error("%s", problem)
+
+    def _unwritable_places(self) -> Iterator[str]:
+        """What can't be kept in the instance folder, by the setting that names another place."""
+        instance = Path(current_app.instance_path)
+        trouble = unwritable(instance)
+        settings = self.settings
+        if trouble and self.declared.store is None and settings.database_uri is None:
+            yield f"The history can't be kept: {trouble}. Set CHATKIT_DATABASE_URI"
+        takes_files = any(chat.attachments_accepted is not None for chat in self.served)
+        if trouble and takes_files and settings.upload_folder is None:
+            yield f"Files can't be taken: {trouble}. Set CHATKIT_UPLOAD_FOLDER"
 
 
 def _under_way(settings: Settings) -> UnderWay:

@@ -33,6 +33,7 @@ from ..errors import (
     UpstreamUnavailable,
 )
 from .deadline import Adapter, Watch
+from .share import Share
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -165,6 +166,8 @@ class Client:
     :param base: the API's base URL, without a slash at its end.
     :param timeout: seconds to connect, and seconds to wait for the next part of an answer. Once
         connected, a whole call, retries included, ends after their sum.
+    :param at_a_time: calls of a process that may wait while the API is slow; see
+        :class:`~flask_chatkit.hosted.share.Share`.
     :param today: the date, for what the log says about the end of hosted workflows.
     """
 
@@ -176,6 +179,7 @@ class Client:
         timeout: tuple[float, float],
         organization: str | None = None,
         project: str | None = None,
+        at_a_time: int | None = None,
         today: Callable[[], datetime.date] = lambda: datetime.datetime.now(
             datetime.timezone.utc
         ).date(),
@@ -198,6 +202,7 @@ class Client:
         if project:
             self._headers["OpenAI-Project"] = project
         self._pools: dict[int, _Pool] = {}
+        self._share = Share(at_a_time)
         self._has_minted = False
 
     def create_session(self, body: Mapping[str, Any]) -> Session:
@@ -209,7 +214,8 @@ class Client:
         :raises UpstreamUnavailable: OpenAI can't be reached, is overloaded or is down.
         :raises UpstreamTimeout: OpenAI did not answer in time.
         """
-        answer, request_id = self._call("/chatkit/sessions", body)
+        with self._share.call() as budget:
+            answer, request_id = self._call("/chatkit/sessions", body, budget=budget)
         identifier, secret = answer.get("id"), answer.get("client_secret")
         expires_at = answer.get("expires_at")
         if not (
@@ -232,7 +238,9 @@ class Client:
         :raises ApiError: as for :meth:`create_session`.
         """
         path = f"/chatkit/sessions/{quote(session_id, safe='')}/cancel"
-        self._call(path, None, gone=ENDED_SESSION, budget=budget)
+        with self._share.call() as most:
+            given = [seconds for seconds in (budget, most) if seconds is not None]
+            self._call(path, None, gone=ENDED_SESSION, budget=min(given, default=None))
 
     def ask(
         self,

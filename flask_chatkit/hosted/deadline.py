@@ -1,16 +1,10 @@
-"""A wall-clock end for HTTP calls, which socket timeouts are not.
-
-A timeout of requests bounds each wait for the next bytes. A server, or a proxy, that sends a byte
-now and then keeps a worker for ever. So one thread per process looks at the calls under way, and
-shuts the connection of one that is over its time.
-"""
+"""HTTP calls whose connection a :class:`~flask_chatkit.watchdog.Watchdog` shuts in the end."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
@@ -20,8 +14,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
-#: Seconds between looks: a call may last that much longer.
-TICK = 0.1
+from ..watchdog import Watchdog
 
 _here = threading.local()
 
@@ -50,48 +43,21 @@ class Call:
 
 
 class Watch:
-    """Ends calls at their deadline. Its thread lives while there are calls, and a little longer."""
+    """Ends calls at their deadline."""
 
     def __init__(self) -> None:
-        self._calls: set[Call] = set()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._watchdog = Watchdog()
 
     @contextlib.contextmanager
     def call(self, deadline: float, *, public: bool = False) -> Iterator[Call]:
         """Watch what this thread asks for until the block ends; see :class:`Call`."""
         call = _here.call = Call(deadline, public=public)
         try:
-            with self._lock:
-                self._calls.add(call)
-                if self._thread is None:
-                    self._start()
+            self._watchdog.add(call)
             yield call
         finally:
             _here.call = None
-            with self._lock:
-                self._calls.discard(call)
-
-    def _look(self) -> None:
-        idle = 0
-        while idle < 10 / TICK:
-            time.sleep(TICK)
-            now = time.monotonic()
-            with self._lock:
-                idle = 0 if self._calls else idle + 1
-                # Under the lock: a call that is over has given its connection to another one.
-                for call in self._calls:
-                    if call.deadline <= now and not call.ended:
-                        call.end()
-        with self._lock:
-            self._thread = None
-            if self._calls:  # one began between the last look and now
-                self._start()
-
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._look, name="chatkit-deadlines", daemon=True)
-        thread.start()
-        self._thread = thread
+            self._watchdog.discard(call)
 
 
 class _Shown:

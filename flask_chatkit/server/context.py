@@ -61,6 +61,9 @@ class ChatContext(dict[str, Any]):
         self.began = time.time()
         self._revoked_before: int | None = None
         self._knows_revocation = False
+        #: Whose key is noted beside what is stored: the visitor's, or that of the login which the
+        #: visitor has become meanwhile.
+        self.owner_key = visitor.key
         #: The threads that were stored in the course of this request; see :meth:`is_stored`.
         self.stored: set[str] = set()
 

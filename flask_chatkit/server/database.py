@@ -1,4 +1,4 @@
-"""Where the history is: engines, the processes and threads that use them, transactions."""
+"""Where the history is: the processes and threads that use an engine, transactions, deadlines."""
 
 from __future__ import annotations
 
@@ -8,44 +8,37 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
-from weakref import WeakSet, finalize
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as WaitTimeout
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary, WeakSet, finalize
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
-from sqlalchemy.pool import Pool, SingletonThreadPool, StaticPool
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import Pool, StaticPool
 
 from ..errors import ConfigurationError
-from .history.migrations import is_current, upgrade_tables
+from ..watchdog import Watchdog
+from ..workers import Stuck, Workers
+from .history.calls import GRACE, Call, Health, overdue, show_connection, silent, watched
+from .history.engines import check_engine, database_url, is_in_memory, make_engine, make_folder
+from .history.migrations import PATIENCE, is_current, upgrade_tables
 
 logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
 
-ACCEPTED = (
-    "sqlite:////srv/site/chat.db, postgresql://user:password@host/name or "
-    "mysql://user:password@host/name"
-)
-#: The databases that are known to work, by SQLAlchemy's name.
-DIALECTS = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
-#: For a URI that names no driver: the one that SQLAlchemy would take, and ours where it is missing.
-DRIVERS = {
-    "postgres": ("postgresql", "psycopg2", "psycopg"),
-    "postgresql": ("postgresql", "psycopg2", "psycopg"),
-    "mysql": ("mysql", "mysqldb", "pymysql"),
-    "mariadb": ("mariadb", "mysqldb", "pymysql"),
-}
-MODULES = {"mysqldb": "MySQLdb"}
 #: How many pieces of work wait for the database at once, beside what request threads do themselves.
 WORKERS = 8
-#: Seconds that a writer of SQLite waits for the others, and that a server has to accept us.
-BUSY_SECONDS = 10
+#: Seconds that a piece of work may take, unless a site says otherwise.
+SECONDS = 10.0
+#: Seconds that a piece of work may have waited before SQLite is told to wait less.
+HURRY = 0.5
+#: Seconds that what is under way gets when a database is closed.
+CLOSE_SECONDS = 2.0
 #: How often a piece of work is done that met a deadlock, or a connection that had died.
 ATTEMPTS = 5
 DEADLOCKS = frozenset({"40001", "40P01", 1205, 1213})
@@ -67,9 +60,13 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="flask-chatkit-store")
+        self.workers = Workers(WORKERS, "flask-chatkit-store")
+        self.watchdog = Watchdog()
+        self.health = Health()
         self.engine: Engine | None = None
         self.ready: WeakSet[Engine] = WeakSet()
+        #: Engines that are just being prepared, each in a thread of its own.
+        self.preparing: WeakKeyDictionary[Engine, Future[None]] = WeakKeyDictionary()
         #: Connections of the parent process, which must neither be used nor closed here.
         self.inherited: list[Pool] = []
 
@@ -81,20 +78,23 @@ class Database:
         engine at each piece of work, since it has one for each application.
     :param create_tables: whether missing tables are made, and those of an earlier release brought
         up to date, at the first piece of work.
+    :param seconds: how long a piece of work may take. What hangs is given up then: its connection
+        is shut and replaced, and so is its thread.
     :raises ConfigurationError: the source is none of these, or can't be used.
     """
 
-    def __init__(self, source: Source, *, create_tables: bool) -> None:
+    def __init__(self, source: Source, *, create_tables: bool, seconds: float = SECONDS) -> None:
         self._create_tables = create_tables
+        self._seconds = seconds
         self._pid = os.getpid()
         self._processes: dict[int, _Process] = {}
         finalize(self, _let_go, self._pid, self._processes)
         self._source: URL | Engine | Extension
         if isinstance(source, (str, URL)):
-            self._source = _url(source)
-            self._process().engine = _engine(self._source)
+            self._source = database_url(source)
+            self._process().engine = self._make_engine(self._source)
         elif isinstance(source, Engine):
-            _check(source)
+            check_engine(source)
             self._source = source
         # Looked for on the class: outside of an application context the property itself raises.
         elif hasattr(type(source), "engine") and not hasattr(source, "sync_engine"):
@@ -105,41 +105,68 @@ class Database:
                 f"AsyncEngine) or a Flask-SQLAlchemy extension, not {type(source).__name__}"
             )
 
-    async def statement(self, work: Callable[[Connection], T]) -> T:
-        """Do work that is a single statement, in one round trip where the driver can."""
-        return await self._run(work, transaction=False)
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may use it, too."""
+        return not (isinstance(self._source, URL) and is_in_memory(self._source))
 
-    async def transaction(self, work: Callable[[Connection], T]) -> T:
-        """Do work that happens as a whole or not at all."""
-        return await self._run(work, transaction=True)
+    async def statement(
+        self, work: Callable[[Connection], T], *, seconds: float | None = None
+    ) -> T:
+        """Do work that is a single statement, in one round trip where the driver can.
+
+        :param seconds: how long it may take, where that is longer than usual.
+        :raises HistoryUnavailable: the database did not answer in that time.
+        """
+        return await self._run(work, seconds, transaction=False)
+
+    async def transaction(
+        self, work: Callable[[Connection], T], *, seconds: float | None = None
+    ) -> T:
+        """Do work that happens as a whole or not at all; as :meth:`statement`."""
+        return await self._run(work, seconds, transaction=True)
 
     def close(self) -> None:
         """End this process's threads and its own connections; an engine of the site stays open."""
         process = self._processes.pop(os.getpid(), None)
         if process is not None:
-            process.workers.shutdown()
+            process.workers.close(CLOSE_SECONDS)
             if process.engine is not None:
                 process.engine.dispose()
 
-    async def _run(self, work: Callable[[Connection], T], *, transaction: bool) -> T:
+    async def _run(
+        self, work: Callable[[Connection], T], seconds: float | None, *, transaction: bool
+    ) -> T:
         process = self._process()
         engine = self._pick(process)
+        process.health.admit()
+        call = Call(max(seconds or 0.0, self._seconds))
 
         def perform() -> T:
-            return self._perform(process, engine, work, transaction=transaction)
+            return self._perform(process, engine, work, call, transaction=transaction)
 
         try:
-            loop = asyncio.get_running_loop()
+            asyncio.get_running_loop()
         except RuntimeError:
             # Somebody drives this coroutine by hand, in a thread that may wait.
-            return perform()
-        future = loop.run_in_executor(process.workers, perform)
+            return self._perform_here(process, engine, call, perform)
         try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            # What was begun ends before anything else is written on the way out.
-            await asyncio.wait([future])
-            raise
+            future = process.workers.submit(perform)
+        except Stuck:
+            raise silent() from None
+        return await _awaited(process, future, call)
+
+    def _perform_here(
+        self, process: _Process, engine: Engine, call: Call, perform: Callable[[], T]
+    ) -> T:
+        if isinstance(self._source, URL) or engine.dialect.name == "sqlite":
+            return perform()
+        # How long a site's engine waits to connect is not known.
+        try:
+            return process.workers.run(perform, call.left + GRACE)
+        except Stuck:
+            process.health.overdue(call)
+            raise overdue(call) from None
 
     def _process(self) -> _Process:
         pid = os.getpid()
@@ -154,72 +181,173 @@ class Database:
             return source.engine
         if process.engine is None:
             with process.lock:
-                process.engine = process.engine or _engine(source)
+                process.engine = process.engine or self._make_engine(source)
         return process.engine
+
+    def _make_engine(self, url: URL) -> Engine:
+        engine = make_engine(url, WORKERS, self._seconds)
+        # First of all: what the driver asks a new connection may hang, too.
+        event.listen(engine, "connect", show_connection, insert=True)
+        return engine
 
     def _perform(
         self,
         process: _Process,
         engine: Engine,
         work: Callable[[Connection], T],
+        call: Call,
         *,
         transaction: bool,
     ) -> T:
-        if engine not in process.ready:
-            with process.lock:
-                if engine not in process.ready:
-                    self._prepare(process, engine)
-        # The one connection of a database in memory is for one thread at a time.
-        turn = process.lock if isinstance(engine.pool, StaticPool) else nullcontext()
-        with turn:
-            return _again(lambda: _work(engine, work, transaction=transaction))
+        try:
+            if engine not in process.ready:
+                self._await_ready(process, engine, call)
+            # The one connection of a database in memory is for one thread at a time.
+            turn = process.lock if isinstance(engine.pool, StaticPool) else nullcontext()
+            with watched(process.watchdog, call), turn:
+                result = _again(lambda: _work(engine, work, call, transaction=transaction), call)
+        except (DBAPIError, PoolTimeout) as error:
+            if not call.is_over:
+                raise
+            process.health.overdue(call)
+            raise overdue(call) from error
+        process.health.answered()
+        return result
+
+    def _await_ready(self, process: _Process, engine: Engine, call: Call) -> None:
+        """Have an engine prepared once for all that wait for it, each as long as it may.
+
+        It goes on when they are gone: bringing large tables up to date takes what it takes.
+        """
+        with process.lock:
+            if engine in process.ready:
+                return
+            if isinstance(engine.pool, StaticPool):
+                self._prepare(process, engine)
+                return
+            job = process.preparing.get(engine)
+            if job is None:
+                job = process.preparing[engine] = Future()
+                # A process that ends waits for it.
+                threading.Thread(
+                    target=self._prepare_apart,
+                    args=(process, engine, job),
+                    name="flask-chatkit-tables",
+                ).start()
+        try:
+            job.result(call.left)
+        except WaitTimeout:
+            if job.done():
+                raise
+            process.health.overdue(call)
+            raise overdue(call) from None
+
+    def _prepare_apart(self, process: _Process, engine: Engine, job: Future[None]) -> None:
+        try:
+            self._prepare(process, engine)
+        except BaseException as error:  # noqa: BLE001 - those who wait get it
+            process.preparing.pop(engine, None)
+            job.set_exception(error)
+        else:
+            process.preparing.pop(engine, None)
+            job.set_result(None)
 
     def _prepare(self, process: _Process, engine: Engine) -> None:
         if not isinstance(self._source, URL):
-            _check(engine)
+            check_engine(engine)
             if os.getpid() != self._pid and not isinstance(engine.pool, StaticPool):
                 process.inherited.append(engine.pool)
                 engine.dispose(close=False)
         elif engine.dialect.name == "sqlite" and not isinstance(engine.pool, StaticPool):
-            _make_folder(engine.url)
-            _use_wal(engine)
+            make_folder(engine.url)
+            _use_wal(engine, self._seconds)
         if self._create_tables:
-            _upgrade(engine)
+            self._upgrade(process.watchdog, engine)
         process.ready.add(engine)
 
+    def _upgrade(self, watchdog: Watchdog, engine: Engine) -> None:
+        def do(work: Callable[[Connection], T], seconds: float, *, transaction: bool) -> T:
+            call = Call(seconds)
+            with watched(watchdog, call):
+                return _again(
+                    lambda: _work(engine, work, call, transaction=transaction), call, anything=True
+                )
 
-def _upgrade(engine: Engine) -> None:
-    if _again(lambda: _work(engine, is_current, transaction=False), anything=True):
-        return
+        if do(is_current, self._seconds, transaction=False):
+            return
+        try:
+            do(upgrade_tables, max(PATIENCE, self._seconds), transaction=True)
+        except DBAPIError as error:
+            logger.error(  # noqa: TRY400  the error itself is raised, and logged by who gets it
+                "The tables of the history could not be made or brought up to date (%s). If the "
+                "database's user may not change tables, let one who may call "
+                "flask_chatkit.server.upgrade_tables, and make the store with create_tables=False",
+                type(error).__name__,
+            )
+            raise
+
+
+async def _awaited(process: _Process, future: Future[T], call: Call) -> T:
+    """What a worker returns, if it does so in time; else it is given up, and replaced."""
+    waiter = asyncio.wrap_future(future)
     try:
-        _again(lambda: _work(engine, upgrade_tables, transaction=True), anything=True)
-    except DBAPIError as error:
-        logger.error(  # noqa: TRY400  the error itself is raised, and logged by who gets it
-            "The tables of the history could not be made or brought up to date (%s). If the "
-            "database's user may not change tables, let one who may call "
-            "flask_chatkit.server.upgrade_tables, and make the store with create_tables=False",
-            type(error).__name__,
-        )
+        await asyncio.wait([waiter], timeout=call.left + GRACE)
+    except asyncio.CancelledError:
+        # What was begun ends before anything else is written on the way out.
+        await asyncio.wait([waiter], timeout=call.left + GRACE)
+        if not waiter.done():
+            _give_up(process, future, waiter)
         raise
+    if waiter.done():
+        return waiter.result()
+    _give_up(process, future, waiter)
+    process.health.overdue(call)
+    raise overdue(call)
 
 
-def _work(engine: Engine, work: Callable[[Connection], T], *, transaction: bool) -> T:
-    with engine.connect() as connection:
+def _give_up(process: _Process, future: Future[T], waiter: asyncio.Future[T]) -> None:
+    # What it says in the end is nobody's concern any more, not even asyncio's.
+    waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+    process.workers.abandon(future)
+
+
+def _work(engine: Engine, work: Callable[[Connection], T], call: Call, *, transaction: bool) -> T:
+    with engine.connect() as connection, _hurried(connection, call):
+        call.begun = None
         dialect = engine.dialect.name
         if dialect == "sqlite":
             if transaction:
                 _begin_immediate(connection)
             else:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
-        elif transaction:
-            # A site's engine may commit by itself; and MySQL's own level locks gaps.
-            connection.execution_options(isolation_level="READ COMMITTED")
-        elif dialect == "postgresql":
-            # For the driver this is a flag; MySQL's would ask the server twice.
-            connection.execution_options(isolation_level="AUTOCOMMIT")
+        else:
+            call.show(connection.connection.dbapi_connection)
+            if transaction:
+                # A site's engine may commit by itself; and MySQL's own level locks gaps.
+                connection.execution_options(isolation_level="READ COMMITTED")
+            elif dialect == "postgresql":
+                # For the driver this is a flag; MySQL's would ask the server twice.
+                connection.execution_options(isolation_level="AUTOCOMMIT")
         result = work(connection)
         connection.commit()
         return result
+
+
+@contextmanager
+def _hurried(connection: Connection, call: Call) -> Iterator[None]:
+    """Have SQLite wait for others no longer than a call may that has waited before."""
+    if connection.dialect.name != "sqlite" or call.left > call.seconds - HURRY:
+        yield
+        return
+    # Past SQLAlchemy, for which a transaction would begin with it.
+    execute = cast("Any", connection.connection.dbapi_connection).execute
+    ((usual,),) = execute("PRAGMA busy_timeout")
+    execute(f"PRAGMA busy_timeout = {min(usual, int(call.left * 1000))}")
+    try:
+        yield
+    finally:
+        # Somebody else uses the connection next.
+        execute(f"PRAGMA busy_timeout = {usual}")
 
 
 def _begin_immediate(connection: Connection) -> None:
@@ -228,13 +356,13 @@ def _begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _again(work: Callable[[], T], *, anything: bool = False) -> T:
+def _again(work: Callable[[], T], call: Call, *, anything: bool = False) -> T:
     """Do work again that lost to somebody else's; all that is done here may be done twice."""
     for attempt in range(1, ATTEMPTS):
         try:
             return work()
         except DBAPIError as error:
-            if not (anything or error.connection_invalidated or _has_lost(error)):
+            if call.is_over or not (anything or error.connection_invalidated or _has_lost(error)):
                 raise
         time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - no secret
     return work()
@@ -245,55 +373,6 @@ def _has_lost(error: DBAPIError) -> bool:
     return sqlstate in DEADLOCKS or bool(error.orig and DEADLOCKS & {*error.orig.args[:1]})
 
 
-def _url(source: str | URL) -> URL:
-    try:
-        url = make_url(source)
-    except (ArgumentError, ValueError):
-        # What it was must not be told: it may have a password in it.
-        raise ConfigurationError(f"CHATKIT_DATABASE_URI must be of the form {ACCEPTED}") from None
-    if url.drivername in DRIVERS:
-        dialect, usual, ours = DRIVERS[url.drivername]
-        driver = usual if find_spec(MODULES.get(usual, usual)) else ours
-        url = url.set(drivername=f"{dialect}+{driver}")
-    if url.get_backend_name() not in DIALECTS:
-        raise ConfigurationError(f"CHATKIT_DATABASE_URI must be of the form {ACCEPTED}")
-    return url
-
-
-def _engine(url: URL) -> Engine:
-    options: dict[str, Any] = {"pool_size": WORKERS, "max_overflow": 3 * WORKERS}
-    arguments: dict[str, Any] = {}
-    backend, driver = url.get_backend_name(), url.drivername.partition("+")[2]
-    if backend == "sqlite":
-        if "timeout" not in url.query:
-            arguments["timeout"] = BUSY_SECONDS
-        if _is_in_memory(url):
-            options = {"poolclass": StaticPool}
-            arguments["check_same_thread"] = False
-    else:
-        options["pool_recycle"] = 1800
-        options["isolation_level"] = "READ COMMITTED"
-        if driver in {"psycopg", "psycopg2", "pymysql", "mysqldb"} and (
-            "connect_timeout" not in url.query
-        ):
-            arguments["connect_timeout"] = BUSY_SECONDS
-    try:
-        # An error tells the parameters otherwise: what people wrote.
-        engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
-    except (ImportError, NoSuchModuleError) as error:
-        name = getattr(error, "name", None) or driver or backend
-        raise ConfigurationError(
-            f"CHATKIT_DATABASE_URI needs the driver {name}, which is not installed; install it, "
-            f"or use the form {ACCEPTED}"
-        ) from None
-    except (ArgumentError, TypeError, ValueError):
-        raise ConfigurationError(f"CHATKIT_DATABASE_URI must be of the form {ACCEPTED}") from None
-    _check(engine)
-    if backend == "sqlite":
-        event.listen(engine, "connect", _set_pragmas)
-    return engine
-
-
 def _let_go(pid: int, processes: dict[int, _Process]) -> None:
     """Close the connections of a database that nobody uses any more."""
     process = processes.get(os.getpid())
@@ -301,52 +380,9 @@ def _let_go(pid: int, processes: dict[int, _Process]) -> None:
         process.engine.dispose()
 
 
-def _check(engine: Engine) -> None:
-    if engine.dialect.is_async:
-        raise ConfigurationError(
-            f"CHATKIT_DATABASE_URI must name a driver that is not asynchronous, or none: {ACCEPTED}"
-        )
-    if engine.dialect.name not in DIALECTS:
-        raise ConfigurationError(
-            f"the history is kept in SQLite, PostgreSQL or MySQL, not in {engine.dialect.name}; "
-            f"set CHATKIT_DATABASE_URI to {ACCEPTED}"
-        )
-    if isinstance(engine.pool, SingletonThreadPool):
-        raise ConfigurationError(
-            "an engine for SQLite in memory needs poolclass=StaticPool, or each thread has a "
-            "database of its own; CHATKIT_DATABASE_URI 'sqlite://' does that by itself"
-        )
-
-
-def _is_in_memory(url: URL) -> bool:
-    name = url.database or ":memory:"
-    return ":memory:" in name or url.query.get("mode") == "memory" or "mode=memory" in name
-
-
-def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # In WAL mode this loses nothing when a process dies, and at most the last moments when the
-    # machine does.
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.close()
-
-
-def _make_folder(url: URL) -> None:
-    name = url.database or ""
-    if name.startswith("file:"):
-        return
-    try:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"CHATKIT_DATABASE_URI must name a file in a folder that can be made: {error.strerror}"
-        ) from None
-
-
-def _use_wal(engine: Engine) -> None:
+def _use_wal(engine: Engine, seconds: float) -> None:
     """Let readers and a writer work at once. The file remembers it."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + seconds
     while not _is_wal(engine):
         if time.monotonic() > deadline:
             # As slow as it would be without: readers and writers wait for each other.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError
 from contextvars import copy_context
 from functools import partial
@@ -42,9 +42,11 @@ from ..quota import time_text
 from . import loop
 from .assistant import SiteServer, handlers_of
 from .bridge import Answer, error_event
+from .claims import begin_once
 from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
-from .repeats import LAST_WORDS, Repeats, find_cut, fingerprint
+from .outages import as_outage, raise_outage
+from .repeats import CUT_SECONDS, LAST_WORDS, Repeats, find_answered, find_cut, fingerprint
 from .startup import Startup, StartupFailed
 from .streaming.record import AnswerRecord
 from .surrogates import whole_json
@@ -383,15 +385,29 @@ class Endpoint:
         made = await self._admit(asked, operation, context)
         # A store that is not ours may look through everybody's threads for the visitor's newest.
         is_quick = asked.type != "threads.create" or self._reads_at_once
-        cut = None
-        if is_quick or former is not None:
-            cut = await find_cut(self.server.store, asked, made)
-        if cut is None:
-            return await self._begin(asked, body, made)
-        record.forget_message()
-        retry = json.dumps(cut.retry).encode()
-        again = await self._begin(parse(retry), retry, made)
-        return StreamingResult(cut.retold(created=asked.type == "threads.create", rest=again))
+
+        async def begin(waited: float = 0.0) -> StreamingResult | NonStreamingResult:
+            cut = None
+            if is_quick or former is not None:
+                cut = await find_cut(self.server.store, asked, made, CUT_SECONDS + waited)
+            if cut is None:
+                return await self._begin(asked, body, made)
+            record.forget_message()
+            retry = json.dumps(cut.retry).encode()
+            again = await self._begin(parse(retry), retry, made)
+            return StreamingResult(cut.retold(created=asked.type == "threads.create", rest=again))
+
+        async def replay() -> AsyncIterable[bytes] | None:
+            told = await find_answered(self.server.store, asked, made)
+            if told is not None:
+                record.forget_message()
+            return told and told.retold(created=asked.type == "threads.create")
+
+        store, key = self.server.store, fingerprint(asked, context)
+        known = cast("Any", store).claims if hasattr(type(store), "claims") else None
+        if known is None or not key.is_message:
+            return await begin()
+        return StreamingResult(await begin_once(known, key.digest, begin, replay))
 
     def _json(
         self, asked: Any, operation: Operation, body: bytes, context: ChatContext
@@ -512,7 +528,8 @@ class Endpoint:
         """Answer for a call that failed before its first word."""
         if isinstance(error, _Refused):
             return self._refuse(asked, context, error)
-        self._tell(asked, error)
+        if as_outage(error) is None:
+            self._tell(asked, error)
         return _event_stream(iter([self._explain(asked, context, error)]))
 
     def _explain(self, asked: Any, context: ChatContext, error: BaseException) -> bytes:
@@ -522,6 +539,10 @@ class Endpoint:
             if isinstance(error, StartupFailed):
                 # The log has it already.
                 return error_event(allow_retry=True)
+            outage = as_outage(error)
+            if outage is not None:
+                logger.error("The chat %r could not answer: %s", self.chat.name, outage.detail)
+                return error_event(str(outage.description), allow_retry=True)
             logger.error("The chat %r could not answer", self.chat.name, exc_info=error)
             return error_event(allow_retry=True)
         self._activity.refused(
@@ -540,6 +561,7 @@ class Endpoint:
             raise error
         if isinstance(error, _Refused):
             raise error.as_api_error()
+        raise_outage(error)
         if isinstance(error, NotFoundError):
             raise NotFound from None
         if isinstance(error, ConfigurationError):

@@ -18,6 +18,8 @@ from urllib.request import url2pathname
 
 from ..errors import ApiError, BadRequest, ConfigurationError, Misconfigured, NotFound, TooLarge
 from ..quota import size_text
+from ..startup_checks import unwritable
+from .ending_files import EndingSystem
 from .room import Room, not_stored
 
 #: Bytes at the beginning of a file that tell what it is; puremagic looks at 36,870.
@@ -249,6 +251,9 @@ class _Folder:
             raise ConfigurationError(
                 f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}, but there is a file of that name"
             )
+        trouble = unwritable(self._folder)
+        if trouble:
+            raise ConfigurationError(f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}, but {trouble}")
 
     def write(self, key: str, source: _Counted) -> tuple[int, bytes]:
         self._folder.mkdir(mode=self._folder_mode, parents=True, exist_ok=True)
@@ -342,7 +347,7 @@ class _Remote:
             system.rm_file(path)
 
     def entries(self) -> Iterator[Entry]:
-        system, root = self._core.url_to_fs(self._url)
+        system, root = self._system()
         # What was listed before is remembered by some.
         system.invalidate_cache(root)
         try:
@@ -371,9 +376,13 @@ class _Remote:
         return None
 
     def _find(self, key: str) -> tuple[Any, str]:
-        # Asked for each time: fsspec keeps one per process, and one does not survive a fork.
-        system, root = self._core.url_to_fs(self._url)
+        system, root = self._system()
         return system, f"{root.rstrip('/')}/{key}"
+
+    def _system(self) -> tuple[Any, str]:
+        # Asked for each time: fsspec keeps one per process, and one does not survive a fork.
+        system = EndingSystem(lambda: self._core.url_to_fs(self._url))
+        return system, system.root
 
 
 def _modified(entry: dict[str, Any]) -> float | None:

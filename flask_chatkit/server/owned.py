@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from chatkit.types import (
 )
 
 from .context import ChatContext, as_context, current_context, owner_of
+from .ending_store import EndingStore
 from .paging import LONGEST_PAGE, clamp, new_id
 from .surrogates import clean
 
@@ -31,13 +33,19 @@ from .surrogates import clean
 OWNER = "flask_chatkit_owner"
 #: How many threads' owners are remembered, so that adding an item does not load the thread.
 REMEMBERED = 4096
+#: Seconds that a call of a site's store may take, unless the site says otherwise.
+STORE_SECONDS = 10.0
 
 Owned = TypeVar("Owned", bound="ThreadMetadata | AttachmentBase")
 
 
-def owned(store: Store[Any]) -> Store[Any]:
-    """The store itself if it says that it isolates owners, else one around it that does."""
-    return store if getattr(store, "isolates_owners", False) is True else OwnedStore(store)
+def owned(store: Store[Any], seconds: float = STORE_SECONDS) -> Store[Any]:
+    """The store itself if it says that it isolates owners, else one around it that does.
+
+    :param seconds: how long a call of it may take.
+    """
+    is_isolated = getattr(store, "isolates_owners", False) is True
+    return store if is_isolated else OwnedStore(store, seconds)
 
 
 class OwnedStore(Store[ChatContext]):
@@ -51,18 +59,23 @@ class OwnedStore(Store[ChatContext]):
     Whatever else the store has is reached through this one.
 
     :param store: the site's store.
+    :param seconds: how long a call of it may take.
     """
 
     isolates_owners = True
 
-    def __init__(self, store: Store[Any]) -> None:
+    def __init__(self, store: Store[Any], seconds: float = STORE_SECONDS) -> None:
         self._store = store
+        # The same methods, each with an end.
+        self._calls = cast("Store[Any]", EndingStore(store, seconds))
         self._owners: OrderedDict[str, str] = OrderedDict()
+        #: Who has become whom, and when, in Unix seconds; by the names of owners.
+        self._moved: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         # Looked up while there is no store yet, as copy and pickle do, it would look for ever.
-        if name == "_store":
+        if name in {"_store", "_calls"}:
             raise AttributeError(name)
         return getattr(self._store, name)
 
@@ -82,28 +95,28 @@ class OwnedStore(Store[ChatContext]):
 
     async def load_thread(self, thread_id: str, context: ChatContext) -> ThreadMetadata:
         """A thread without its items."""
-        thread = await self._store.load_thread(thread_id, context)
+        thread = await self._calls.load_thread(thread_id, context)
         owner = _owner(thread)
         self._remember(thread_id, owner)
-        _check(owner, context)
+        self._compare(owner, context)
         return _without_owner(thread)
 
     async def save_thread(self, thread: ThreadMetadata, context: ChatContext) -> None:
         """Create a thread, or replace what is known of it."""
         meant = as_context(context)
         try:
-            owner = _owner(await self._store.load_thread(thread.id, context))
+            owner = _owner(await self._calls.load_thread(thread.id, context))
         except NotFoundError:
             if meant.is_stored(thread.id):
                 # It was deleted while this request was under way.
                 raise
             owner = meant.owner
-        _check(owner, context)
+        self._compare(owner, context)
         if isinstance(thread, Thread):
             # The package also saves threads that carry a page of items. A store that keeps what
             # it gets would hand them out again, where the package does not expect them.
             thread = ThreadMetadata(**thread.model_dump(exclude={"items"}))
-        await self._store.save_thread(_with_owner(thread, context), context)
+        await self._calls.save_thread(_with_owner(thread, context), context)
         self._remember(thread.id, owner_of(context))
         meant.stored.add(thread.id)
 
@@ -117,7 +130,7 @@ class OwnedStore(Store[ChatContext]):
         own: dict[str, ThreadMetadata] = {}
         seen = {after}
         while len(own) <= size:
-            page = await self._store.load_threads(LONGEST_PAGE, after, order, context)
+            page = await self._calls.load_threads(LONGEST_PAGE, after, order, context)
             own.update((thread.id, thread) for thread in page.data if _owner(thread) == owner)
             after = page.after or (page.data[-1].id if page.data else None)
             # A store that turns in circles must not take this one along.
@@ -131,7 +144,7 @@ class OwnedStore(Store[ChatContext]):
     async def delete_thread(self, thread_id: str, context: ChatContext) -> None:
         """Delete a thread and its items."""
         await self.load_thread(thread_id, context)
-        await self._store.delete_thread(thread_id, context)
+        await self._calls.delete_thread(thread_id, context)
         as_context(context).stored.discard(thread_id)
         with self._lock:
             self._owners.pop(thread_id, None)
@@ -143,12 +156,12 @@ class OwnedStore(Store[ChatContext]):
         await self._check(thread_id, context)
         if after is not None:
             await self.load_item(thread_id, after, context)
-        return await self._store.load_thread_items(thread_id, after, clamp(limit), order, context)
+        return await self._calls.load_thread_items(thread_id, after, clamp(limit), order, context)
 
     async def load_item(self, thread_id: str, item_id: str, context: ChatContext) -> ThreadItem:
         """One item of a thread."""
         await self._check(thread_id, context)
-        item = await self._store.load_item(thread_id, item_id, context)
+        item = await self._calls.load_item(thread_id, item_id, context)
         if item.thread_id != thread_id:
             # A store that looks for the item's id only has found another thread's.
             await self._check(item.thread_id, context)
@@ -157,12 +170,12 @@ class OwnedStore(Store[ChatContext]):
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Add an item to a thread."""
         await self._check(thread_id, context)
-        await self._store.add_thread_item(thread_id, clean(item), context)
+        await self._calls.add_thread_item(thread_id, clean(item), context)
 
     async def save_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Replace an item of a thread, or add it."""
         await self._check(thread_id, context)
-        await self._store.save_item(thread_id, clean(item), context)
+        await self._calls.save_item(thread_id, clean(item), context)
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: ChatContext) -> None:
         """Delete one item of a thread, if it is there."""
@@ -172,36 +185,36 @@ class OwnedStore(Store[ChatContext]):
             # The package takes back what it never stored; but only in the visitor's own thread.
             await self._check(thread_id, context)
             return
-        await self._store.delete_thread_item(thread_id, item_id, context)
+        await self._calls.delete_thread_item(thread_id, item_id, context)
 
     async def save_attachment(self, attachment: Attachment, context: ChatContext) -> None:
         """Keep what is known of an attachment."""
         try:
-            known = await self._store.load_attachment(attachment.id, context)
+            known = await self._calls.load_attachment(attachment.id, context)
         except NotFoundError:
             known = None
         # One without an owner is being made: OpenAI's guide has an attachment store save it first,
         # directly. No browser gets here with the id of one that it could not load.
         if known is not None and _owner(known) is not None:
-            _check(_owner(known), context)
-        await self._store.save_attachment(_with_owner(attachment, context), context)
+            self._compare(_owner(known), context)
+        await self._calls.save_attachment(_with_owner(attachment, context), context)
 
     async def load_attachment(self, attachment_id: str, context: ChatContext) -> Attachment:
         """What is known of an attachment."""
-        attachment = await self._store.load_attachment(attachment_id, context)
-        _check(_owner(attachment), context)
+        attachment = await self._calls.load_attachment(attachment_id, context)
+        self._compare(_owner(attachment), context)
         return _without_owner(attachment)
 
     async def delete_attachment(self, attachment_id: str, context: ChatContext) -> None:
         """Forget an attachment."""
         await self.load_attachment(attachment_id, context)
-        await self._store.delete_attachment(attachment_id, context)
+        await self._calls.delete_attachment(attachment_id, context)
 
     async def load_everybodys_threads(
         self, after: str | None, context: Any
     ) -> Page[ThreadMetadata]:
         """A page of the threads of all owners, who are in their metadata: :func:`owner_in`."""
-        return await self._store.load_threads(LONGEST_PAGE, after, "asc", context)
+        return await self._calls.load_threads(LONGEST_PAGE, after, "asc", context)
 
     async def hand_over(
         self, before: ChatContext, after: ChatContext, made: Callable[[ChatContext], Any]
@@ -214,6 +227,10 @@ class OwnedStore(Store[ChatContext]):
         :returns: how many threads.
         """
         current_context.set(before)
+        with self._lock:
+            self._moved[before.owner] = after.owner, time.time()
+            while len(self._moved) > REMEMBERED:
+                self._moved.popitem(last=False)
         old, new = made(before), made(after)
         page = Page[ThreadMetadata](has_more=True)
         found: list[ThreadMetadata] = []
@@ -223,8 +240,8 @@ class OwnedStore(Store[ChatContext]):
             await asyncio.sleep(0)  # a store in memory waits for nothing, and others do for it
         for thread in found:
             for attachment in await self._files_of(thread.id, old):
-                await self._store.save_attachment(_with_owner(attachment, after), new)
-            await self._store.save_thread(_with_owner(thread, after), new)
+                await self._calls.save_attachment(_with_owner(attachment, after), new)
+            await self._calls.save_thread(_with_owner(thread, after), new)
             self._remember(thread.id, after.owner)
         return len(found)
 
@@ -246,12 +263,23 @@ class OwnedStore(Store[ChatContext]):
             Store, name
         )
 
+    def _compare(self, owner: str | None, context: ChatContext) -> None:
+        """Check whose something is; an answer that was begun before a sign-in follows it.
+
+        :raises NotFoundError: it is not the visitor's.
+        """
+        meant = as_context(context)
+        moved, at = self._moved.get(meant.owner, (None, 0.0))
+        if moved is not None and moved == owner and meant.began < at:
+            meant["owner"] = moved
+        _check(owner, meant)
+
     async def _check(self, thread_id: str, context: ChatContext) -> None:
         owner = self._remembered(thread_id)
         if owner is None:
-            owner = _owner(await self._store.load_thread(thread_id, context))
+            owner = _owner(await self._calls.load_thread(thread_id, context))
             self._remember(thread_id, owner)
-        _check(owner, context)
+        self._compare(owner, context)
 
     def _remembered(self, thread_id: str) -> str | None:
         with self._lock:

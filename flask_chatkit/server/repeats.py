@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
@@ -46,6 +46,9 @@ REMEMBERED = 128
 #: Items after a message that was cut off: a partial answer or two, what tools returned, and the
 #: note that it was.
 _LOOK_BACK = 12
+#: Items after a message that another process has answered, and seconds that it may have taken.
+_LOOK_BACK_FAR = 100
+ANSWERED_SECONDS = 3600.0
 
 _HIDDEN = (HiddenContextItem, SDKHiddenContextItem)
 
@@ -64,13 +67,25 @@ class Cut(NamedTuple):
 
     async def retold(self, *, created: bool, rest: Any) -> AsyncGenerator[bytes, None]:
         """What the client was told, or would have been, and the new answer."""
-        if created:
-            # Its metadata is the site's own.
-            told = self.thread.model_dump(exclude={"metadata"})
-            yield _event(ThreadCreatedEvent(thread=Thread(**told, items=Page())))
-        yield _event(ThreadItemDoneEvent(item=self.item))
+        for event in _opening(self.thread, self.item, created=created):
+            yield event
         async for chunk in rest:
             yield chunk
+
+
+class Answered(NamedTuple):
+    """A message that is in the history, and what was answered to it, the oldest first."""
+
+    thread: ThreadMetadata
+    item: UserMessageItem
+    after: Sequence[ThreadItem]
+
+    async def retold(self, *, created: bool) -> AsyncGenerator[bytes, None]:
+        """What the client would have been told, without the words in between."""
+        for event in _opening(self.thread, self.item, created=created):
+            yield event
+        for item in self.after:
+            yield _event(ThreadItemDoneEvent(item=item))
 
 
 class Key(NamedTuple):
@@ -79,6 +94,11 @@ class Key(NamedTuple):
     owner: str
     words: bytes
     is_message: bool
+
+    @property
+    def digest(self) -> str:
+        """All of it, as 64 hex digits."""
+        return hashlib.sha256(self.owner.encode() + self.words).hexdigest()
 
 
 class Repeats:
@@ -173,39 +193,72 @@ def fingerprint(asked: Any, context: ChatContext) -> Key:
     return Key(context.owner, digest, is_message)
 
 
-async def find_cut(store: Store[Any], asked: Any, context: Any) -> Cut | None:
+async def find_cut(
+    store: Store[Any], asked: Any, context: Any, seconds: float = CUT_SECONDS
+) -> Cut | None:
     """The very message that is asked for, if it is the last of the history and was cut off.
 
     A message that was answered well is none: people do say the same twice.
+
+    :param seconds: how long ago it may have been said.
     """
+    found = await _find(store, asked, context, seconds, _LOOK_BACK)
+    if found is None or not found.was_cut:
+        return None
+    return Cut(await store.load_thread(found.thread_id, context), found.item)
+
+
+async def find_answered(store: Store[Any], asked: Any, context: Any) -> Answered | None:
+    """The very message that is asked for, if it is the last of the history and was answered."""
+    found = await _find(store, asked, context, ANSWERED_SECONDS, _LOOK_BACK_FAR)
+    if found is None or found.was_cut:
+        return None
+    shown = [item for item in reversed(found.after) if not isinstance(item, _HIDDEN)]
+    return Answered(await store.load_thread(found.thread_id, context), found.item, shown)
+
+
+class _Found(NamedTuple):
+    """A message of the history, and what came after it, the newest first."""
+
+    thread_id: str
+    item: UserMessageItem
+    after: list[ThreadItem]
+
+    @property
+    def was_cut(self) -> bool:
+        return not self.after or isinstance(self.after[0], _HIDDEN)
+
+
+async def _find(
+    store: Store[Any], asked: Any, context: Any, seconds: float, look_back: int
+) -> _Found | None:
     if asked.type == "threads.create":
         threads = await store.load_threads(1, None, "desc", context)
-        if not threads.data or not _is_recent(threads.data[0].created_at):
+        if not threads.data or not _is_recent(threads.data[0].created_at, seconds):
             return None
         thread_id = threads.data[0].id
     elif asked.type == "threads.add_user_message":
         thread_id = asked.params.thread_id
     else:
         return None
-    page = await store.load_thread_items(thread_id, None, _LOOK_BACK, "desc", context)
+    page = await store.load_thread_items(thread_id, None, look_back, "desc", context)
     after: list[ThreadItem] = []
     for item in page.data:
         if isinstance(item, UserMessageItem):
-            was_cut = not after or isinstance(after[0], _HIDDEN)
             is_first = asked.type != "threads.create" or item is page.data[-1]
-            same = was_cut and is_first and not (page.has_more and asked.type == "threads.create")
-            if same and _is_recent(item.created_at) and _says(item, asked.params.input):
-                return Cut(await store.load_thread(thread_id, context), item)
+            same = is_first and not (page.has_more and asked.type == "threads.create")
+            if same and _is_recent(item.created_at, seconds) and _says(item, asked.params.input):
+                return _Found(thread_id, item, after)
             return None
         if not is_memory(item):
             after.append(item)
     return None
 
 
-def _is_recent(when: datetime) -> bool:
+def _is_recent(when: datetime, seconds: float) -> bool:
     # A store of a site's own may keep the package's local times without a zone.
     aware = when.astimezone() if when.tzinfo is None else when
-    return datetime.now(timezone.utc) - aware < timedelta(seconds=CUT_SECONDS)
+    return datetime.now(timezone.utc) - aware < timedelta(seconds=seconds)
 
 
 def _says(item: UserMessageItem, said: Any) -> bool:
@@ -215,6 +268,15 @@ def _says(item: UserMessageItem, said: Any) -> bool:
         and item.quoted_text == said.quoted_text
         and item.inference_options == said.inference_options
     )
+
+
+def _opening(thread: ThreadMetadata, item: UserMessageItem, *, created: bool) -> Iterator[bytes]:
+    """What a client is told first of its message."""
+    if created:
+        # Its metadata is the site's own.
+        told = thread.model_dump(exclude={"metadata"})
+        yield _event(ThreadCreatedEvent(thread=Thread(**told, items=Page())))
+    yield _event(ThreadItemDoneEvent(item=item))
 
 
 def _event(event: BaseModel) -> bytes:

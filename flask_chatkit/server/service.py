@@ -148,7 +148,7 @@ class Service:
         :raises Misconfigured: it can't be opened.
         """
         if isinstance(self._given_store, Store):
-            return _own(owned(self._given_store))
+            return _own(owned(self._given_store, self.settings.database_timeout))
         return self._open(self._given_store)
 
     @cached_property
@@ -197,7 +197,8 @@ class Service:
         default = URL.create("sqlite", database=str(self._default_database))
         try:
             return SQLAlchemyStore(
-                given if given is not None else self.settings.database_uri or default
+                given if given is not None else self.settings.database_uri or default,
+                seconds=self.settings.database_timeout,
             )
         except ConfigurationError as error:
             raise Misconfigured(detail=str(error)) from None
@@ -261,7 +262,7 @@ class Service:
             raise Misconfigured(detail=f"the chat {chat.name!r}: {error}") from error
         if chat.isolate:
             # On the site's own object, for what holds on to it; this knows of no application.
-            server.store = owned(server.store)
+            server.store = owned(server.store, self.settings.database_timeout)
         if server is value:
             # The rest does: the object may serve another application, with other files.
             server = copy.copy(server)

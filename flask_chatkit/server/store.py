@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, TypeVar, cast
 
 from chatkit.store import NotFoundError, Store, StoreItemType
@@ -45,9 +45,11 @@ from typing_extensions import override
 
 from ..activity import Count
 from ..visitor import Visitor
+from .claims import Claims
 from .context import ChatContext, as_context, owner_name, owner_of
-from .database import Database, Source
+from .database import SECONDS, Database, Source
 from .history import counts, records
+from .history.follow import follows, may_follow, move, signed_in_as
 from .paging import clamp, new_id
 from .surrogates import clean
 from .tables import LONGEST_ID, attachments, items, threads
@@ -56,6 +58,11 @@ logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
 Change = TypeVar("Change", Insert, Update)
+
+#: Seconds that all of a visitor's threads may take to become a login's.
+HAND_OVER_SECONDS = 30.0
+#: Seconds that counting a large history may take, for which no visitor waits.
+FIGURES_SECONDS = 600.0
 
 _THREAD: TypeAdapter[ThreadMetadata] = TypeAdapter(ThreadMetadata)
 _ITEM: TypeAdapter[ThreadItem] = TypeAdapter(ThreadItem)
@@ -75,6 +82,7 @@ class SQLAlchemyStore(Store[ChatContext]):
     :param source: a database URI, an engine of SQLAlchemy, or a Flask-SQLAlchemy extension.
     :param create_tables: whether missing tables are made at the first call; False for sites that
         migrate :data:`flask_chatkit.server.tables.metadata` themselves.
+    :param seconds: how long a call may take before it is given up and its connection replaced.
     :raises ConfigurationError: the database can't be used.
     """
 
@@ -83,8 +91,10 @@ class SQLAlchemyStore(Store[ChatContext]):
     #: Whether its methods wait for nothing when they are driven without a running loop.
     reads_at_once = True
 
-    def __init__(self, source: Source, *, create_tables: bool = True) -> None:
-        self._database = Database(source, create_tables=create_tables)
+    def __init__(
+        self, source: Source, *, create_tables: bool = True, seconds: float = SECONDS
+    ) -> None:
+        self._database = Database(source, create_tables=create_tables, seconds=seconds)
         #: Applied to each attachment that is loaded: links are signed anew each time.
         self.present: Callable[[Attachment, ChatContext], Attachment] | None = None
         #: Told of the attachments that went with a thread, once that is certain.
@@ -96,6 +106,11 @@ class SQLAlchemyStore(Store[ChatContext]):
     def database(self) -> Database:
         """Where it is, for what is done with more than one visitor's threads."""
         return self._database
+
+    @cached_property
+    def claims(self) -> Claims | None:
+        """Who answers what; None where no other process can be asked."""
+        return Claims(self._database) if self._database.is_shared else None
 
     def close(self) -> None:
         """End the store's threads and connections; an engine that it was given stays open."""
@@ -113,6 +128,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         """A new id for an item."""
         return new_id(item_type)
 
+    @follows
     async def load_thread(self, thread_id: str, context: ChatContext) -> ThreadMetadata:
         """A thread without its items."""
         keys = _keys(context, thread=thread_id)
@@ -120,6 +136,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             lambda db: _THREAD.validate_json(_found(db.scalar(_LOAD_THREAD, keys)))
         )
 
+    @follows
     async def save_thread(self, thread: ThreadMetadata, context: ChatContext) -> None:
         """Create a thread, or replace what is known of it.
 
@@ -210,6 +227,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             self._present(item, context)
         return page
 
+    @follows
     async def load_item(self, thread_id: str, item_id: str, context: ChatContext) -> ThreadItem:
         """One item of a thread."""
         keys = _keys(context, thread=thread_id, item=item_id)
@@ -219,6 +237,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         self._present(item, context)
         return item
 
+    @follows
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Add an item to a thread; one that is there is replaced, and keeps its place."""
         item = item.model_copy(update={"created_at": _utc(item.created_at)})
@@ -238,6 +257,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         """Replace an item of a thread, or add it."""
         await self.add_thread_item(thread_id, item, context)
 
+    @follows
     async def delete_thread_item(self, thread_id: str, item_id: str, context: ChatContext) -> None:
         """Delete one item of a thread, if it is there.
 
@@ -252,6 +272,7 @@ class SQLAlchemyStore(Store[ChatContext]):
 
         await self._database.statement(work)
 
+    @follows
     async def save_attachment(self, attachment: Attachment, context: ChatContext) -> None:
         """Keep what is known of an attachment, its metadata included."""
         values = _owned(context) | {
@@ -262,6 +283,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         }
         await self._save(attachments, values, as_context(context))
 
+    @follows
     async def load_attachment(self, attachment_id: str, context: ChatContext) -> Attachment:
         """What is known of an attachment."""
         keys = _keys(context, attachment=attachment_id)
@@ -314,7 +336,9 @@ class SQLAlchemyStore(Store[ChatContext]):
         :param kit: the kit's own name.
         :param since: a time in UTC.
         """
-        return await self._database.statement(lambda db: counts.read_figures(db, kit, since))
+        return await self._database.statement(
+            lambda db: counts.read_figures(db, kit, since), seconds=FIGURES_SECONDS
+        )
 
     async def hand_over(self, kit: str, old: Visitor, new: Visitor) -> int:
         """Make everything that a visitor has in a kit's chats another visitor's, at once.
@@ -338,7 +362,16 @@ class SQLAlchemyStore(Store[ChatContext]):
                 db.execute(_HAND_OVER_ATTACHMENTS, change)
             return moved
 
-        return await self._database.transaction(work)
+        return await self._database.transaction(work, seconds=HAND_OVER_SECONDS)
+
+    async def follow(self, context: ChatContext) -> bool:
+        """Let a context stand for the login that its visitor has signed in as since it began."""
+        if not may_follow(context):
+            return False
+        login = await self._database.statement(lambda db: signed_in_as(db, context))
+        if login is not None:
+            move(context, login)
+        return login is not None
 
     async def add_alias(self, kit: str, old: Visitor, new: Visitor) -> None:
         """Note that an anonymous visitor has signed in, so that all that is theirs is found."""
@@ -460,7 +493,7 @@ def _owned(context: ChatContext) -> dict[str, Any]:
         "owner": owner_of(meant),
         "kit": meant.kit,
         "chat": meant.chat,
-        "visitor": meant.visitor.key,
+        "visitor": meant.owner_key,
     }
 
 

@@ -216,6 +216,18 @@ jobs = Table(
     **_OPTIONS,
 )
 
+#: Messages that are being answered, or just were: ``message`` is SHA-256 of whose they are and of
+#: every word, ``holder`` the process that answers, ``touched_at`` Unix time in microseconds.
+claims = Table(
+    "chatkit_claims",
+    metadata,
+    Column("message", _ascii(64), primary_key=True),
+    Column("holder", _ascii(32), nullable=False),
+    Column("touched_at", BigInteger, nullable=False),
+    Column("is_answered", Integer, nullable=False),
+    **_OPTIONS,
+)
+
 #: The versions of these tables that the database has reached; see
 #: :mod:`~flask_chatkit.server.history.migrations`.
 schema = Table(

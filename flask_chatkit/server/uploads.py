@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from chatkit.store import NotFoundError
 from chatkit.types import Attachment
@@ -18,8 +18,11 @@ from .context import ChatContext
 from .files import too_large
 from .links import Purpose
 from .loop import Late
+from .outages import raise_outage
 from .room import FULL, not_stored
 from .within import run_within
+
+T = TypeVar("T")
 
 #: Bytes that are read of a file at a time.
 CHUNK = 64 * 1024
@@ -103,9 +106,7 @@ class Uploads:
         :raises UpstreamUnavailable: there is no room for it.
         """
         attachments = self._attachments
-        expected = run_within(
-            context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS
-        )
+        expected = _run(context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS)
         request.max_content_length = attachments.max_bytes + 1
         attachments.check_room(request.content_length or attachments.max_bytes)
         try:
@@ -118,7 +119,7 @@ class Uploads:
         self, kept: Kept, context: ChatContext, save: Callable[[], Coroutine[Any, Any, Attachment]]
     ) -> Response:
         try:
-            attachment = run_within(context, save, STORE_SECONDS)
+            attachment = _run(context, save, STORE_SECONDS)
         except NotFoundError:
             # All that the visitor had was deleted meanwhile.
             raise NotFound("There is no such file.") from None
@@ -135,7 +136,7 @@ class Uploads:
 
         :raises NotFound: there is none for this visitor.
         """
-        served = run_within(
+        served = _run(
             context, lambda: self._attachments.open_for(attachment_id, context), STORE_SECONDS
         )
         headers = headers_for(served)
@@ -170,3 +171,15 @@ class Uploads:
     def is_uploaded(self, attachment: Attachment) -> bool:
         """Whether the bytes of a file have come."""
         return self._attachments.is_uploaded(attachment)
+
+
+def _run(context: ChatContext, make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+    """Run a coroutine on the loop.
+
+    :raises HistoryUnavailable: the database is not there.
+    """
+    try:
+        return run_within(context, make, seconds)
+    except Exception as error:
+        raise_outage(error)
+        raise

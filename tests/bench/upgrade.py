@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 
 from flask_chatkit.server import upgrade_tables
-from flask_chatkit.server.database import _url
+from flask_chatkit.server.history.engines import database_url
 from tests.server.databases import fresh_database
 from tests.server.history.schema_1 import STATEMENTS
 
@@ -63,7 +63,7 @@ def fill(engine: sa.Engine, count: int) -> None:
 
 def measure(name: str, uri: str, count: int) -> None:
     """Upgrade once, and print how long it took."""
-    engine = sa.create_engine(_url(uri))
+    engine = sa.create_engine(database_url(uri))
     fill(engine, count)
     begun = time.perf_counter()
     with engine.begin() as db:

@@ -614,7 +614,7 @@ def test_tables_for_those_who_migrate(tmp_path: Path, alice: ChatContext) -> Non
     assert set(metadata.tables) == {
         *("chatkit_threads", "chatkit_items", "chatkit_attachments", "chatkit_feedback"),
         *("chatkit_counts", "chatkit_aliases", "chatkit_revocations", "chatkit_jobs"),
-        *("chatkit_schema", "chatkit_deletions"),
+        *("chatkit_schema", "chatkit_deletions", "chatkit_claims"),
     }
     names = {part.name for table in metadata.tables.values() for part in table.indexes}
     names |= {part.name for table in metadata.tables.values() for part in table.constraints}

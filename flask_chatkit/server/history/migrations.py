@@ -30,8 +30,8 @@ from sqlalchemy.schema import AddConstraint, CreateIndex, DropIndex
 from ..tables import TRIGGERS, attachments, metadata, schema, threads
 
 #: The version of :data:`~flask_chatkit.server.tables.metadata`. 1 had threads, items and
-#: attachments only, and no table of versions.
-VERSION = 2
+#: attachments only, and no table of versions; 2 had no claims.
+VERSION = 3
 #: Seconds that a process waits, on MySQL, for another one that upgrades the same tables.
 PATIENCE = 600
 #: The key of our advisory lock on PostgreSQL.

@@ -58,11 +58,15 @@ class Rows:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Do what only reads."""
-        return run_at_once(lambda: self._database.statement(work), STEP_SECONDS)
+        return run_at_once(
+            lambda: self._database.statement(work, seconds=STEP_SECONDS), STEP_SECONDS
+        )
 
     def change(self, work: Callable[[Connection], T]) -> T:
         """Do what happens as a whole or not at all."""
-        return run_within(None, lambda: self._database.transaction(work), STEP_SECONDS)
+        return run_within(
+            None, lambda: self._database.transaction(work, seconds=STEP_SECONDS), STEP_SECONDS
+        )
 
 
 class Walk:

@@ -22,8 +22,8 @@ from chatkit.store import NotFoundError
 
 from flask_chatkit.server import SQLAlchemyStore, metadata, upgrade_tables
 from flask_chatkit.server.context import ChatContext, owner_of
-from flask_chatkit.server.database import _url
 from flask_chatkit.server.history import migrations
+from flask_chatkit.server.history.engines import database_url
 from flask_chatkit.server.tables import attachments, feedback, items, schema, threads
 from flask_chatkit.testing.stores import new_attachment, new_message, new_thread
 from flask_chatkit.visitor import Visitor
@@ -49,7 +49,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path, missing: Missing) -> Ite
 @pytest.fixture
 def engine(uri: str) -> Iterator[sa.Engine]:
     """Open a database as a site does that knows nothing of the package."""
-    engine = sa.create_engine(_url(uri))
+    engine = sa.create_engine(database_url(uri))
     yield engine
     engine.dispose()
 

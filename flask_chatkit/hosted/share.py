@@ -1,0 +1,88 @@
+"""How much of a process may wait for OpenAI: a hanging API must not take the rest along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import UpstreamTimeout, UpstreamUnavailable
+
+#: Seconds that a call may be under way before the API counts as slow, and that a call beyond the
+#: share gets.
+SLOW_SECONDS = 1.0
+#: Calls that may wait in a server whose number of threads is not known.
+UNKNOWN = 16
+#: Seconds that a browser is told to wait.
+RETRY_AFTER = 5
+
+
+class Share:
+    """Lets at most so many calls wait for an API that is slow.
+
+    While it answers quickly more may be under way, as many as the server has threads: those hold
+    nobody up. A call beyond the share gets little time, and once one has waited for longer than
+    :data:`SLOW_SECONDS` no further one begins.
+
+    :param size: how many; None for half of the threads of gunicorn's worker, and :data:`UNKNOWN`
+        in another server.
+    """
+
+    def __init__(self, size: int | None = None) -> None:
+        self._given = size
+        # By process: a lock may be held while it is forked, and gunicorn's worker is known by
+        # then.
+        self._places: dict[int, _Places] = {}
+
+    @contextmanager
+    def call(self) -> Iterator[float | None]:
+        """Hold a place; yields the seconds that the call may take, None for as long as usual.
+
+        :raises UpstreamUnavailable: there is no place, or the call had little time, and it was
+            not enough.
+        """
+        pid = os.getpid()
+        places = self._places.get(pid) or self._places.setdefault(pid, _Places(self._given))
+        me, now = object(), time.monotonic()
+        with places.lock:
+            begun = places.begun
+            is_beyond = len(begun) >= places.size
+            if is_beyond and now - next(iter(begun.values())) >= SLOW_SECONDS:
+                raise _full(len(begun))
+            begun[me] = now
+        try:
+            yield SLOW_SECONDS if is_beyond else None
+        except UpstreamTimeout as error:
+            if is_beyond:
+                raise _full(len(begun)) from error
+            raise
+        finally:
+            with places.lock:
+                del begun[me]
+
+
+class _Places:
+    """What one process has under way."""
+
+    def __init__(self, size: int | None) -> None:
+        self.lock = threading.Lock()
+        #: When each call began, the oldest first.
+        self.begun: dict[object, float] = {}
+        self.size = size or _default_size()
+
+
+def _full(count: int) -> UpstreamUnavailable:
+    return UpstreamUnavailable(
+        detail=f"OpenAI is slow, and {count} calls of this process wait for it already",
+        retry_after=RETRY_AFTER,
+    )
+
+
+def _default_size() -> int:
+    # Where gunicorn's worker has its handlers of signals, there is its configuration.
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    threads = getattr(getattr(worker, "cfg", None), "threads", None)
+    return max(1, threads // 2) if isinstance(threads, int) and threads > 0 else UNKNOWN

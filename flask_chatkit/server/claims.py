@@ -1,0 +1,150 @@
+"""One answer to one message, also where two processes were sent it: see :mod:`.history.claims`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from .database import Database
+from .history import claims
+from .outages import as_outage
+
+logger = logging.getLogger("flask_chatkit")
+
+#: Seconds between two looks at a message that another process answers: at first, and in the end.
+FIRST_LOOK = 0.1
+LAST_LOOK = 0.5
+
+
+class Claim:
+    """A message that this process answers.
+
+    :param database: where the claim is; None for one that is nowhere.
+    """
+
+    def __init__(self, database: Database | None, key: str, holder: str) -> None:
+        self._database = database
+        self._key = key
+        self._holder = holder
+
+    async def hold(self, answer: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+        """Hand an answer on, and renew the claim until it has ended."""
+        renewing = asyncio.ensure_future(self._renew())
+        is_whole = False
+        try:
+            async for chunk in answer:
+                yield chunk
+            is_whole = True
+        finally:
+            renewing.cancel()
+            await self.settle(answered=is_whole)
+
+    async def settle(self, *, answered: bool) -> None:
+        """Say that the answer has ended; if it was cut off, anybody may answer anew."""
+        await self._try(lambda db: claims.settle(db, self._key, self._holder, answered=answered))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(claims.RENEW_SECONDS)
+            await self._try(lambda db: claims.renew(db, self._key, self._holder))
+
+    async def _try(self, work: Callable[[Any], None]) -> None:
+        if self._database is None:
+            return
+        try:
+            await self._database.statement(work)
+        except Exception as error:  # noqa: BLE001 - the answer itself is none the worse for it
+            # It runs out by itself.
+            logger.warning("A message's claim could not be kept (%s)", type(error).__name__)
+
+
+class Claims:
+    """The claims in one database.
+
+    :param database: the history's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._processes: dict[int, str] = {}
+        self._tidied = 0.0
+        self._told = False
+
+    async def take(self, key: str) -> Claim | None:
+        """Claim a message; None if another process answers it, or just has."""
+        holder = claims.new_holder(self._process)
+
+        def work(db: Any) -> bool:
+            if time.monotonic() - self._tidied > claims.OLD_SECONDS:
+                self._tidied = time.monotonic()
+                claims.tidy(db)
+            return claims.claim(db, key, holder)
+
+        try:
+            taken = await self._database.statement(work)
+        except DBAPIError as error:
+            if as_outage(error) is not None:
+                raise
+            if not self._told:
+                self._told = True
+                logger.warning(
+                    "The table chatkit_claims can't be used (%s): call "
+                    "flask_chatkit.server.upgrade_tables. Until then a message that two processes "
+                    "are sent at the same moment is answered twice",
+                    type(error).__name__,
+                )
+            return Claim(None, key, holder)
+        return Claim(self._database, key, holder) if taken else None
+
+    async def wait(self, key: str) -> Claim | None:
+        """Wait for another process to answer a message; a claim of one's own if it does not."""
+        pause = FIRST_LOOK
+        while True:
+            state = await self._database.statement(lambda db: claims.state(db, key))
+            if state == "answered":
+                return None
+            if state == "free" and (claim := await self.take(key)) is not None:
+                return claim
+            await asyncio.sleep(pause)
+            pause = min(LAST_LOOK, pause * 1.5)
+
+    @property
+    def _process(self) -> str:
+        pid = os.getpid()
+        return self._processes.get(pid) or self._processes.setdefault(pid, claims.new_process())
+
+
+async def begin_once(
+    known: Claims,
+    key: str,
+    begin: Callable[[float], Awaitable[Any]],
+    replay: Callable[[], Awaitable[Any | None]],
+) -> Any:
+    """Answer a message, unless another process does.
+
+    :param key: SHA-256 of who says what.
+    :param begin: begins to answer; it is told how many seconds another process was waited for.
+    :param replay: what was answered, from the history; None if it is not there.
+    :returns: events, to be iterated.
+    """
+    began = time.monotonic()
+    claim = await known.take(key)
+    if claim is None:
+        claim = await known.wait(key)
+        if claim is None:
+            told = await replay()
+            if told is not None:
+                return told
+            # What was answered is deleted by now, so this is another message.
+            claim = Claim(None, key, "")
+    try:
+        return claim.hold(await begin(time.monotonic() - began))
+    except BaseException:
+        await claim.settle(answered=False)
+        raise
