@@ -32,6 +32,7 @@ FLOORS = (
         "server.agents.usage",
         "server.loop",
         "server.paging",
+        "server.streaming.environ",
         "server.surrogates",
         "server.tables",
         "server.threads",
@@ -57,10 +58,27 @@ FLOORS = (
         "widget.assets",
         "widget.options",
     },
-    {"chats", "hosted.threads", "server.database", "server.pictures", "server.sources", "visitor"},
-    {"guard", "hosted.export", "limits", "server.context", "server.history.records", "sessions"},
+    {
+        "chats",
+        "hosted.threads",
+        "server.database",
+        "server.pictures",
+        "server.sources",
+        "server.streaming.feed",
+        "visitor",
+    },
+    {
+        "guard",
+        "hosted.export",
+        "limits",
+        "server.context",
+        "server.history.records",
+        "server.streaming.exchange",
+        "sessions",
+    },
     {
         "activity",
+        "asgi",
         "server.chat",
         "server.history.rows",
         "server.links",
@@ -162,7 +180,7 @@ def test_core_needs_no_more_than_it_declares() -> None:
     """Importing the package imports no optional extra."""
     extras = [
         *("openai", "chatkit", "agents", "pydantic", "sqlalchemy", "fsspec", "puremagic"),
-        *("pytest", "redis", "asgiref", "flask_babel"),
+        *("pytest", "redis", "asgiref", "flask_babel", "a2wsgi"),
     ]
     code = f"import sys, flask_chatkit; print([name for name in {extras!r} if name in sys.modules])"
     done = subprocess.run(

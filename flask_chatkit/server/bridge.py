@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatkit.server import NonStreamingResult, StreamingResult
@@ -150,13 +151,13 @@ class Answer:
             if self._kept is None or self.abandoned:
                 return None
             if len(self._readers) >= LISTENERS:
-                # Each holds a thread of the server's; who has sent the same again has given it up.
-                self._readers.pop(0).queue.put(_END)
+                # Each may hold a thread; who has sent the same again has given it up.
+                self._loop.call(self._readers.pop(0).put, _END)
             reader = Reader(self)
             for chunk in self._kept:
-                reader.queue.put(chunk)
+                reader.put(chunk)
             if self.ended:
-                reader.queue.put(_END)
+                reader.put(_END)
             else:
                 self._readers.append(reader)
             return reader
@@ -173,6 +174,14 @@ class Answer:
             self.abandoned = True
             self._kept = None
         self._loop.call(self._cancel)
+
+    def interrupt(self) -> None:
+        """Stop it for whoever still listens: the process ends."""
+        self._loop.call(self._cancel)
+
+    def runs_on(self, running: asyncio.AbstractEventLoop) -> bool:
+        """Whether a loop is the one that it runs on."""
+        return self._loop.is_on(running)
 
     def forget(self) -> None:
         """Keep no longer what was said."""
@@ -293,7 +302,7 @@ class Answer:
                 if self._kept_bytes > KEPT:
                     self._kept = None
             for reader in self._readers:
-                reader.queue.put(said)
+                reader.put(said)
 
     def _end(self) -> None:
         self._hand_on()
@@ -305,10 +314,10 @@ class Answer:
                 return
             if self.error is not None and not self._said and self._promised:
                 for reader in self._readers:
-                    reader.queue.put(self._explain(self.error))
+                    reader.put(self._explain(self.error))
             self.ended, self.ended_at = True, time.monotonic()
             for reader in self._readers:
-                reader.queue.put(_END)
+                reader.put(_END)
 
     def _outcome(self) -> str:
         if self.error is None:
@@ -331,13 +340,39 @@ def _is_leaked(task: asyncio.Task[Any]) -> bool:
 
 
 class Reader(Iterator[bytes]):
-    """One client's view of an answer: an iterable of bytes that a WSGI server writes."""
+    """One client's view of an answer: an iterable of bytes that a WSGI server writes.
+
+    Under an ASGI server no thread iterates over it: a :class:`~.streaming.feed.Feed` takes what
+    there is.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        #: Called when there is more to take, in the thread of the answer's loop.
+        self.notify: Callable[[], None] | None = None
         self._pulled: list[bytes] = []
         self._over = False
+
+    def put(self, chunk: bytes | None) -> None:
+        """Add a piece of the answer, or its end."""
+        self.queue.put(chunk)
+        if (notify := self.notify) is not None:
+            notify()
+
+    def take(self) -> bytes:
+        """What has been said since the last time, without waiting for more."""
+        said, self._pulled = self._pulled, []
+        with suppress(queue.Empty):
+            while not self._over:
+                self._take(said)
+        self.answer.make_room()
+        return b"".join(said)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it was taken."""
+        return self._over and not self._pulled
 
     def pull(self, seconds: float) -> bool:
         """Wait for the first words, before anything is promised to the client.

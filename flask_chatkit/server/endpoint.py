@@ -21,7 +21,7 @@ from chatkit.errors import CustomStreamError
 from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
 from chatkit.types import WidgetItem
-from flask import Response, current_app
+from flask import Response, current_app, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..activity import Activity, reason_of
@@ -45,6 +45,7 @@ from .context import ChatContext, current_context
 from .operations import OPERATIONS, Operation, parse, thread_of
 from .repeats import LAST_WORDS, Repeats, find_cut, fingerprint
 from .startup import Startup, StartupFailed
+from .streaming.feed import hand_off
 from .streaming.record import AnswerRecord
 from .surrogates import whole_json
 from .within import run_within, this_app
@@ -439,6 +440,7 @@ class Endpoint:
             reader.pull(0)
         if reader.is_mute and reader.answer.error is not None:
             return self._failed(asked, context, reader.answer.error)
+        hand_off(request, reader)
         return _event_stream(reader)
 
     def _record(self, asked: Any, context: ChatContext) -> AnswerRecord:
