@@ -21,7 +21,7 @@ from .server.streaming.feed import Pulse
 try:
     from .server.streaming.exchange import Exchange
 except ModuleNotFoundError as error:
-    if error.name != "a2wsgi":
+    if (error.name or "").partition(".")[0] != "a2wsgi":
         raise
     raise ImportError("ChatKitASGI needs a2wsgi: pip install 'flask-chatkit[asgi]'") from error
 
