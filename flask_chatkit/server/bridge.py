@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from chatkit.server import NonStreamingResult, StreamingResult
 
 from .loop import Loop, note_spawned
+from .streaming.merge import merged
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -42,7 +43,8 @@ LAST_WORDS = 3.0
 KEPT = 256_000
 #: Events at the beginning of an answer that are handed on at once, and seconds that later ones may
 #: be held back for each answer that is under way: with one nobody can tell, with two hundred it is
-#: a twentieth of a second, and saves most of the changes from thread to thread.
+#: a twentieth of a second, and saves most of the changes from thread to thread. What waits for each
+#: other is merged then, and a loop that is late lets more of it wait: see :mod:`.streaming.beat`.
 AT_ONCE = 12
 PACE = 0.00025
 
@@ -120,7 +122,7 @@ class Answer:
         self._room: asyncio.Event | None = None
         self._said = 0
         self._held: list[bytes] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._is_due = False
         self._late = False
         self._explain = explain
         self._record = record
@@ -244,7 +246,8 @@ class Answer:
         async for chunk in result:
             self._record.saw(chunk)
             self._put(chunk)
-            while self._is_far_ahead():
+            # What is held back is with no reader yet.
+            while not self._held and self._is_far_ahead():
                 self._room = asyncio.Event()
                 # Between the look and the wait a reader may have caught up.
                 if self._is_far_ahead() and not await self._has_room(self._room):
@@ -280,20 +283,27 @@ class Answer:
             return
         self._said += 1
         self._held.append(chunk)
-        if self._said <= AT_ONCE or len(self._held) >= HELD:
+        if self._said == 1 or len(self._held) >= HELD:
             self._hand_on()
-        elif self._timer is None:
-            running = asyncio.get_running_loop()
-            self._timer = running.call_later(PACE * self._loop.busy, self._hand_on)
+        elif self._is_due:
+            return
+        elif self._said <= AT_ONCE:
+            # With all that is said before the code waits for something.
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._hand_on_due)
+        else:
+            self._is_due = True
+            self._loop.beat.add(self._hand_on_due, PACE * self._loop.busy)
+
+    def _hand_on_due(self) -> None:
+        self._is_due = False
+        self._hand_on()
 
     def _hand_on(self) -> None:
         """Give the readers what was held back."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if not self._held:
             return
-        said = b"".join(self._held)
+        said = merged(self._held)
         self._held.clear()
         with self._lock:
             if self._kept is not None:
@@ -370,9 +380,9 @@ class Reader(Iterator[bytes]):
         return b"".join(said)
 
     @property
-    def is_over(self) -> bool:
-        """Whether all of it was taken."""
-        return self._over and not self._pulled
+    def is_waited_for(self) -> bool:
+        """Whether there is nothing to take now, and more will come."""
+        return not (self._over or self._pulled) and self.queue.empty()
 
     def pull(self, seconds: float) -> bool:
         """Wait for the first words, before anything is promised to the client.

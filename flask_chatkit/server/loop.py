@@ -21,6 +21,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
+from .streaming.beat import Beat
+
 logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
@@ -68,6 +70,8 @@ class Loop:
         self._loop.set_task_factory(cast("Any", _task))
         self._others: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._is_over = False
+        #: When what answers have said is handed on.
+        self.beat = Beat()
         self._answers: set[asyncio.Task[Any]] = set()
         self._stopped: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._kept: set[asyncio.Task[Any]] = set()

@@ -44,6 +44,7 @@ class Feed:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
+        self._is_silent = False
         #: When the last piece was handed on, in monotonic seconds.
         self._since = time.monotonic()
         is_here = reader.answer.runs_on(self._loop)
@@ -51,24 +52,23 @@ class Feed:
 
     async def read(self) -> bytes:
         """What was said since the last time, a heartbeat, or nothing at the end."""
-        while True:
-            if self._closed:
-                return b""
-            said = self._reader.take()
-            if said or self._reader.is_over:
+        reader = self._reader
+        while not self._closed:
+            if not reader.is_waited_for:
                 self._since = time.monotonic()
-                return said
-            if time.monotonic() - self._since >= self._seconds:
+                return reader.take()
+            if self._is_silent:
+                self._is_silent = False
                 self._since = time.monotonic()
                 return self._heartbeat
             self._waiter = self._loop.create_future()
-            if self._reader.queue.empty():
-                await self._waiter
-            self._waiter = None
+            await self._waiter
+        return b""
 
     def tick(self, now: float) -> None:
         """Have a heartbeat written, if it is time for one."""
         if now - self._since >= self._seconds:
+            self._is_silent = True
             self._wake()
 
     def close(self) -> None:
