@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -310,13 +312,21 @@ def test_doctors_table_is_the_codes() -> None:
     assert told == set(get_args(Purpose))
 
 
-def test_deployments_python_snippets_run(make_app: MakeApp) -> None:
-    """The lines for a proxy and for the site's own extensions work as printed."""
-    proxy, extensions = snippets("python", (ROOT / "docs" / "deployment.md").read_text("utf-8"))
+def test_deployments_python_snippets_run(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines for ASGI, a proxy and the site's own extensions work as printed."""
+    asgi, proxy, extensions = snippets(
+        "python", (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    )
     kit = ChatKit()
     app = make_app(kit, SECRET_KEY="of the tests")
     limiter = Limiter(get_remote_address, storage_uri="memory://", default_limits=["1/hour"])
     limiter.init_app(app)
+    monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(create_app=lambda: app))
+    served: dict[str, Any] = {}
+    exec(compile(asgi, "deployment.md", "exec"), served)  # noqa: S102
+    assert served["app"].app is app
     space = {"app": app, "chatkit": kit, "limiter": limiter, "csrf": CSRFProtect(app)}
     for snippet in (proxy, extensions):
         exec(compile(snippet, "deployment.md", "exec"), space)  # noqa: S102

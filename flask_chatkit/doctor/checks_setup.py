@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 #: The extras that a running site may use.
-_EXTRAS = ("server", "postgresql", "mysql", "redis", "async")
+_EXTRAS = ("server", "postgresql", "mysql", "redis", "async", "asgi")
 
 
 @check(

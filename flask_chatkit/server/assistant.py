@@ -554,8 +554,11 @@ async def _cleaned(
 
 def _clean_thread(thread: ThreadMetadata) -> None:
     """Mend what the site's code may have set on a thread."""
-    thread.title = clean(thread.title)
-    thread.metadata = clean(thread.metadata)
+    # It is looked at with each event: what is empty, or whole, is not set anew.
+    if (title := thread.title) and (whole := clean(title)) is not title:
+        thread.title = whole
+    if (metadata := thread.metadata) and (mended := clean(metadata)) is not metadata:
+        thread.metadata = mended
 
 
 def _is_one(value: Any) -> bool:

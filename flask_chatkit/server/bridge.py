@@ -14,11 +14,13 @@ import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatkit.server import NonStreamingResult, StreamingResult
 
 from .loop import Loop, note_spawned
+from .streaming.merge import merged
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -41,7 +43,8 @@ LAST_WORDS = 3.0
 KEPT = 256_000
 #: Events at the beginning of an answer that are handed on at once, and seconds that later ones may
 #: be held back for each answer that is under way: with one nobody can tell, with two hundred it is
-#: a twentieth of a second, and saves most of the changes from thread to thread.
+#: a twentieth of a second, and saves most of the changes from thread to thread. What waits for each
+#: other is merged then, and a loop that is late lets more of it wait: see :mod:`.streaming.beat`.
 AT_ONCE = 12
 PACE = 0.00025
 
@@ -119,7 +122,7 @@ class Answer:
         self._room: asyncio.Event | None = None
         self._said = 0
         self._held: list[bytes] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._is_due = False
         self._late = False
         self._explain = explain
         self._record = record
@@ -150,13 +153,13 @@ class Answer:
             if self._kept is None or self.abandoned:
                 return None
             if len(self._readers) >= LISTENERS:
-                # Each holds a thread of the server's; who has sent the same again has given it up.
-                self._readers.pop(0).queue.put(_END)
+                # Each may hold a thread; who has sent the same again has given it up.
+                self._loop.call(self._readers.pop(0).put, _END)
             reader = Reader(self)
             for chunk in self._kept:
-                reader.queue.put(chunk)
+                reader.put(chunk)
             if self.ended:
-                reader.queue.put(_END)
+                reader.put(_END)
             else:
                 self._readers.append(reader)
             return reader
@@ -173,6 +176,14 @@ class Answer:
             self.abandoned = True
             self._kept = None
         self._loop.call(self._cancel)
+
+    def interrupt(self) -> None:
+        """Stop it for whoever still listens: the process ends."""
+        self._loop.call(self._cancel)
+
+    def runs_on(self, running: asyncio.AbstractEventLoop) -> bool:
+        """Whether a loop is the one that it runs on."""
+        return self._loop.is_on(running)
 
     def forget(self) -> None:
         """Keep no longer what was said."""
@@ -235,7 +246,8 @@ class Answer:
         async for chunk in result:
             self._record.saw(chunk)
             self._put(chunk)
-            while self._is_far_ahead():
+            # What is held back is with no reader yet.
+            while not self._held and self._is_far_ahead():
                 self._room = asyncio.Event()
                 # Between the look and the wait a reader may have caught up.
                 if self._is_far_ahead() and not await self._has_room(self._room):
@@ -271,20 +283,27 @@ class Answer:
             return
         self._said += 1
         self._held.append(chunk)
-        if self._said <= AT_ONCE or len(self._held) >= HELD:
+        if self._said == 1 or len(self._held) >= HELD:
             self._hand_on()
-        elif self._timer is None:
-            running = asyncio.get_running_loop()
-            self._timer = running.call_later(PACE * self._loop.busy, self._hand_on)
+        elif self._is_due:
+            return
+        elif self._said <= AT_ONCE:
+            # With all that is said before the code waits for something.
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._hand_on_due)
+        else:
+            self._is_due = True
+            self._loop.beat.add(self._hand_on_due, PACE * self._loop.busy)
+
+    def _hand_on_due(self) -> None:
+        self._is_due = False
+        self._hand_on()
 
     def _hand_on(self) -> None:
         """Give the readers what was held back."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if not self._held:
             return
-        said = b"".join(self._held)
+        said = merged(self._held)
         self._held.clear()
         with self._lock:
             if self._kept is not None:
@@ -293,7 +312,7 @@ class Answer:
                 if self._kept_bytes > KEPT:
                     self._kept = None
             for reader in self._readers:
-                reader.queue.put(said)
+                reader.put(said)
 
     def _end(self) -> None:
         self._hand_on()
@@ -305,10 +324,10 @@ class Answer:
                 return
             if self.error is not None and not self._said and self._promised:
                 for reader in self._readers:
-                    reader.queue.put(self._explain(self.error))
+                    reader.put(self._explain(self.error))
             self.ended, self.ended_at = True, time.monotonic()
             for reader in self._readers:
-                reader.queue.put(_END)
+                reader.put(_END)
 
     def _outcome(self) -> str:
         if self.error is None:
@@ -331,13 +350,39 @@ def _is_leaked(task: asyncio.Task[Any]) -> bool:
 
 
 class Reader(Iterator[bytes]):
-    """One client's view of an answer: an iterable of bytes that a WSGI server writes."""
+    """One client's view of an answer: an iterable of bytes that a WSGI server writes.
+
+    Under an ASGI server no thread iterates over it: a :class:`~.streaming.feed.Feed` takes what
+    there is.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        #: Called when there is more to take, in the thread of the answer's loop.
+        self.notify: Callable[[], None] | None = None
         self._pulled: list[bytes] = []
         self._over = False
+
+    def put(self, chunk: bytes | None) -> None:
+        """Add a piece of the answer, or its end."""
+        self.queue.put(chunk)
+        if (notify := self.notify) is not None:
+            notify()
+
+    def take(self) -> bytes:
+        """What has been said since the last time, without waiting for more."""
+        said, self._pulled = self._pulled, []
+        with suppress(queue.Empty):
+            while not self._over:
+                self._take(said)
+        self.answer.make_room()
+        return b"".join(said)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether there is nothing to take now, and more will come."""
+        return not (self._over or self._pulled) and self.queue.empty()
 
     def pull(self, seconds: float) -> bool:
         """Wait for the first words, before anything is promised to the client.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from chatkit.errors import CustomStreamError
 from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
-from flask import Response, current_app
+from flask import Response, current_app, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..activity import Activity, reason_of
@@ -48,6 +48,7 @@ from .operations import OPERATIONS, Operation, parse, thread_of
 from .outages import as_outage, raise_outage
 from .repeats import CUT_SECONDS, LAST_WORDS, Repeats, find_answered, find_cut, fingerprint
 from .startup import Startup, StartupFailed
+from .streaming.feed import hand_off
 from .streaming.record import AnswerRecord
 from .surrogates import whole_json
 from .widget_actions import ActionChecks
@@ -480,6 +481,7 @@ class Endpoint:
             reader.pull(0)
         if reader.is_mute and reader.answer.error is not None:
             return self._failed(asked, context, reader.answer.error)
+        hand_off(request, reader)
         return _event_stream(reader)
 
     def _record(self, asked: Any, context: ChatContext) -> AnswerRecord:

@@ -2,7 +2,8 @@
 
 Clients of models and databases belong to the loop that they were made on, so a loop for each
 request breaks them, and one that answers run on together is also twice as fast. It starts when it
-is first needed, and anew in each process that is forked.
+is first needed, and anew in each process that is forked. Under an ASGI server it is the server's
+own loop, which :func:`adopt` makes known.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
+
+from .streaming.beat import Beat
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -57,18 +60,27 @@ class Job(concurrent.futures.Future[T]):
 
 
 class Loop:
-    """The event loop of this process."""
+    """The event loop of this process.
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+    :param adopted: a server's own loop, which runs already; else one is made, in a new thread.
+    """
+
+    def __init__(self, adopted: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = adopted or asyncio.new_event_loop()
         self._loop.set_task_factory(cast("Any", _task))
+        self._others: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._is_over = False
+        #: When what answers have said is handed on.
+        self.beat = Beat()
         self._answers: set[asyncio.Task[Any]] = set()
         self._stopped: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._kept: set[asyncio.Task[Any]] = set()
         self._watched = False
         self._is_ending = False
-        self._thread = threading.Thread(target=self._run, name="flask_chatkit", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if adopted is None:
+            self._thread = threading.Thread(target=self._run, name="flask_chatkit", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         while True:
@@ -131,6 +143,9 @@ class Loop:
         :raises Late: it took longer.
         :raises concurrent.futures.CancelledError: the process ends.
         """
+        if self._thread is None and _running() is self._loop:
+            # It would wait for itself, and with it the whole server.
+            raise RuntimeError("this call waits, and must not be made on the server's event loop")
         job = self.start(make)
         try:
             return job.result(timeout)
@@ -140,6 +155,15 @@ class Loop:
             self.call(job.stop)
             raise Late from None
 
+    def note(self, task: asyncio.Task[Any]) -> None:
+        """Remember a task of a site's code, which may outlive the answer that has started it."""
+        if self._thread is None:
+            self._others.add(task)
+
+    def is_on(self, running: asyncio.AbstractEventLoop) -> bool:
+        """Whether it is this event loop of asyncio's."""
+        return self._loop is running
+
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Let a task live until the loop ends, which cancels it and waits for it to clean up."""
         self._kept.add(task)
@@ -148,7 +172,12 @@ class Loop:
     @property
     def is_running_here(self) -> bool:
         """Whether the caller runs on this loop."""
-        return asyncio.get_running_loop() is self._loop
+        return self.is_on(asyncio.get_running_loop())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was a server's, which has ended, or has closed it without a word."""
+        return self._is_over or self._loop.is_closed()
 
     @property
     def busy(self) -> int:
@@ -186,25 +215,29 @@ class Loop:
         """End what was kept for the process, and then whatever else still runs."""
         await _cancelled(set(self._kept), CLEANUP)
         # What is left is the site's own, such as a task that a function of on_startup has started.
-        rest = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
-        await _cancelled({task for task in rest if task is not None}, 1)
+        # A server has tasks on its loop, too, which are none of ours.
+        everybody = asyncio.all_tasks(self._loop) if self._thread else set(self._others)
+        rest = everybody - {asyncio.current_task(self._loop)}
+        await _cancelled({task for task in rest if task is not None and not task.done()}, 1)
+
+    async def drain(self) -> None:
+        """Let answers under way end, cancel those that don't, and clean up; on the loop itself."""
+        if self._answers:
+            await asyncio.wait(self._answers, timeout=GRACE)
+        self._cancel_all()
+        if self._answers:
+            await asyncio.wait(self._answers, timeout=LAST_WORDS)
+        await self._clean_up()
+        self._is_over = self._thread is None
 
     def stop(self) -> None:
-        """Let answers under way end, cancel those that don't, clean up, and end the loop."""
-        if not self._thread.is_alive():
+        """Drain it, and end the loop; a server's is drained and ended by the server."""
+        if self._thread is None or not self._thread.is_alive():
             return
         ended = threading.Event()
 
-        async def drain() -> None:
-            if self._answers:
-                await asyncio.wait(self._answers, timeout=GRACE)
-            self._cancel_all()
-            if self._answers:
-                await asyncio.wait(self._answers, timeout=LAST_WORDS)
-            await self._clean_up()
-
         def begin() -> None:
-            self._loop.create_task(drain()).add_done_callback(end)
+            self._loop.create_task(self.drain()).add_done_callback(end)
 
         def end(_: object) -> None:
             ended.set()
@@ -224,6 +257,8 @@ def _task(
     if spawned is not None:
         spawned.add(task)
         task.add_done_callback(spawned.discard)
+        if _current is not None:
+            _current.note(task)
     return task
 
 
@@ -250,7 +285,9 @@ def keep(make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
             raise RuntimeError(f"code that outlives an answer raised {error!r}") from None
 
     running = asyncio.get_running_loop()
-    task: asyncio.Task[T] = contextvars.Context().run(running.create_task, guarded())
+    apart = contextvars.Context()
+    apart.run(note_spawned)
+    task: asyncio.Task[T] = apart.run(running.create_task, guarded())
     if _current is not None and _current.is_running_here:
         _current.keep(task)
     return task
@@ -262,6 +299,13 @@ async def _cancelled(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _seconds_left() -> float | None:
@@ -278,16 +322,33 @@ def _seconds_left() -> float | None:
 
 _lock = threading.Lock()
 _current: Loop | None = None
+_is_exiting = False
 
 
 def current() -> Loop:
     """The loop of this process; it is started if need be."""
     global _current  # noqa: PLW0603  one for each process is the point
-    if _current is None:
+    known = _current
+    if known is None or (known.has_ended and not _is_exiting):
         with _lock:
-            if _current is None:
+            if _current is known:
                 _current = Loop()
-    return _current
+    return cast("Loop", _current)
+
+
+def adopt() -> Loop:
+    """Have the loop that runs be that of this process, unless there is one already.
+
+    Clients that were made on one loop don't work on another, so a loop that was needed before the
+    server's ran (while the application was made, say) stays what it is: a thread's own.
+
+    :returns: the loop of this process.
+    """
+    global _current  # noqa: PLW0603  as above
+    with _lock:
+        if _current is None or _current.has_ended:
+            _current = Loop(asyncio.get_running_loop())
+        return _current
 
 
 def _forget() -> None:
@@ -306,6 +367,8 @@ def at_end(act: Callable[[], object]) -> None:
 
 
 def _stop() -> None:
+    global _is_exiting  # noqa: PLW0603  it is the process that exits
+    _is_exiting = True
     if _current is not None:
         _current.stop()
     for act in _last_acts:

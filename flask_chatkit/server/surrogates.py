@@ -10,7 +10,11 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar, cast
 
-from chatkit.types import ThreadItemUpdatedEvent, ThreadStreamEvent
+from chatkit.types import (
+    AssistantMessageContentPartTextDelta,
+    ThreadItemUpdatedEvent,
+    ThreadStreamEvent,
+)
 from pydantic import BaseModel
 
 T = TypeVar("T")
@@ -67,6 +71,10 @@ async def clean_events(
     """Events with whole strings; halves in two deltas of one text are joined in the second."""
     held: dict[str, tuple[ThreadItemUpdatedEvent, str]] = {}
     async for event in events:
+        if _is_plain(event) and not held:
+            # Nearly all events are so, and a walk through them costs as much as writing them.
+            yield event
+            continue
         delta = _delta(event)
         if delta is None:
             for former, half in _ended(held, event):
@@ -80,6 +88,17 @@ async def clean_events(
             text = text[:-1]
         if text or not delta:
             yield clean(_with_delta(updated, text))
+
+
+def _is_plain(event: ThreadStreamEvent) -> bool:
+    """Whether an event is a delta of an answer's text in which no half can be."""
+    if type(event) is not ThreadItemUpdatedEvent:
+        return False
+    update = event.update
+    if type(update) is not AssistantMessageContentPartTextDelta:
+        return False
+    text = update.delta
+    return event.item_id.isascii() and text.isascii() and bool(text)
 
 
 def _delta(event: ThreadStreamEvent) -> str | None:

@@ -10,16 +10,21 @@ import argparse
 import asyncio
 import json
 import re
+import resource
 import time
 
 import psutil
 from mint_load import cpu_seconds
-from stream_peers import DELTAS, PATHS, TEXT, WORDS
+from stream_peers import DELTAS, PATHS, TEXT
 
 MARK = b'"assistant_message.content_part.text_delta"'
+#: Begins what comes after the deltas, and says it all once more.
+DONE = b'"assistant_message.content_part.done"'
+#: In each word once, however many of them came as one delta.
+WORD = b" of an answer, "
 END = b"0\r\n\r\n"
 #: Seconds that one answer may take before it counts as broken.
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 _COOKIE = re.compile(rb"\r\nset-cookie: *([^;\r]*)", re.IGNORECASE)
 _CHUNK = re.compile(rb"([0-9a-fA-F]+)\r\n")
@@ -35,25 +40,28 @@ class Connection(asyncio.Protocol):
         self.first = None
         self.over = None
         self.end = END
+        self.words = 0
 
     def connection_made(self, transport):
         self.transport = transport
 
     def ask(self, request, end=END):
         """Send a request; a future that is done when its answer is there."""
-        self.answer, self.first, self.end = bytearray(), None, end
+        self.answer, self.first, self.end, self.words = bytearray(), None, end, 0
         self.over = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self.over
 
     def data_received(self, data):
         self.answer += data
-        deltas = data.count(MARK)
-        if deltas:
-            if self.first is None:
-                self.first = time.perf_counter()
+        if self.first is None and MARK in data:
+            self.first = time.perf_counter()
+        if self.first is not None and self.words < DELTAS:
+            # The whole text at the end, twice, is no delta.
+            words = min(data.partition(DONE)[0].count(WORD), DELTAS - self.words)
+            self.words += words
             if self.tally.counting:
-                self.tally.deltas += deltas
+                self.tally.deltas += words
         if data.endswith(self.end) or self.answer.endswith(self.end):
             self.over.set_result(bytes(self.answer))
 
@@ -205,7 +213,8 @@ def complaint(text, answer):
         return f"{type(error).__name__}: {error}"
     if said != [text, TEXT]:
         return f"the items said {said!r}"[:200]
-    return "" if deltas == WORDS else f"{len(deltas)} deltas, or in another order"
+    # Those that waited for each other may have come as one.
+    return "" if "".join(deltas) == TEXT else f"{len(deltas)} deltas, or in another order"
 
 
 def plain(body):
@@ -220,8 +229,15 @@ def plain(body):
         place += 2
 
 
+def more_files():
+    """Let this process have as many connections open as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main():
     """Read what is asked of it, and do it."""
+    more_files()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", choices=PATHS, required=True)
     parser.add_argument("--port", type=int, required=True)

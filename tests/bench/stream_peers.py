@@ -83,6 +83,13 @@ def ours():
     return app
 
 
+def ours_asgi():
+    """Build the same site for an ASGI server."""
+    from flask_chatkit.asgi import ChatKitASGI
+
+    return ChatKitASGI(ours())
+
+
 def fastapi():
     """Build what the documentation of openai-chatkit shows: no visitors, no limits."""
     from chatkit.server import StreamingResult

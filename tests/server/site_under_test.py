@@ -34,6 +34,13 @@ from flask import Flask, current_app, jsonify
 from flask_chatkit import ChatKit
 from flask_chatkit.server import loop
 
+#: Whose tasks are there for as long as an ASGI server runs.
+SERVERS = (
+    *("Server.serve", "LifespanOn.main", "worker_serve", "Lifespan.handle_lifespan"),
+    *("raise_shutdown", "_server_callback", "check_multiprocess_shutdown_event"),
+    *("TCPServer._idle_timeout", "EventWrapper.wait"),
+)
+
 
 async def call_model(message: str) -> AsyncGenerator[str, None]:
     """Say what the model says, as it says it."""
@@ -164,7 +171,10 @@ def stats() -> Any:
     async def tasks() -> list[str]:
         await asyncio.sleep(0)
         mine = asyncio.current_task()
-        return sorted(repr(task.get_coro()) for task in asyncio.all_tasks() if task is not mine)
+        rest = sorted(repr(task.get_coro()) for task in asyncio.all_tasks() if task is not mine)
+        # An ASGI server's own, on the same loop, and the one that answers this very request.
+        this = [one for one in rest if "run_asgi" in one or "_handle" in one][:1]
+        return [one for one in rest if one not in this and not any(map(one.count, SERVERS))]
 
     def number(name: str) -> int:
         return int((re.findall(rf"(?m)^{name}:\s+(\d+)", told) or [0])[0])
@@ -197,3 +207,10 @@ def make_app() -> Flask:
     app.register_blueprint(kit)
     app.add_url_rule("/stats", view_func=stats)
     return app
+
+
+def make_asgi() -> Any:
+    """The same site, for an ASGI server."""
+    from flask_chatkit.asgi import ChatKitASGI
+
+    return ChatKitASGI(make_app())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import json
 import logging
 import os
 import subprocess
@@ -17,10 +18,13 @@ from typing import Any
 
 import pytest
 from chatkit.server import NonStreamingResult, StreamingResult
+from chatkit.types import AssistantMessageContentPartTextDelta, ThreadItemUpdatedEvent
 from flask import Flask, current_app, has_request_context
 
 from flask_chatkit.server import bridge, loop
 from flask_chatkit.server.bridge import HEARTBEAT, Answer
+from flask_chatkit.server.streaming.beat import AT_A_BEAT, Beat
+from flask_chatkit.server.streaming.merge import merged
 
 
 def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
@@ -55,6 +59,85 @@ def test_everything_said_arrives_in_order() -> None:
     said = list(reader)
     assert b"".join(said).split() == [b"%d" % number for number in range(500)]
     assert len(said) < 500
+
+
+def delta(text: str, item: str = "msg_1", index: int = 0) -> bytes:
+    """A delta, written as ChatKitServer writes it."""
+    update = AssistantMessageContentPartTextDelta(content_index=index, delta=text)
+    said = ThreadItemUpdatedEvent(item_id=item, update=update)
+    return b"data: " + said.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([delta("a")], [delta("a")]),
+        ([delta("a"), delta("b"), delta("c")], [delta("abc")]),
+        (
+            [delta('say "'), delta("b\\"), delta('"\n'), delta("ü\u2028")],
+            [delta('say "b\\"\nü\u2028')],
+        ),
+        ([delta(""), delta("x")], [delta("x")]),
+        ([delta("a"), delta("b", "msg_2"), delta("c")], None),
+        ([delta("a"), delta("b", index=1)], None),
+        ([delta("a"), b'data: {"type":"error"}\n\n', delta("b"), delta("c")], 3),
+        ([delta("a"), delta("b"), delta("c", "msg_10"), delta("d", "msg_1")], 3),
+        # A site's own server may write as it likes.
+        ([b'data: {"type": "thread.item.updated"}\n\n'] * 2, None),
+        ([delta("a"), delta("b").replace(b'"}}', b'","more":"x"}}')], None),
+        ([delta("a").replace(b'"}}', b'","more":"x"}}'), delta("b")], None),
+        ([delta("a"), delta("b")[:-1]], None),
+    ],
+)
+def test_deltas_that_wait_are_merged(events: list[bytes], expected: Any) -> None:
+    """Deltas of one text that follow each other become one, and nothing else changes."""
+    said = merged(events)
+    if isinstance(expected, int):
+        assert said.count(b"data: ") == expected
+    else:
+        assert said == b"".join(events if expected is None else expected)
+    if isinstance(expected, (list, int)):
+        texts = [
+            [json.loads(event[6:]).get("update", {}).get("delta", "|") for event in one]
+            for one in (events, [part + b"\n\n" for part in said.split(b"\n\n")[:-1]])
+        ]
+        assert "".join(texts[0]) == "".join(texts[1])
+
+
+def test_slow_moments_cost_less() -> None:
+    """What an answer says while its reader waits comes in few events, with all of its words."""
+
+    async def talk() -> AsyncGenerator[bytes, None]:
+        for number in range(400):
+            yield delta(f"{number} ")
+            if number % 4 == 0:
+                await asyncio.sleep(0)
+
+    said = b"".join(answering(talk).begin())
+    events = [json.loads(event[6:]) for event in said.split(b"\n\n")[:-1]]
+    assert len(events) < 200
+    assert "".join(event["update"]["delta"] for event in events).split() == [
+        str(number) for number in range(400)
+    ]
+
+
+def test_few_are_handed_on_at_a_time() -> None:
+    """A beat hands on so many, the longest waiting first, and who has waited long in any case."""
+    handed: list[int] = []
+    counts: list[int] = []
+
+    async def go() -> None:
+        beat = Beat()
+        for number in range(3 * AT_A_BEAT):
+            beat.add(lambda number=number: handed.append(number), 0)  # type: ignore[misc]
+        while len(handed) < 3 * AT_A_BEAT:
+            await asyncio.sleep(0.001)
+            counts.append(len(handed))
+
+    asyncio.run(go())
+    assert handed == list(range(3 * AT_A_BEAT))
+    assert {count % AT_A_BEAT for count in counts} == {0}
+    assert len(set(counts)) > 1
 
 
 def test_json_is_one_piece() -> None:

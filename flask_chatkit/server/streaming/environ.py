@@ -1,0 +1,92 @@
+"""What a WSGI application reads of a request that has come by ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import TimeoutError as Late
+from typing import Any, cast
+from urllib.parse import quote
+
+from a2wsgi.wsgi import Body, build_environ
+from werkzeug.exceptions import ClientDisconnected, RequestTimeout
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+#: Seconds that a client may keep a thread waiting for the next part of a body.
+RECEIVE_SECONDS = 30.0
+#: Bytes of a body that are read before a thread is asked for.
+AHEAD = 65_536
+
+_ASCII = "".join(map(chr, range(33, 127)))
+
+
+class RequestBody(Body):
+    """A body that is read in a thread, as it comes, from the loop of the server."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive) -> None:
+        super().__init__(loop, cast("Any", receive))
+        self._receive = receive
+
+    async def fill(self) -> None:
+        """Read what has come, or all of a small body, on the loop.
+
+        :raises ClientDisconnected: the client has gone before it had sent everything.
+        """
+        while self._has_more and len(self.buffer) < AHEAD:
+            self.buffer.extend(self._part(await self._receive()))
+
+    def _receive_more_data(self) -> bytes:
+        if not self._has_more:
+            return b""
+        coming = asyncio.run_coroutine_threadsafe(_received(self._receive), self.loop)
+        try:
+            return self._part(coming.result(RECEIVE_SECONDS))
+        except Late:
+            coming.cancel()
+            raise RequestTimeout from None
+
+    def _part(self, message: MutableMapping[str, Any]) -> bytes:
+        if message["type"] == "http.disconnect":
+            # Half a body must not look like a whole one.
+            raise ClientDisconnected
+        self._has_more = message.get("more_body", False)
+        part: bytes = message.get("body", b"")
+        return part
+
+
+async def _received(receive: Receive) -> MutableMapping[str, Any]:
+    return await receive()
+
+
+def make_environ(scope: MutableMapping[str, Any], body: RequestBody) -> dict[str, Any]:
+    """Make the environment of a request, for one client that is believed in nothing."""
+    environ: dict[str, Any] = dict(build_environ(_plain(scope), body))
+    environ["wsgi.errors"] = sys.stderr
+    # Servers have taken the chunks of a body apart.
+    environ["wsgi.input_terminated"] = True
+    return environ
+
+
+def _plain(scope: MutableMapping[str, Any]) -> Any:
+    """A scope whose parts a2wsgi takes for what they are."""
+    headers: list[tuple[bytes, bytes]] = []
+    cookies: list[bytes] = []
+    for name, value in scope["headers"]:
+        lowered = name.lower()
+        if lowered == b"cookie":
+            # HTTP/2 sends each cookie in a header of its own.
+            cookies.append(value)
+        elif b"_" not in lowered:
+            # One with an underscore would pass for the header that a proxy sets, with a hyphen.
+            headers.append((lowered, value))
+    if cookies:
+        headers.append((b"cookie", b"; ".join(cookies)))
+    root = scope.get("root_path", "").rstrip("/")
+    path: str = scope["path"]
+    if root and path != root and not path.startswith(f"{root}/"):
+        # A proxy has taken the prefix away; or the path only begins with the same letters.
+        path = root + path
+    query = quote(scope.get("query_string", b""), safe=_ASCII).encode()
+    return {**scope, "headers": headers, "root_path": root, "path": path, "query_string": query}

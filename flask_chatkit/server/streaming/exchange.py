@@ -1,0 +1,250 @@
+"""One request of an ASGI server: through the application in a thread, and its answer out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import Executor
+from concurrent.futures import TimeoutError as Late
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import ClientDisconnected
+
+from .environ import RequestBody, make_environ
+from .feed import ENVIRON, Feed, Handoff, Pulse
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from ..bridge import Reader
+
+logger = logging.getLogger("flask_chatkit")
+
+Message = MutableMapping[str, Any]
+
+#: Seconds that a client may take to read what it is sent; it is given up then.
+SEND_SECONDS = 30.0
+#: Bytes of an answer that are sent at a time, where its length is known.
+BLOCK = 65_536
+#: Seconds that a stream gets to write its last words when the server ends.
+LAST_WORDS = 4.0
+
+
+class Exchange:
+    """One request and its answer.
+
+    :param app: the WSGI application.
+    :param pool: the threads that it runs in.
+    :param pulse: looks after streams.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        pool: Executor,
+        pulse: Pulse,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        self._app = app
+        self._pool = pool
+        self._pulse = pulse
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._handoff = Handoff()
+        self._start: Message | None = None
+        self._is_started = False
+        self._iterable: Iterable[bytes] | None = None
+        self._rest = b""
+        self._gone = False
+        self._sending_since = 0.0
+        self._task: asyncio.Task[Any] | None = None
+
+    async def run(self) -> None:
+        """Answer the request."""
+        body = RequestBody(self._loop, self._receive)
+        if not any(name == b"expect" for name, _ in self._scope["headers"]):
+            try:
+                await body.fill()
+            except ClientDisconnected:
+                return
+        environ = make_environ(self._scope, body)
+        environ[ENVIRON] = self._handoff
+        run = partial(contextvars.copy_context().run, self._in_thread, environ)
+        try:
+            reader = await self._loop.run_in_executor(self._pool, run)
+        except ClientDisconnected:
+            return
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+        if reader is not None:
+            await self._stream(reader)
+            return
+        if not self._is_started and self._start is not None:
+            await self._send(self._start)
+        await self._send(_part(self._rest, more=False))
+
+    # --- in a thread ---------------------------------------------------------------------------
+
+    def _in_thread(self, environ: dict[str, Any]) -> Reader | None:
+        """Run the application; the answer that is to be read on the loop, if it is one."""
+        iterable = self._app(environ, self._start_response)
+        reader = self._handoff.reader
+        if reader is not None and self._is_untouched():
+            self._iterable = iterable
+            if self._gone:
+                self._give_up()
+            return reader
+        try:
+            self._write_all(iterable)
+        finally:
+            _close(iterable)
+        return None
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        if exc_info is not None and self._is_started:
+            raise exc_info[1].with_traceback(exc_info[2])
+        self._start = {
+            "type": "http.response.start",
+            "status": int(status.split(" ", 1)[0]),
+            "headers": [
+                (name.strip().lower().encode("latin-1"), value.strip().encode("latin-1"))
+                for name, value in headers
+            ],
+        }
+        return self._write
+
+    def _is_untouched(self) -> bool:
+        """Whether no middleware has made something else of a stream."""
+        if self._start is None or self._start["status"] != 200:
+            return False
+        headers = dict(self._start["headers"])
+        is_stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+        return is_stream and b"content-encoding" not in headers and not self._is_started
+
+    def _write_all(self, iterable: Iterable[bytes]) -> None:
+        """Send an answer as it comes; a small one waits for the end, which takes no thread."""
+        length: int | None = None
+        waiting: list[bytes] = []
+        size = 0
+        for chunk in iterable:
+            if length is None:
+                known = dict(self._start["headers"] if self._start else ()).get(b"content-length")
+                length = int(known) if known else 0
+            waiting.append(chunk)
+            size += len(chunk)
+            if size >= min(length, BLOCK):
+                if self._is_started or size != length:
+                    self._write(b"".join(waiting))
+                    waiting.clear()
+                size = sum(map(len, waiting))
+        self._rest = b"".join(waiting)
+
+    def _write(self, chunk: bytes) -> None:
+        """Send a part, and wait until the client has taken what was before it."""
+        if not chunk:
+            return
+        if not self._is_started and self._start is not None:
+            self._is_started = True
+            self._send_from_thread(self._start)
+        self._send_from_thread(_part(chunk, more=True))
+
+    def _send_from_thread(self, message: Message) -> None:
+        if self._gone:
+            raise ClientDisconnected
+        sending = asyncio.run_coroutine_threadsafe(_sent(self._send, message), self._loop)
+        try:
+            sending.result(SEND_SECONDS)
+        except (Late, OSError):
+            sending.cancel()
+            self._gone = True
+            raise ClientDisconnected from None
+
+    # --- on the loop ---------------------------------------------------------------------------
+
+    async def _stream(self, reader: Reader) -> None:
+        """Send an answer, as it is made, until its end or until the client goes."""
+        from ..bridge import HEARTBEAT, HEARTBEAT_SECONDS
+
+        feed = Feed(reader, HEARTBEAT_SECONDS, HEARTBEAT)
+        self._task = asyncio.current_task()
+        listening = self._loop.create_task(self._listen(feed))
+        self._pulse.add(feed.tick)
+        self._pulse.add(self._look)
+        try:
+            await self._forward(feed)
+        except asyncio.CancelledError:
+            if self._gone:
+                return
+            # The server ends. What was said is stored, and the client is told to try again.
+            reader.answer.interrupt()
+            await asyncio.wait([self._loop.create_task(self._forward(feed))], timeout=LAST_WORDS)
+        except OSError:
+            # So servers tell, too, that the client has gone.
+            logger.debug("A client has left an answer")
+        finally:
+            self._pulse.discard(feed.tick)
+            self._pulse.discard(self._look)
+            listening.cancel()
+            feed.close()
+            await self._end(reader)
+
+    async def _forward(self, feed: Feed) -> None:
+        if not self._is_started:
+            self._is_started = True
+            await self._send(self._start or {})
+        while said := await feed.read():
+            self._sending_since = time.monotonic()
+            await self._send(_part(said, more=True))
+            self._sending_since = 0.0
+        await self._send(_part(b"", more=False))
+
+    async def _listen(self, feed: Feed) -> None:
+        """Wait until the client goes, and tell the answer at once."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        feed.close()
+
+    def _look(self, now: float) -> None:
+        """End a stream whose client reads nothing."""
+        since = self._sending_since
+        if since and now - since > SEND_SECONDS and self._task is not None and not self._gone:
+            self._gone = True
+            self._task.cancel()
+
+    async def _end(self, reader: Reader) -> None:
+        iterable, self._iterable = self._iterable, None
+        if iterable is not None and iterable is not reader:
+            # A middleware's, whose end may take time.
+            await self._loop.run_in_executor(self._pool, _close, iterable)
+
+    def _give_up(self) -> None:
+        """The server has given the request up, while a thread had it, or since."""
+        self._gone = True
+        if self._handoff.reader is not None:
+            self._handoff.reader.close()
+        _close(self._iterable)
+
+
+def _part(chunk: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": chunk, "more_body": more}
+
+
+async def _sent(send: Callable[[Message], Awaitable[None]], message: Message) -> None:
+    await send(message)
+
+
+def _close(iterable: object) -> None:
+    close = getattr(iterable, "close", None)
+    if close is not None:
+        close()
