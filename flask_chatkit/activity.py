@@ -27,7 +27,7 @@ logger = logging.getLogger("flask_chatkit")
 #: Why a visitor is refused something, by the reason that log records, signals and counts have.
 REASONS: Mapping[str, str] = {
     "bad_request": "the request is not of the accepted form",
-    "busy": "too much for this visitor is under way",
+    "busy": "too much is under way, of this visitor or in this process",
     "chat_closed": "the conversation is closed",
     "chat_locked": "the conversation is locked",
     "declined": "the chat's own code refused, in words that the visitor reads",
@@ -41,7 +41,6 @@ REASONS: Mapping[str, str] = {
     "no_files": "the chat accepts no files",
     "not_found": "there is no such chat, session, thread, item or file for this visitor",
     "other": "the site's own code refused, with another status",
-    "overloaded": "too much is under way in this process",
     "rate_limited": "a rate limit is used up",
     "session_ended": "the session has ended, or there was none",
     "too_large": "the request's body is too large",

@@ -306,7 +306,7 @@ class AgentServer(SiteServer):
                     logger.info("An answer has ended early: %s", ended.reason)
                     return
                 logger.info("A model's service refused a history: %s", told(error))
-                files.looked.clear()
+                files.forget_looks()
                 agent, carried = run.agent, carried + run.produced
             else:
                 return

@@ -180,7 +180,7 @@ class Share:
         :raises CustomStreamError: there was none in time, which the visitor can read.
         """
         if not await self.take(count, WAIT_SECONDS):
-            note_refusal("overloaded", f"{self._most} bytes of files in all answers")
+            note_refusal("busy", f"{self._most} bytes of files in all answers")
             raise CustomStreamError(TOO_MUCH, allow_retry=True)
 
     def shrink(self, count: int) -> None:

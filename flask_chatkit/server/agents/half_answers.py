@@ -71,12 +71,16 @@ def cut_short(context: AgentContext[Any]) -> ThreadItemDoneEvent:
     return ThreadItemDoneEvent(item=item)
 
 
-async def events_until(result: RunResultStreaming) -> AsyncGenerator[Any, None]:
+def events_until(result: RunResultStreaming) -> AsyncGenerator[Any, None]:
     """The events of a run, up to what a model has said last before a fault.
 
     By itself, the SDK drops what has come and was not read when the fault is raised.
     """
-    events: Any = result.stream_events()
+    # At once: an export that reads the run itself is given others.
+    return _events_until(result, result.stream_events())
+
+
+async def _events_until(result: RunResultStreaming, events: Any) -> AsyncGenerator[Any, None]:
     try:
         while True:
             task = getattr(result, "run_loop_task", None)

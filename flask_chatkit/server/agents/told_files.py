@@ -66,6 +66,9 @@ class Files:
     cut: list[Attachment] = field(default_factory=list)
     #: What the agent has looked at again: messages that follow all that it is told.
     looked: list[Any] = field(default_factory=list)
+    #: Bytes that the message's files leave, and those of what the agent has looked at, by id.
+    _left: int = 0
+    _sizes: dict[str, int] = field(default_factory=dict)
 
     async def prepare(self, message: UserMessageItem | None, characters: int) -> None:
         """Read the files of the message that is answered, once.
@@ -97,6 +100,7 @@ class Files:
                     and part["text"].endswith(_CUT)
                 ):
                     self.cut.append(attachment)
+        self._left = left
         if planned:
             self.share.shrink(self.budget.bytes - left)
 
@@ -188,19 +192,26 @@ class Files:
             on_invoke_tool=look,
         )
 
+    def forget_looks(self) -> None:
+        """Tell the agent no more of what it has looked at again."""
+        self.looked.clear()
+        self._sizes.clear()
+
     async def _look(self, files: Sequence[Attachment], arguments: str) -> str:
         name, start = _asked(arguments)
         # Of several with one name, the newest.
         found = next((one for one in reversed(files) if one.name == name), None)
         if found is None:
             return f"There is no file {name[:200]!r}. There are: {_names(files)}."
+        if found.id in self._sizes:
+            return "The file is told already, in a message after this."
         size = size_of(found)
-        if (size or 0) > self.budget.bytes:
-            return "The file is too large to be looked at."
-        if not await self.share.take(self.budget.bytes if size is None else size, LOOK_SECONDS):
+        if (size or 0) > self._left:
+            return "The file is too large to be looked at, beside those of the message."
+        if not await self.share.take(self._left if size is None else size, LOOK_SECONDS):
             return "The file can't be looked at now: too much is going on. Try it later."
         data = await self._bytes(found)
-        if data is None or len(data) > self.budget.bytes:
+        if data is None or len(data) > self._left:
             return "The file can't be read now."
         kind = kind_of(found)
         if _TEXTS.fullmatch(kind):
@@ -208,6 +219,10 @@ class Files:
         part = await _part(found, data, 0)
         if part["type"] == "input_text":
             return part["text"]
+        if sum(self._sizes.values()) + len(data) > self._left:
+            # The last look counts.
+            self.forget_looks()
+        self._sizes[found.id] = len(data)
         self.looked.append({"role": "user", "content": [_text(f"The file {name!r}:"), part]})
         return "The file is told in a message after this."
 

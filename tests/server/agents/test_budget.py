@@ -251,6 +251,24 @@ def test_an_agent_looks_again(site: Site, api: ModelApi, dialect: str) -> None:
     assert has_picture == [True, False, True, False]
 
 
+def test_looks_have_the_bytes_that_are_left(site: Site, api: ModelApi) -> None:
+    """However often an agent looks, it is told no more bytes than the budget has."""
+    looks = [("look_at_file", {"name": f"{number}.png", "start": 0}) for number in (0, 1, 1, 2)]
+    api.replies = [Say(["Nice"]), *(Use([look]) for look in looks), Say(["Still nice"])]
+    budget = Budget(bytes=2 * len(PICTURE))
+    server = site.server(site.agent(), read_attachment=_read, budget=budget)
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 3))
+        thread = thread_of(await call(server, "threads.create", input=message))
+        given = {"thread_id": thread, "input": said("Again?")}
+        assert deltas(await call(server, "threads.add_user_message", **given)) == "Still nice"
+
+    site.run(test())
+    counts = [json.dumps(asked["input"]).count("data:image/png") for asked in api.asked]
+    assert counts == [2, 0, 1, 2, 2, 1]
+
+
 def test_an_agent_reads_on(site: Site, api: ModelApi) -> None:
     """A long text is read piece by piece, and what there is not is said so."""
     text = "".join(f"{number:05}," for number in range(10_000))

@@ -11,6 +11,7 @@ from agents import Runner, function_tool
 from chatkit.types import SDKHiddenContextItem
 
 from flask_chatkit.server.agents.half_answers import CUT_SHORT
+from tests.server.agents.test_workflow import drive, export
 from tests.server.driving import ALICE, call, deltas, kinds, said, stored, thread_of
 from tests.server.model_api import Gateway, Half, ModelApi, Say
 from tests.server.test_agent import Site
@@ -137,3 +138,18 @@ def test_runs_of_the_site_are_left_alone(site: Site, api: ModelApi) -> None:
         return str(result.final_output)
 
     assert site.run(test()) == "So far"
+
+
+def test_half_an_answer_of_a_workflow(api: ModelApi) -> None:
+    """What an export's agent has said stays, too, with the error and Retry."""
+    api.replies = [Half(["So ", "far"])]
+
+    async def test(server: Any) -> None:
+        events = await call(server, "threads.create", input=said())
+        assert deltas(events) == "So far"
+        assert kinds(events)[-2:] == ["done assistant_message", "error"]
+        assert events[-1].allow_retry
+        types = [item.type for item in await stored(server, thread_of(events))]
+        assert types == ["user_message", "assistant_message", "sdk_hidden_context"]
+
+    drive(api, export("linear"), test)

@@ -110,7 +110,9 @@ def test_masked_text_stays_masked(api: ModelApi) -> None:
     for asked in [*api.asked, *api.titles_asked]:
         assert CARD not in str(asked)
         assert str(asked).count("<CREDIT_CARD>") == 1
-        assert str(asked).count("foxes") == (asked in api.asked)
+        # The file goes along with its own message, which is answered twice.
+        is_own = asked in api.asked and "again" not in str(asked["input"])
+        assert str(asked).count("foxes") == is_own
 
 
 SHAPES = {
