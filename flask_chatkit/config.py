@@ -593,6 +593,8 @@ class Settings:
     limiter_prefix: str = ""
     limiter_strategy: str | None = None
     limiter_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: Flask's own, which holds for files in a folder.
+    use_x_sendfile: bool = False
 
     @classmethod
     def from_config(
@@ -627,6 +629,7 @@ class Settings:
             limiter_enabled=bool(config.get("RATELIMIT_ENABLED", True)),
             limiter_prefix=config.get("RATELIMIT_KEY_PREFIX") or "",
             limiter_strategy=config.get("RATELIMIT_STRATEGY"),
+            use_x_sendfile=bool(config.get("USE_X_SENDFILE", False)),
             limiter_options=dict(config.get("RATELIMIT_STORAGE_OPTIONS") or {}),
         )
         settings.check()

@@ -247,7 +247,7 @@ class Service:
     def _sendfile(self) -> str | None:
         """Who sends files in our place; the setting wins over Flask's, which is for folders."""
         is_url = "://" in (self.settings.upload_folder or "")
-        flasks = X_SENDFILE if current_app.config.get("USE_X_SENDFILE") and not is_url else None
+        flasks = X_SENDFILE if self.settings.use_x_sendfile and not is_url else None
         return self.settings.sendfile or flasks
 
     def _make(self, chat: ServedChat) -> Endpoint:
