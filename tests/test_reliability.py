@@ -23,11 +23,12 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from fsspec.implementations.memory import MemoryFileSystem
 from openai import AsyncOpenAI
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
 
 from flask_chatkit import ChatKit, limits
 from flask_chatkit.hosted import share
 from flask_chatkit.server import ending_files
+from flask_chatkit.server.history.calls import RECHECK_SECONDS
 from flask_chatkit.testing import OpenAIStandIn
 from tests.faults import Fault, FaultProxy, faults
 from tests.server.databases import fresh_database
@@ -203,6 +204,35 @@ def test_request_threads_are_not_held(shopping: Callable[..., Shopping]) -> None
         took += [one[1] for one in pool.map(lambda _: timed(lambda: reads(shop)), range(8))]
     # One of them a second finds out for all.
     assert sorted(took)[len(took) // 2] < DEADLINE
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_engine_of_the_site_has_an_end(
+    databases: Callable[[str], str], make_app: MakeApp, browse: Any, server: str
+) -> None:
+    """A site's own engine, which has no timeouts at all, holds nobody either, and is used again."""
+    url = make_url(databases(server))
+    driver = {"PostgreSQL": "postgresql+psycopg", "MariaDB": "mysql+pymysql"}[server]
+    with faults(url.host or "", url.port or 0) as proxy:
+        engine = create_engine(url.set(port=proxy.port, drivername=driver))
+        kit = ChatKit(store=engine)
+        kit.add_server("default", Shop)
+        app = make_app(kit, CHATKIT_DATABASE_TIMEOUT=DEADLINE, CHATKIT_MESSAGE_RATELIMIT="")
+        ann = visit(browse(app))
+        recovered(lambda: ann.post("threads.list", limit=20))
+        thread = ann.create()
+        proxy.set("hang")
+        # The first call's connection is open, the next one's is not.
+        for _ in range(2):
+            answer, took = timed(lambda: ann.post("threads.list", limit=20))
+            told(answer, 503, "upstream_unavailable")
+            assert took < DEADLINE + SLACK
+            time.sleep(RECHECK_SECONDS + 0.1)
+        assert is_event(add(ann, thread, "more"))
+        proxy.set("pass")
+        recovered(lambda: ann.post("threads.list", limit=20), 8)
+        close(app)
+        engine.dispose()
 
 
 @pytest.mark.parametrize("server", SERVERS)
