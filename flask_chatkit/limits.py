@@ -9,6 +9,7 @@ a key function fails.
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import logging
 import math
@@ -424,6 +425,13 @@ class Quotas:
         hosts = [limiter for limiter in self._app.extensions.get("limiter", ()) if limiter.enabled]
         if len(hosts) == 1 and not settings.ratelimit_storage_uri:
             host: Limiter = hosts[0]
+            if _waits_for_ever(host.storage):
+                logger.warning(
+                    "The site's Limiter waits for its storage without an end; the chat's calls "
+                    "give it up after %g seconds, and the site's own views do not: pass "
+                    "storage_options={'socket_timeout': 1, 'socket_connect_timeout': 1}",
+                    COUNT_SECONDS,
+                )
             return host
         uri = settings.ratelimit_storage_uri or settings.limiter_storage_uri
         return own_limiter(settings, uri or "memory://")
@@ -455,6 +463,20 @@ class _Owed:
         with self._lock:
             if count and len(self._counts) < _OWED:
                 self._counts[name] = count
+
+
+def _waits_for_ever(storage: Any) -> bool:
+    """Whether the driver of Redis, if that is what counts, has no timeout."""
+    pool = getattr(getattr(storage, "storage", None), "connection_pool", None)
+    if pool is None:
+        return False
+    told = dict(pool.connection_kwargs)
+    # Releases of the driver differ in what they take by default.
+    for kind in pool.connection_class.__mro__:
+        usual = inspect.signature(kind.__init__).parameters.get("socket_timeout")
+        if usual is not None:
+            told.setdefault("socket_timeout", usual.default)
+    return told.get("socket_timeout") is None
 
 
 #: All that count in this process.

@@ -16,14 +16,14 @@ Drivers: TypeAlias = Mapping[str, tuple[tuple[str, ...], str]]
 
 #: By the scheme of a URI: the modules of which one is needed, and what installs it.
 DATABASES: Drivers = {
-    "postgresql": (("psycopg2", "psycopg"), "pip install 'psycopg[binary]'"),
-    "postgres": (("psycopg2", "psycopg"), "pip install 'psycopg[binary]'"),
-    "postgresql+psycopg": (("psycopg",), "pip install 'psycopg[binary]'"),
+    "postgresql": (("psycopg2", "psycopg"), "pip install 'flask-chatkit[postgresql]'"),
+    "postgres": (("psycopg2", "psycopg"), "pip install 'flask-chatkit[postgresql]'"),
+    "postgresql+psycopg": (("psycopg",), "pip install 'flask-chatkit[postgresql]'"),
     "postgresql+psycopg2": (("psycopg2",), "pip install psycopg2-binary"),
-    "mysql": (("MySQLdb", "pymysql"), "pip install pymysql"),
-    "mariadb": (("MySQLdb", "pymysql"), "pip install pymysql"),
-    "mysql+pymysql": (("pymysql",), "pip install pymysql"),
-    "mariadb+pymysql": (("pymysql",), "pip install pymysql"),
+    "mysql": (("MySQLdb", "pymysql"), "pip install 'flask-chatkit[mysql]'"),
+    "mariadb": (("MySQLdb", "pymysql"), "pip install 'flask-chatkit[mysql]'"),
+    "mysql+pymysql": (("pymysql",), "pip install 'flask-chatkit[mysql]'"),
+    "mariadb+pymysql": (("pymysql",), "pip install 'flask-chatkit[mysql]'"),
     "mysql+mysqldb": (("MySQLdb",), "pip install mysqlclient"),
     "mariadb+mysqldb": (("MySQLdb",), "pip install mysqlclient"),
 }

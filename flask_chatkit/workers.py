@@ -20,6 +20,10 @@ T = TypeVar("T")
 _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
+#: Seconds after which a call is begun although many hang: these may never come back.
+AGAIN_SECONDS = 60.0
+
+
 class Stuck(Exception):
     """A call did not return in time, or so many hang that no further one is begun."""
 
@@ -95,12 +99,13 @@ class Workers:
 
     :param size: how many there are, beside those that hang.
     :param name: what the threads are called.
-    :param most: how many may hang; beyond these nothing is begun until one comes back.
+    :param most: how many may hang; beyond these one is begun a minute, until one comes back.
     """
 
     def __init__(self, size: int, name: str, most: int = 64) -> None:
         self._crew = _Crew(size, name)
         self._most = most
+        self._begun_at = float("-inf")
         self._stop = finalize(self, self._crew.stop)
         self._stop.atexit = False
 
@@ -116,8 +121,10 @@ class Workers:
 
         :raises Stuck: too many threads hang.
         """
-        if len(self._crew.abandoned) >= self._most:
+        now = time.monotonic()
+        if len(self._crew.abandoned) >= self._most and now - self._begun_at < AGAIN_SECONDS:
             raise Stuck(f"{self._most} calls hang")
+        self._begun_at = now
         future: Future[T] = Future()
         self._crew.jobs.put((future, work))
         self._crew.grow()

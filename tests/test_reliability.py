@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -22,11 +23,12 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from fsspec.implementations.memory import MemoryFileSystem
 from openai import AsyncOpenAI
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
 
 from flask_chatkit import ChatKit, limits
 from flask_chatkit.hosted import share
 from flask_chatkit.server import ending_files
+from flask_chatkit.server.history.calls import RECHECK_SECONDS
 from flask_chatkit.testing import OpenAIStandIn
 from tests.faults import Fault, FaultProxy, faults
 from tests.server.databases import fresh_database
@@ -205,6 +207,35 @@ def test_request_threads_are_not_held(shopping: Callable[..., Shopping]) -> None
 
 
 @pytest.mark.parametrize("server", SERVERS)
+def test_engine_of_the_site_has_an_end(
+    databases: Callable[[str], str], make_app: MakeApp, browse: Any, server: str
+) -> None:
+    """A site's own engine, which has no timeouts at all, holds nobody either, and is used again."""
+    url = make_url(databases(server))
+    driver = {"PostgreSQL": "postgresql+psycopg", "MariaDB": "mysql+pymysql"}[server]
+    with faults(url.host or "", url.port or 0) as proxy:
+        engine = create_engine(url.set(port=proxy.port, drivername=driver))
+        kit = ChatKit(store=engine)
+        kit.add_server("default", Shop)
+        app = make_app(kit, CHATKIT_DATABASE_TIMEOUT=DEADLINE, CHATKIT_MESSAGE_RATELIMIT="")
+        ann = visit(browse(app))
+        recovered(lambda: ann.post("threads.list", limit=20))
+        thread = ann.create()
+        proxy.set("hang")
+        # The first call's connection is open, the next one's is not.
+        for _ in range(2):
+            answer, took = timed(lambda: ann.post("threads.list", limit=20))
+            told(answer, 503, "upstream_unavailable")
+            assert took < DEADLINE + SLACK
+            time.sleep(RECHECK_SECONDS + 0.1)
+        assert is_event(add(ann, thread, "more"))
+        proxy.set("pass")
+        recovered(lambda: ann.post("threads.list", limit=20), 8)
+        close(app)
+        engine.dispose()
+
+
+@pytest.mark.parametrize("server", SERVERS)
 def test_first_use_has_an_end(
     databases: Callable[[str], str], make_app: MakeApp, browse: Any, server: str
 ) -> None:
@@ -280,6 +311,7 @@ def test_limiter_has_an_end(
     fault: Fault,
     whose: str,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A storage of any origin that fails costs one wait; memory counts until it is back."""
     monkeypatch.setattr(limits, "RECHECK_SECONDS", 0.5)
@@ -295,6 +327,7 @@ def test_limiter_has_an_end(
         hosts_own(app, uri)
     browser = browse(app)
     assert browser.post("/chatkit/secret").status_code == 200
+    assert ("waits for its storage without an end" in caplog.text) == (whose[0] == "L")
     redis.set(fault, 0.3)
     answer, took = timed(lambda: browser.post("/chatkit/secret"))
     assert (answer.status_code, took < 0.8 + SLACK) == (200, True)
@@ -483,6 +516,10 @@ class Shelf(MemoryFileSystem):
     def _open(self, path: str, mode: str = "rb", **more: Any) -> Any:
         if self.fault == "refuse":
             raise ConnectionRefusedError(111, "nobody listens")
+        if self.fault == "reset":
+            raise ConnectionResetError(104, "the connection is gone")
+        if self.fault == "delay":
+            time.sleep(0.1)
         if self.fault == "hang":
             self.mended.wait(20)
         return super()._open(path, mode, **more)
@@ -500,7 +537,20 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Shelf]]:
     Shelf.store.clear()
 
 
-@pytest.mark.parametrize("fault", ["hang", "refuse"])
+def test_model_that_is_slow_is_waited_for(make_app: MakeApp, browse: Any) -> None:
+    """Delays below the longest time cost time and nothing else."""
+    with serve_model() as api:
+        base = urlsplit(api.base_url)
+        with faults(base.hostname or "", base.port or 0) as proxy:
+            kit = ChatKit()
+            kit.add_agent("default", an_agent(proxy.port), titles=False)
+            ann = visit(browse(make_app(kit, CHATKIT_DATABASE_URI="sqlite://")))
+            api.replies = [Say(["Well"])]
+            proxy.set("delay", 0.05)
+            assert "Well" in ann.post("threads.create", input=said("hello")).text
+
+
+@pytest.mark.parametrize("fault", ["hang", "refuse", "reset"])
 def test_files_have_an_end(make_app: MakeApp, browse: Any, shelf: type[Shelf], fault: str) -> None:
     """An upload and a download to a store that fails are 503 with Retry-After, and then work."""
     kit = ChatKit()
@@ -516,7 +566,7 @@ def test_files_have_an_end(make_app: MakeApp, browse: Any, shelf: type[Shelf], f
         told(answer, 503, "upstream_unavailable")
         assert int(answer.headers["Retry-After"]) > 0
         assert took < 0.5 + SLACK
-    shelf.fault = ""
+    shelf.fault = "delay"
     shelf.mended.set()
     assert ann.upload().status_code == 200
     assert ann.browser.get(place, headers=ann.bearer).status_code == 200
@@ -529,17 +579,16 @@ class Sleepy(TidyStore):
     """A store of a site's own that can be broken."""
 
     hangs = False
+    seconds = 0.0
 
     async def load_threads(self, *args: Any, **more: Any) -> Any:
         """Load, or hang."""
-        if self.hangs:
-            await asyncio.sleep(20)
+        await asyncio.sleep(20 if self.hangs else self.seconds)
         return await super().load_threads(*args, **more)
 
     async def load_thread(self, *args: Any, **more: Any) -> Any:
         """Load, or hang."""
-        if self.hangs:
-            await asyncio.sleep(20)
+        await asyncio.sleep(20 if self.hangs else self.seconds)
         return await super().load_thread(*args, **more)
 
 
@@ -558,5 +607,33 @@ def test_sites_own_store_has_an_end(make_app: MakeApp, browse: Any) -> None:
     answer, took = timed(partial(add, ann, thread, "more"))
     assert is_event(answer), answer.text
     assert took < 0.3 + SLACK
-    store.hangs = False
+    store.hangs, store.seconds = False, 0.05
     assert "You said more" in add(ann, thread, "more").text
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def test_page_has_a_row_for_each_fault_of_each_part() -> None:
+    """The table of the page has a row for each fault that is tested here, and no other."""
+    page = Path(__file__).parent.parent / "docs" / "reliability.md"
+    rows = [line.split(" | ") for line in page.read_text("utf-8").splitlines() if "|" in line]
+    told = {(row[0].strip("| "), row[1]) for row in rows[2:]}
+    all_five = ("hang", "delay", "reset", "drip", "refuse")
+    tested = {
+        (part, fault) for part in ("database", "limits", "OpenAI", "model") for fault in all_five
+    }
+    tested |= {("files", fault) for fault in ("hang", "delay", "reset", "refuse")}
+    tested |= {("a store of the site's", fault) for fault in ("hang", "delay")}
+    assert told == tested
+    assert all(len(row) == 5 for row in rows[2:])
+
+
+def test_engine_for_pgbouncer_works_as_printed() -> None:
+    """The page's engine prepares no statements."""
+    page = Path(__file__).parent.parent / "docs" / "reliability.md"
+    (snippet,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    space: dict[str, Any] = {"ChatKit": ChatKit}
+    exec(compile(snippet, "reliability.md", "exec"), space)  # noqa: S102
+    assert isinstance(space["chatkit"], ChatKit)
+    space["engine"].dispose()

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet, finalize
 
-from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import Pool, StaticPool
@@ -23,8 +23,15 @@ from sqlalchemy.pool import Pool, StaticPool
 from ..errors import ConfigurationError
 from ..watchdog import Watchdog
 from ..workers import Stuck, Workers
-from .history.calls import GRACE, Call, Health, overdue, show_connection, silent, watched
-from .history.engines import check_engine, database_url, is_in_memory, make_engine, make_folder
+from .history.calls import GRACE, Call, Health, overdue, silent, watched
+from .history.engines import (
+    check_engine,
+    database_url,
+    is_in_memory,
+    make_engine,
+    make_folder,
+    show_connections,
+)
 from .history.migrations import PATIENCE, is_current, upgrade_tables
 
 logger = logging.getLogger("flask_chatkit")
@@ -185,10 +192,7 @@ class Database:
         return process.engine
 
     def _make_engine(self, url: URL) -> Engine:
-        engine = make_engine(url, WORKERS, self._seconds)
-        # First of all: what the driver asks a new connection may hang, too.
-        event.listen(engine, "connect", show_connection, insert=True)
-        return engine
+        return make_engine(url, WORKERS, self._seconds)
 
     def _perform(
         self,
@@ -255,6 +259,7 @@ class Database:
     def _prepare(self, process: _Process, engine: Engine) -> None:
         if not isinstance(self._source, URL):
             check_engine(engine)
+            show_connections(engine)
             if os.getpid() != self._pid and not isinstance(engine.pool, StaticPool):
                 process.inherited.append(engine.pool)
                 engine.dispose(close=False)

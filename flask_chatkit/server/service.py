@@ -31,6 +31,7 @@ from .assistant import keep_whole
 from .context import ChatContext
 from .endpoint import Endpoint
 from .links import Links
+from .outages import as_outage
 from .owned import OwnedStore, owned
 from .sources import GIVEN, imported, kind_of, parameters
 from .startup import Startup, StartupFailed
@@ -178,8 +179,14 @@ class Service:
             return None
         try:
             return run_at_once(lambda: self.records.revoked_at(self.kit, digest), FACTORY_SECONDS)
-        except Exception:
+        except Exception as error:
             # Chats whose store is another one go on.
+            outage = as_outage(error)
+            if outage is not None:
+                logger.error(  # noqa: TRY400  each call says so while it lasts
+                    "Whether a visitor's data was deleted could not be asked: %s", outage.detail
+                )
+                return None
             logger.exception("Whether a visitor's data was deleted could not be asked")
             return None
 

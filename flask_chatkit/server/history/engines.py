@@ -15,7 +15,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from ...errors import ConfigurationError
 from ...startup_checks import unwritable
-from .calls import show_socket
+from .calls import show_connection, show_socket
 
 ACCEPTED = (
     "sqlite:////srv/site/chat.db, postgresql://user:password@host/name or "
@@ -102,9 +102,28 @@ def make_engine(url: URL, size: int, seconds: float) -> Engine:
     check_engine(engine)
     if backend == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
-    elif driver == "pymysql":
-        event.listen(engine, "do_connect", _dial)
+    else:
+        show_connections(engine)
     return engine
+
+
+def show_connections(engine: Engine) -> None:
+    """Have connecting end, be it a site's engine, and what the driver asks at first.
+
+    What the engine names itself is left as it is.
+    """
+    if engine.dialect.name == "sqlite" or event.contains(engine, "connect", show_connection):
+        return
+    # First of all: what the driver asks a new connection may hang, too.
+    event.listen(engine, "connect", show_connection, insert=True)
+    if engine.dialect.driver == "pymysql":
+        event.listen(engine, "do_connect", _dial)
+    elif engine.dialect.driver in {"psycopg", "psycopg2", "mysqldb"}:
+        event.listen(engine, "do_connect", _limit)
+
+
+def _limit(_dialect: Any, _record: object, _args: Any, told: dict[str, Any]) -> None:
+    told.setdefault("connect_timeout", CONNECT_SECONDS)
 
 
 def _waits(driver: str, seconds: float) -> dict[str, Any]:
@@ -130,7 +149,7 @@ def _dial(dialect: Any, _record: object, args: Any, told: dict[str, Any]) -> Any
 
     PyMySQL waits for each piece of the server's greeting anew, and for ever.
     """
-    if "unix_socket" in told or args:
+    if args or "unix_socket" in told or "bind_address" in told:
         return None  # as usual
     place = told.get("host") or "127.0.0.1", told.get("port") or 3306
     connection = dialect.dbapi.Connection(defer_connect=True, **told)
