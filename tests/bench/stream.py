@@ -132,7 +132,7 @@ class Peer:
             seen["errors"].append(f"{seen['known']} of {crowd.visitors} visitors were known")
         if len(seen["first"]) < 2 or not seen["streams"]:
             raise SystemExit(
-                f"{self.name}: no stream began in {seen['seconds']:.0f} seconds, so the machine is too "
+                f"{self.name}: no stream in {seen['seconds']:.0f} seconds, so the machine is too "
                 f"busy for {crowd.visitors} visitors: take more --seconds; {seen['errors'][:3]}"
             )
         self.seen.setdefault(crowd, []).append(seen)
