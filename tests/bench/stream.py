@@ -130,8 +130,11 @@ class Peer:
         seen = json.loads(out)
         if self.path == "ours" and seen["known"] != crowd.visitors:
             seen["errors"].append(f"{seen['known']} of {crowd.visitors} visitors were known")
-        if len(seen["first"]) < 2:
-            raise SystemExit(f"{self.name}: no streams; {seen['errors'][:3]}")
+        if len(seen["first"]) < 2 or not seen["streams"]:
+            raise SystemExit(
+                f"{self.name}: no stream in {seen['seconds']:.0f} seconds, so the machine is too "
+                f"busy for {crowd.visitors} visitors: take more --seconds; {seen['errors'][:3]}"
+            )
         self.seen.setdefault(crowd, []).append(seen)
 
     def of(self, crowd, what):
