@@ -14,7 +14,9 @@ from flask import render_template_string, session
 from werkzeug.wrappers import Request, Response
 
 from flask_chatkit import ChatKit
+from flask_chatkit.config import Settings
 from flask_chatkit.testing import OpenAIStandIn
+from flask_chatkit.visitor import Visitor, VisitorToken
 from tests.browser import sites
 from tests.browser.sites import usable as ready
 from tests.server.helpers_api import PNG
@@ -502,6 +504,22 @@ def test_served_chat_goes_on_in_the_builtin_one(
     # What the browser itself says of the script that was refused.
     assert [line for line in console.errors if "ERR_FAILED" not in line] == []
     assert console.uncaught == []
+
+
+def test_token_of_a_new_key_stays_on_the_page(
+    page: Page, blog: Any, openai_standin: OpenAIStandIn
+) -> None:
+    """In a rolling deploy an old process answers, and the page keeps what a new one has given."""
+    site = blog(HEAD + "<body>" + tag("defer"))
+    new = VisitorToken([b"a key to come"], "chatkit", Settings.from_config({}, {}))
+    token, name = new.sign(Visitor.new(), site.base), f"chatkit:visitor:{site.kit}"
+    page.goto(site.base)
+    page.evaluate("([name, token]) => localStorage.setItem(name, token)", [name, token])
+    page.reload()
+    launcher(page).wait_for()
+    say(page, "hello")
+    assert len(users(openai_standin)) == 1
+    assert page.evaluate("(name) => localStorage.getItem(name)", name) == token
 
 
 # --- the shop's own logins ------------------------------------------------------------------------

@@ -194,15 +194,8 @@ def test_tokens_of_earlier_releases_are_refused_too(small: Site, browse: Any) ->
     assert ann.post("threads.list").status_code == 401
 
 
-@pytest.mark.parametrize("skew", [0, 240, -240])
-def test_answers_under_way_write_nothing_back(
-    site: Site, browse: Any, monkeypatch: pytest.MonkeyPatch, skew: int
-) -> None:
-    """What goes on after the deletion stores nothing, whichever host is ahead in its time."""
-    # The host that deletes is another one.
-    real = time.time
-    deleting = SimpleNamespace(time=lambda: real() + skew)
-    monkeypatch.setattr("flask_chatkit.server.history.people.time", deleting)
+def test_answers_under_way_write_nothing_back(site: Site, browse: Any) -> None:
+    """An answer that goes on after the deletion stores nothing, in an old thread or a new one."""
     go_on, begun = threading.Event(), threading.Event()
 
     @site.kit.assistant("slow")
@@ -247,8 +240,15 @@ def _copy(client: Client, browse: Any, site: Site) -> Any:
     return browser
 
 
-def test_upload_under_way_leaves_nothing(site: Site, browse: Any) -> None:
-    """A file whose bytes have come when its person is deleted is not stored."""
+@pytest.mark.parametrize("skew", [0, 240, -240])
+def test_upload_under_way_leaves_nothing(
+    site: Site, browse: Any, monkeypatch: pytest.MonkeyPatch, skew: int
+) -> None:
+    """A file whose bytes have come when its person is deleted is not stored, by whichever clock."""
+    # The host that deletes is another one.
+    real = time.time
+    deleting = SimpleNamespace(time=lambda: real() + skew)
+    monkeypatch.setattr("flask_chatkit.server.history.people.time", deleting)
     ann, _ = live(site, browse)
     store = Attachments.receive
     deleted = []
