@@ -104,15 +104,30 @@ class Claims:
 
     async def wait(self, key: str) -> Claim | None:
         """Wait for another process to answer a message; a claim of one's own if it does not."""
-        pause = FIRST_LOOK
+        pause, changed, before = FIRST_LOOK, time.monotonic(), None
         while True:
-            state = await self._database.statement(lambda db: claims.state(db, key))
-            if state == "answered":
+            seen = await self._database.statement(lambda db: claims.look(db, key))
+            if seen is not None and seen.is_answered:
                 return None
-            if state == "free" and (claim := await self.take(key)) is not None:
+            if seen is None:
+                claim = await self.take(key)
+            elif claims.is_dead(seen.holder) or (
+                seen == before and time.monotonic() - changed >= claims.STALE_SECONDS
+            ):
+                claim = await self._take_over(key, seen)
+            else:
+                claim = None
+            if claim is not None:
                 return claim
+            if seen != before:
+                before, changed = seen, time.monotonic()
             await asyncio.sleep(pause)
             pause = min(LAST_LOOK, pause * 1.5)
+
+    async def _take_over(self, key: str, seen: claims.Seen) -> Claim | None:
+        holder = claims.new_holder(self._process)
+        taken = await self._database.statement(lambda db: claims.take_over(db, key, holder, seen))
+        return Claim(self._database, key, holder) if taken else None
 
     @property
     def _process(self) -> str:

@@ -6,41 +6,78 @@ that was killed; and it stays a moment after the answer, for a call that was on 
 
 from __future__ import annotations
 
+import hashlib
+import os
 import secrets
 import time
 from functools import lru_cache
-from typing import Literal
+from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Insert, bindparam, delete, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from ..tables import claims
 
-State = Literal["free", "busy", "answered"]
-
-#: Seconds between two renewals, and after which a claim that was not renewed is anybody's.
-RENEW_SECONDS = 4.0
-STALE_SECONDS = 15.0
+#: Seconds between two renewals, and without one after which a claim is anybody's. They are counted
+#: by who waits: clocks of two machines may differ.
+RENEW_SECONDS = 3.0
+STALE_SECONDS = 10.0
 #: Seconds after an answer in which the same message is the same one.
 SAME_SECONDS = 3.0
 #: Seconds after which a row is of no use to anybody.
 OLD_SECONDS = 3600.0
 
-#: Hex digits at the beginning of a holder that are its process's own.
-PROCESS_DIGITS = 24
+#: Hex digits of a holder: of its machine, its process's number, and all that is the process's own.
+_MACHINE_DIGITS, _PID_DIGITS, PROCESS_DIGITS = 8, 8, 24
+
+
+class Seen(NamedTuple):
+    """A claim as it was seen.
+
+    :param touched_at: when it was renewed, by the clock of who did.
+    """
+
+    holder: str
+    touched_at: int
+    is_answered: int
 
 
 def new_holder(process: str) -> str:
     """A name for a new claim of a process.
 
-    :param process: the process's own, of :data:`PROCESS_DIGITS` hex digits.
+    :param process: the process's own, see :func:`new_process`.
     """
     return process + secrets.token_hex(4)
 
 
 def new_process() -> str:
-    """A name for a process, which no other one has."""
-    return secrets.token_hex(PROCESS_DIGITS // 2)
+    """A name for this process, which no other one has."""
+    return f"{_machine()}{os.getpid():08x}{secrets.token_hex(4)}"
+
+
+@lru_cache
+def _machine() -> str:
+    """What tells whether two processes see each other by their numbers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        space = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return secrets.token_hex(_MACHINE_DIGITS // 2)
+    return hashlib.sha256(f"{boot} {space}".encode()).hexdigest()[:_MACHINE_DIGITS]
+
+
+def is_dead(holder: str) -> bool:
+    """Whether the process that holds a claim is known to have ended."""
+    if holder[:_MACHINE_DIGITS] != _machine():
+        return False
+    try:
+        os.kill(int(holder[_MACHINE_DIGITS : _MACHINE_DIGITS + _PID_DIGITS], 16), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return False
 
 
 def claim(db: Connection, key: str, holder: str) -> bool:
@@ -57,7 +94,7 @@ def claim(db: Connection, key: str, holder: str) -> bool:
     free = {
         "key_": key,
         "own_": holder[:PROCESS_DIGITS] + "%",
-        "stale_": now - _micro(STALE_SECONDS),
+        "old_": now - _micro(OLD_SECONDS),
         "same_": now - _micro(SAME_SECONDS),
         "holder_": holder,
         "now_": now,
@@ -65,14 +102,22 @@ def claim(db: Connection, key: str, holder: str) -> bool:
     return db.execute(_TAKE, free).rowcount > 0
 
 
-def state(db: Connection, key: str) -> State:
-    """Whether a message is being answered, has just been, or may be taken."""
-    row = db.execute(_STATE, {"key_": key}).first()
-    if row is None:
-        return "free"
-    if row.is_answered:
-        return "answered"
-    return "free" if row.touched_at < _now() - _micro(STALE_SECONDS) else "busy"
+def take_over(db: Connection, key: str, holder: str, seen: Seen) -> bool:
+    """Take a message from who does not answer it any more; False if something has changed."""
+    values = {
+        "key_": key,
+        "holder_": holder,
+        "now_": _now(),
+        "seen_": seen.holder,
+        "at_": seen.touched_at,
+    }
+    return db.execute(_TAKE_OVER, values).rowcount > 0
+
+
+def look(db: Connection, key: str) -> Seen | None:
+    """The claim of a message; None if there is none."""
+    row = db.execute(_LOOK, {"key_": key}).first()
+    return None if row is None else Seen(*row)
 
 
 def renew(db: Connection, key: str, holder: str) -> None:
@@ -122,12 +167,17 @@ _TAKE = (
     .where(
         _KEY,
         claims.c.holder.like(bindparam("own_"))
-        | (claims.c.touched_at < bindparam("stale_"))
+        | (claims.c.touched_at < bindparam("old_"))
         | ((claims.c.is_answered == 1) & (claims.c.touched_at < bindparam("same_"))),
     )
     .values(holder=bindparam("holder_"), touched_at=bindparam("now_"), is_answered=0)
 )
-_STATE = select(claims.c.is_answered, claims.c.touched_at).where(_KEY)
+_TAKE_OVER = (
+    update(claims)
+    .where(_KEY, claims.c.holder == bindparam("seen_"), claims.c.touched_at == bindparam("at_"))
+    .values(holder=bindparam("holder_"), touched_at=bindparam("now_"), is_answered=0)
+)
+_LOOK = select(claims.c.holder, claims.c.touched_at, claims.c.is_answered).where(_KEY)
 _RENEW = update(claims).where(_KEY, _HOLDER).values(touched_at=bindparam("now_"))
 _SETTLE = update(claims).where(_KEY, _HOLDER).values(touched_at=bindparam("now_"), is_answered=1)
 _DROP = delete(claims).where(_KEY, _HOLDER)
