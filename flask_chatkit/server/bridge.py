@@ -29,6 +29,9 @@ logger = logging.getLogger("flask_chatkit")
 
 #: Seconds of silence after which a heartbeat is written, and a client that has gone is noticed.
 HEARTBEAT_SECONDS = 0.5
+#: Seconds of silence for each answer that is under way, if these are more: with two thousand
+#: heartbeats a second a process that is late would write little else.
+HEARTBEAT_PACE = 0.0025
 #: A comment line. With a second newline ChatKit's client would take it for an empty message.
 HEARTBEAT = b": hb\n"
 #: Pieces that an answer may be ahead of its reader; then it waits. A piece is an event, or up to
@@ -180,6 +183,11 @@ class Answer:
     def interrupt(self) -> None:
         """Stop it for whoever still listens: the process ends."""
         self._loop.call(self._cancel)
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """Seconds of silence after which its readers are handed a heartbeat."""
+        return max(HEARTBEAT_SECONDS, HEARTBEAT_PACE * self._loop.busy)
 
     def runs_on(self, running: asyncio.AbstractEventLoop) -> bool:
         """Whether a loop is the one that it runs on."""
@@ -409,7 +417,7 @@ class Reader(Iterator[bytes]):
         said, self._pulled = self._pulled, []
         try:
             if not said and not self._over:
-                self._take(said, timeout=HEARTBEAT_SECONDS)
+                self._take(said, timeout=self.answer.heartbeat_seconds)
             while not self._over:
                 self._take(said)
         except queue.Empty:

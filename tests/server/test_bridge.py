@@ -162,6 +162,18 @@ def test_silence_is_filled_with_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
     assert said[-1] == b"data: {}\n\n"
 
 
+def test_many_answers_have_fewer_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a thousand answers under way a silence may be longer before it is filled."""
+    monkeypatch.setattr(bridge, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(bridge, "HEARTBEAT_PACE", 0.5)
+
+    async def talk() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0.2)
+        yield b"data: {}\n\n"
+
+    assert list(answering(talk).begin()) == [b"data: {}\n\n"]
+
+
 def test_answer_waits_for_a_slow_reader() -> None:
     """A reader that does not read holds the answer up, and loses nothing of it."""
     made = []

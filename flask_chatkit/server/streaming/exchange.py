@@ -174,9 +174,9 @@ class Exchange:
 
     async def _stream(self, reader: Reader) -> None:
         """Send an answer, as it is made, until its end or until the client goes."""
-        from ..bridge import HEARTBEAT, HEARTBEAT_SECONDS
+        from ..bridge import HEARTBEAT
 
-        feed = Feed(reader, HEARTBEAT_SECONDS, HEARTBEAT)
+        feed = Feed(reader, HEARTBEAT)
         self._task = asyncio.current_task()
         listening = self._loop.create_task(self._listen(feed))
         self._pulse.add(feed.tick)

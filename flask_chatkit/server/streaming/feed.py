@@ -34,12 +34,11 @@ class Feed:
     """One client's answer, read on the loop that runs.
 
     :param reader: what it reads; no thread does so any more.
-    :param seconds: the silence after which :meth:`read` returns ``heartbeat``.
+    :param heartbeat: what :meth:`read` returns after a while of silence.
     """
 
-    def __init__(self, reader: Reader, seconds: float, heartbeat: bytes) -> None:
+    def __init__(self, reader: Reader, heartbeat: bytes) -> None:
         self._reader = reader
-        self._seconds = seconds
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
@@ -67,7 +66,7 @@ class Feed:
 
     def tick(self, now: float) -> None:
         """Have a heartbeat written, if it is time for one."""
-        if now - self._since >= self._seconds:
+        if now - self._since >= self._reader.answer.heartbeat_seconds:
             self._is_silent = True
             self._wake()
 
