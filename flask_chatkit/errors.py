@@ -114,6 +114,10 @@ class Misconfigured(ApiError, exceptions.InternalServerError):
     slug = "misconfigured"
     summary = "This chat is not set up completely."
 
+    def __str__(self) -> str:
+        """What a program is told: what is missing, too, which no browser is."""
+        return f"{super().__str__()} ({self.detail})" if self.detail else super().__str__()
+
 
 class UpstreamRejected(ApiError, exceptions.BadGateway):
     """OpenAI refused the request for good, or its answer was not of the documented form."""

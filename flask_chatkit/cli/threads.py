@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -107,21 +107,16 @@ def export_command(
     When FILE has an earlier export, it is gone on with.
     """
     place = None if file is None else last_place(file)
-    target: IO[str] = sys.stdout if file is None else open_for_export(file)
-    try:
-        with progress("Exporting", hidden=file is None or as_json) as advance:
-            done = export_threads(
-                kit.hosted_threads,
-                target,
-                user=user.key if user else None,
-                since=since,
-                place=place,
-                advance=advance,
-            )
-    finally:
-        target.flush()
-        if file is not None:
-            target.close()
+    opened = nullcontext(sys.stdout) if file is None else open_for_export(file)
+    with opened as target, progress("Exporting", hidden=file is None or as_json) as advance:
+        done = export_threads(
+            kit.hosted_threads,
+            target,
+            user=user.key if user else None,
+            since=since,
+            place=place,
+            advance=advance,
+        )
     for thread in done.cut:
         click.echo(f"The thread {thread} is not whole: an item has more than 64 MiB.", err=True)
     if as_json and file is not None:

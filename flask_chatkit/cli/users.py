@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import sys
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -47,7 +51,7 @@ def user() -> None:
 
 @user.command("export")
 @click.argument("key", type=person)
-@click.argument("file", type=click.File("w", encoding="utf-8", lazy=True), default="-")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @click.option(
     "--files",
     "folder",
@@ -59,13 +63,13 @@ def user() -> None:
 def export_command(
     kit: KitState,
     key: Visitor,
-    file: IO[str],
+    file: str,
     folder: Path | None,
     hosted: bool | None,  # noqa: FBT001  an option
 ) -> None:
     """Write all that there is of a person as JSON Lines, one record a line.
 
-    To FILE, or to the terminal.
+    To FILE, which is for its owner's eyes only, or to the terminal.
     """
     check_extra("the export of a person's data")
     from ..server.history.export import export_person
@@ -73,11 +77,29 @@ def export_command(
 
     problems = Problems()
     records = export_person(kit, key, folder=folder, hosted=hosted, problems=problems)
-    with progress("Exporting", hidden=file.name in {"-", "<stdout>"}) as advance:
+    written: Counter[str] = Counter()
+    with _opened(file) as target, progress("Exporting", hidden=file == "-") as advance:
         for record in records:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            target.write(json.dumps(record, ensure_ascii=False) + "\n")
+            written[record["record"]] += 1
             advance(1)
+    if file != "-":
+        _tell_export(key, file, written)
     _fail_with(problems)
+
+
+def _opened(file: str) -> AbstractContextManager[IO[str]]:
+    """The file, or the terminal; what somebody has said is nothing for others to read."""
+    if file == "-":
+        return nullcontext(sys.stdout)
+    descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC | os.O_CREAT, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8")
+
+
+def _tell_export(key: Visitor, file: str, written: Counter[str]) -> None:
+    written.pop("person", None)
+    said = ", ".join(_counted(count, kind) for kind, count in written.items())
+    click.echo(f"Wrote to {file}: {said or f'nothing is known of {key.key}'}.")
 
 
 @user.command("delete")

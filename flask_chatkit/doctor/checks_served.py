@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import os
 import re
 from collections.abc import Iterator
@@ -84,6 +85,54 @@ def agent_tracing(site: Site) -> Iterator[Finding]:
 
 
 @check(
+    "model-key",
+    "whether agents and workflows have a key for their models",
+    cure="set OPENAI_API_KEY in the environment",
+)
+def model_key(site: Site) -> Iterator[Finding]:
+    """Make the client of each agent's model, which asks for its key, and calls nobody."""
+    found = False
+    for chat, agent, config in _asking(site):
+        found = True
+        try:
+            _make_model(agent, config)
+        except Exception as refused:  # noqa: BLE001  adapters have errors of their own
+            if type(refused).__name__ != "OpenAIError":
+                continue  # an adapter to other services
+            # A warning it is not: the site may have what this command's environment lacks.
+            yield skipped(
+                f"the Agents SDK finds no key here for the model of {agent.name!r}",
+                f"see that the site has OPENAI_API_KEY in its environment, or the chat {chat!r} "
+                "can't answer; the SDK does not read CHATKIT_API_KEY",
+            )
+            return
+    yield ok("agents have a key") if found else skipped("no agent asks a model of OpenAI's")
+
+
+def _make_model(agent: Any, config: Any) -> None:
+    from agents.models.multi_provider import MultiProvider
+
+    provider = getattr(config, "model_provider", None) or MultiProvider()
+    provider.get_model(agent.model)
+
+
+def _asking(site: Site) -> Iterator[tuple[str, Any, Any]]:
+    """The agents whose model is a name, with the ``run_config`` that they run with."""
+    for chat, server in site.servers.items():
+        if type(server).__name__ == "AgentServer":
+            known = list(_with_handoffs(server._agent))  # noqa: SLF001  the doctor looks inside
+        elif type(server).__name__ == "WorkflowServer":
+            known = _globals_of(server._workflow)  # noqa: SLF001  likewise
+        else:
+            continue
+        config = (server._run_options or {}).get("run_config")  # noqa: SLF001  likewise
+        for agent in known:
+            if not isinstance(getattr(config, "model", None) or agent.model, (str, type(None))):
+                continue
+            yield chat, agent, config
+
+
+@check(
     "models",
     "whether an agent's model leaves OpenAI's API",
     cure="see the agents' models",
@@ -115,6 +164,12 @@ def _agents(site: Site) -> Iterator[tuple[str, Any]]:
     for name, server in site.servers.items():
         if type(server).__name__ == "AgentServer":
             yield name, server
+
+
+def _globals_of(workflow: Any) -> list[Any]:
+    """The agents of an exported workflow, which are globals of its module."""
+    known = getattr(inspect.unwrap(workflow), "__globals__", {})
+    return [one for one in list(known.values()) if hasattr(one, "instructions")]
 
 
 def _with_handoffs(agent: Any) -> Iterator[Any]:

@@ -6,6 +6,7 @@ the last item of a file say where to go on after a break.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -202,11 +203,21 @@ def last_place(path: Path) -> Place | None:
     return None
 
 
-def open_for_export(path: Path) -> IO[str]:
-    """Open a file to write an export to its end; a new one is for its owner's eyes only."""
-    return os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8"
-    )
+@contextlib.contextmanager
+def open_for_export(path: Path) -> Iterator[IO[str]]:
+    """Open a file to write an export to its end; a new one is for its owner's eyes only.
+
+    A file in which nothing was written when an error comes is taken away again.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+        try:
+            yield file
+        except BaseException:
+            file.flush()
+            if not path.stat().st_size:
+                path.unlink()
+            raise
 
 
 def read_lines(file: Iterable[bytes | str], name: str) -> Iterator[Json]:

@@ -156,3 +156,19 @@ def test_since(openai_standin: OpenAIStandIn, threads: Any) -> None:
     openai_standin.add_thread("user:ann", created_at=1_700_000_000)
     openai_standin.add_thread("user:ann", created_at=1_800_000_000)
     assert "Carried 1 thread " in threads("migrate", "--since", "2026-01-01T00:00Z").output
+
+
+def test_export_that_fails_at_once_leaves_no_file(
+    openai_standin: OpenAIStandIn, threads: Any, tmp_path: Path
+) -> None:
+    """An empty file would pass for the only copy; what an earlier run has written stays."""
+    file = tmp_path / "hosted.jsonl"
+    openai_standin.fail(Failure(status=401), times=1)
+    assert threads("export", file).exit_code == 1
+    assert not file.exists()
+    openai_standin.add_thread("user:ann", items=[user_message("Hello")])
+    assert threads("export", file).exit_code == 0
+    before = file.read_bytes()
+    openai_standin.fail(Failure(status=401), times=1)
+    assert threads("export", file).exit_code == 1
+    assert file.read_bytes() == before

@@ -128,7 +128,10 @@ def test_export_writes_json_lines(
     ]
     assert "bob" not in result.stdout
     path = tmp_path / "ann.jsonl"
-    assert run(site, "user", "export", "ann", str(path)).output == ""
+    told = run(site, "user", "export", "ann", str(path)).output
+    assert told.startswith(f"Wrote to {path}: ")
+    assert "1 thread" in told
+    assert path.stat().st_mode & 0o777 == 0o600
     assert len(path.read_text("utf-8").splitlines()) == len(records)
 
 

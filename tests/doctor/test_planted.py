@@ -502,6 +502,40 @@ def test_retiring_model_is_named(production: Make) -> None:
     the_fault(results, "models", "gpt-4o-mini, of the agent 'B'", "a newer model")
 
 
+def test_missing_key_of_a_model_is_told(production: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key for an agent's or a workflow's model, its owner is told where to put one."""
+    from agents import Agent, OpenAIChatCompletionsModel
+    from openai import AsyncOpenAI
+    from pydantic import BaseModel
+
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    class WorkflowInput(BaseModel):
+        input_as_text: str
+
+    async def run_workflow(workflow_input: WorkflowInput) -> None:
+        """Ask nobody."""
+
+    def found(declare: Callable[[ChatKit], None]) -> Any:
+        kit = ChatKit()
+        declare(kit)
+        results = examine(production(kit, **NONE))
+        return next(one for one in results if one.check == "model-key")
+
+    other = AsyncOpenAI(base_url="http://127.0.0.1:9/v1", api_key="none")
+    has_key = Agent(name="B", model=OpenAIChatCompletionsModel("m", other))
+    monkeypatch.setitem(run_workflow.__globals__, "coach", Agent(name="Coach"))
+    for declare in (
+        lambda kit: kit.add_agent("default", Agent(name="A")),
+        lambda kit: kit.add_workflow("default", run_workflow),
+    ):
+        told = found(declare)
+        assert (told.status, "OPENAI_API_KEY" in told.cure) == ("skipped", True)
+    assert found(lambda kit: kit.add_agent("default", has_key)).cure == ""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2-not-a-key")
+    assert found(lambda kit: kit.add_agent("default", Agent(name="A"))).status == "ok"
+
+
 def test_wrong_version_is_named(production: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package outside of the tested range is told with the range."""
     from importlib import metadata
