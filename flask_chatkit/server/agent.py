@@ -298,7 +298,7 @@ class AgentServer(SiteServer):
                 ended, fault = ending(error, run.incomplete), fault_of(error, run.failure)
                 # What the visitor reads at this moment can't be taken back.
                 is_final = ended is not None or fault is None or run.is_speaking
-                if is_final or not refusals.give_way(cast("Fault", fault)):
+                if is_final or not self._gives_way(cast("Fault", fault), refusals, files):
                     for event in run.close(ended) if ended else run.keep_half(error):
                         yield event
                     if ended is None:
@@ -307,9 +307,18 @@ class AgentServer(SiteServer):
                     return
                 logger.info("A model's service refused a history: %s", told(error))
                 files.forget_looks()
-                agent, carried = run.agent, carried + run.produced
+                agent = files.without_dropped(run.agent)
+                carried += run.produced
             else:
                 return
+
+    def _gives_way(self, fault: Fault, refusals: Refusals, files: Files) -> bool:
+        """Leave out what a model's service has refused: our own tool, or a part of the history."""
+        if files.drop_tool(fault):
+            # It is the model's, in later answers too.
+            self._looks_again = False
+            return True
+        return refusals.give_way(fault)
 
     def _begin(
         self,

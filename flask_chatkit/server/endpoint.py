@@ -127,7 +127,11 @@ class Endpoint:
         self._is_ours = isinstance(server, SiteServer)
         kind = type(server)
         takes_page_actions = chat.page_actions or bool(getattr(server, "page_actions", False))
-        self._actions = ActionChecks(handlers_of(server), page_actions=takes_page_actions)
+        self._actions = ActionChecks(
+            handlers_of(server),
+            page_actions=takes_page_actions,
+            answers_at_once=type(server).sync_action is not ChatKitServer.sync_action,
+        )
         handles = chat.handlers.transcribe is not None
         self._takes_dictation = handles or (
             not self._is_ours and kind.transcribe is not ChatKitServer.transcribe

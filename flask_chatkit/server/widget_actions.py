@@ -65,11 +65,15 @@ class ActionChecks:
     :param handlers: the site's handlers; None for a ``ChatKitServer`` of its own, whose methods
         know the types.
     :param page_actions: whether that takes actions of the page that name no widget.
+    :param answers_at_once: whether it has a method for actions that are not streamed.
     """
 
-    def __init__(self, handlers: Handlers | None, *, page_actions: bool) -> None:
+    def __init__(
+        self, handlers: Handlers | None, *, page_actions: bool, answers_at_once: bool = True
+    ) -> None:
         self._handlers = handlers
         self._page_actions = page_actions
+        self._answers_at_once = answers_at_once
 
     def check_type(self, kind: object) -> None:
         """Check what needs no look at the history.
@@ -101,7 +105,8 @@ class ActionChecks:
             is_streamed = used_action(item, action.type, action.payload).streaming
         handlers = self._handlers.actions if self._handlers is not None else {}
         handler = handlers.get(action.type)
-        if is_sync and is_streamed and handler is not None and answers_with_stream(handler):
+        streams = handler is not None and is_streamed and answers_with_stream(handler)
+        if is_sync and (streams or not self._answers_at_once):
             raise BadRequest(
                 f"The action {action.type[:80]!r} is answered with a stream: "
                 "send it as threads.custom_action."

@@ -329,6 +329,23 @@ def test_servers_of_a_sites_own_get_what_the_widget_has(browse: Any, site: Any, 
     assert made[0].told == [("order.cancel", {"id": 1})]
 
 
+def test_a_server_without_a_widget_to_return(browse: Any, site: Any) -> None:
+    """A ChatKitServer that only streams its actions is 400 where a widget is asked for."""
+
+    class Streaming(Shop):
+        sync_action = ChatKitServer.sync_action  # type: ignore[assignment]
+
+    kit = ChatKit()
+    kit.add_server("default", Streaming)
+    ann = visit(browse(site(kit, TESTING=False, PROPAGATE_EXCEPTIONS=False)))
+    thread = ann.create("everything")
+    place = {"thread_id": thread, "item_id": of_type(ann.items(thread), "widget")["id"]}
+    action = {"type": "order.cancel", "payload": {"id": 1}}
+    answer = ann.post(BOTH[1], **place, action=action)
+    assert "answered with a stream" in told(answer, 400, "bad_request")["message"]
+    assert ann.post(BOTH[0], **place, action=action).status_code == 200
+
+
 def test_a_server_may_ask_for_the_pages_own_word(browse: Any, site: Any) -> None:
     """With page_actions a server's methods get what names no widget, with no sender."""
     senders: list[Any] = []

@@ -26,6 +26,7 @@ from ..context import ChatContext
 from ..threads import call
 from . import converter
 from .budget import Budget, Share, size_of
+from .errors import Fault
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -37,6 +38,7 @@ _TEXTS = re.compile(
 _DOCUMENTS = re.compile(
     r"application/(pdf|rtf|msword|vnd\.(ms-excel|ms-powerpoint|openxmlformats-.*|oasis\..*))"
 )
+_TOOLS = re.compile(r"tool|function", re.IGNORECASE)
 #: The tool by which an agent looks at a file again, and seconds that it waits for room.
 LOOK = "look_at_file"
 LOOK_SECONDS = 5.0
@@ -168,6 +170,24 @@ class Files:
             return agent
         self.has_tool = True
         return agent.clone(tools=[*agent.tools, self._tool(list(known.values()))])
+
+    def drop_tool(self, fault: Fault) -> bool:
+        """Do without the tool if a model's service takes none; whether it was there to be dropped.
+
+        Models that know no tools refuse the whole request.
+        """
+        named = f"{fault.code} {fault.param} {fault.message}"
+        is_tools = fault.status in {400, 404, 422} and _TOOLS.search(named) is not None
+        if not self.has_tool or not is_tools:
+            return False
+        self.has_tool = False
+        logger.info("A model's service takes no tools: its agent can't look at files again")
+        return True
+
+    def without_dropped(self, agent: Agent[Any]) -> Agent[Any]:
+        """The agent, without the tool if that was dropped."""
+        kept = [one for one in agent.tools if one.name != LOOK]
+        return agent if self.has_tool or kept == agent.tools else agent.clone(tools=kept)
 
     def _tool(self, files: Sequence[Attachment]) -> FunctionTool:
         async def look(_context: RunContextWrapper[Any], arguments: str) -> str:

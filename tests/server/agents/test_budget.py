@@ -28,7 +28,7 @@ from tests.server.driving import (
     thread_of,
     upload,
 )
-from tests.server.model_api import ModelApi, Say, Use
+from tests.server.model_api import Fail, ModelApi, Say, Use
 from tests.server.test_agent import PNG, Site, texts
 
 MB = 1_000_000
@@ -249,6 +249,24 @@ def test_an_agent_looks_again(site: Site, api: ModelApi, dialect: str) -> None:
     site.run(test())
     has_picture = ["data:image/png;base64," in json.dumps(asked) for asked in api.asked]
     assert has_picture == [True, False, True, False]
+
+
+def test_a_model_without_tools_goes_on(site: Site, api: ModelApi, dialect: str) -> None:
+    """A model that refuses tools is asked once more without ours, and later without at once."""
+    refusal = Fail(400, "registry.ollama.ai/library/small does not support tools")
+    api.replies = [Say(["Nice"]), refusal, Say(["Still nice"]), Say(["Bye"])]
+    server = site.server(site.agent(dialect), read_attachment=_read)
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 1))
+        thread = thread_of(await call(server, "threads.create", input=message))
+        for text, answer in (("Again?", "Still nice"), ("Bye", "Bye")):
+            given = {"thread_id": thread, "input": said(text)}
+            assert deltas(await call(server, "threads.add_user_message", **given)) == answer
+
+    site.run(test())
+    assert [bool(asked.get("tools")) for asked in api.asked] == [False, True, False, False]
+    assert "look_at_file" not in str(api.asked[2:])
 
 
 def test_looks_have_the_bytes_that_are_left(site: Site, api: ModelApi) -> None:
