@@ -89,12 +89,13 @@ class UnderWay:
         """
         limits: dict[Key, int] = {(kind, "visitor", slot.owner): most}
         if slot.address is not None:
-            for network, times in ((slot.address, 1), *networks_of(slot.address)):
+            limits[kind, "address", slot.address] = most * VISITORS
+            for network, times in networks_of(slot.address):
                 limits[kind, "address", network] = most * VISITORS * times
         with self._changed:
-            full = self._full(limits) and not self._wait(limits)
-            if not full:
-                self._counts.update(limits.keys())
+            if not self._full(limits) or self._wait(limits):
+                for key in limits:
+                    self._counts[key] += 1
                 slot.keys += limits
                 return None
             key = self._full(limits)[0]

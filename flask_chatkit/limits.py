@@ -105,8 +105,13 @@ def address_of(request: Request) -> str:
     One IPv6 customer holds a whole /64, so that is what counts as one address. Many hold more: see
     :func:`networks_of`.
     """
+    return _counted_as(request.remote_addr or "")
+
+
+@lru_cache(1024)
+def _counted_as(remote: str) -> str:
     # Some proxies write the port along.
-    given = re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", request.remote_addr or "")
+    given = re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", remote)
     try:
         address = ipaddress.ip_address(given)
     except ValueError:
@@ -231,11 +236,11 @@ class Quotas:
         if not self.enabled or not items:
             return
         if owner is not None:
-            self._owe(items, (CALL, "visitor", owner), "visitor")
+            self._owe(items, 1, "visitor", owner)
         if address is not None:
-            for network, times in ((address, 1), *networks_of(address)):
-                every = [_times(item, VISITORS * times) for item in items]
-                self._owe(every, (CALL, "address", network), "address")
+            self._owe(items, VISITORS, "address", address)
+            for network, times in networks_of(address):
+                self._owe(items, VISITORS * times, "address", network)
 
     def charge_bytes(self, visitor: Visitor, address: str, size: int, quota: UploadQuota) -> None:
         """Count the bytes of a file that is about to come, or refuse it.
@@ -309,17 +314,19 @@ class Quotas:
         reset = self._count(lambda limiter: limiter.limiter.get_window_stats(item, *key)).reset_time
         return max(1, math.ceil(reset - time.time()))
 
-    def _owe(self, items: Items, names: tuple[str, ...], whose: str) -> None:
+    def _owe(self, items: Items, times: int, whose: str, who: str) -> None:
         """Count in this process, and tell the storage when it is enough to be worth asking."""
-        key = self._key(names)
-        for item in items:
-            cost = self._owed.add((item, key), max(1, item.amount // PARTS))
+        for place, item in enumerate(items):
+            name = (place, whose, who)
+            cost = self._owed.add(name, item.amount * times // PARTS)
+            if not cost:
+                continue
+            more, key = _times(item, times), self._key((CALL, whose, who))
             try:
-                if cost:
-                    self._ending(partial(self._hit_or_refuse, item, key, whose, cost))
+                self._ending(partial(self._hit_or_refuse, more, key, whose, cost))
             except RateLimited:
                 # Until the storage has let one through, it is asked each time.
-                self._owed.put_back((item, key), cost - 1)
+                self._owed.put_back(name, cost - 1)
                 raise
 
     def _hit_or_refuse(
@@ -442,9 +449,9 @@ class _Owed:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[tuple[RateLimitItem, tuple[str, ...]], int] = {}
+        self._counts: dict[tuple[int, str, str], int] = {}
 
-    def add(self, name: tuple[RateLimitItem, tuple[str, ...]], enough: int) -> int:
+    def add(self, name: tuple[int, str, str], enough: int) -> int:
         """Count one.
 
         :returns: how many the storage is to be told now; 0 for none yet.
@@ -458,7 +465,7 @@ class _Owed:
             self._counts[name] = count
         return 0
 
-    def put_back(self, name: tuple[RateLimitItem, tuple[str, ...]], count: int) -> None:
+    def put_back(self, name: tuple[int, str, str], count: int) -> None:
         """Take back what the storage has refused."""
         with self._lock:
             if count and len(self._counts) < _OWED:

@@ -52,7 +52,7 @@ def storage(site: Site) -> Iterator[Finding]:
         yield ok("requests are counted in each process's memory")
     unlimited = [
         f"CHATKIT_{name.upper()}"
-        for name in ("ratelimit", "ratelimit_ip", "message_ratelimit")
+        for name in ("ratelimit", "ratelimit_ip", "message_ratelimit", "call_ratelimit")
         if not getattr(site.settings, name)
     ]
     if unlimited and not site.is_development:
