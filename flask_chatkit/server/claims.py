@@ -76,15 +76,19 @@ class Claims:
         self._tidied = 0.0
         self._told = False
 
-    async def take(self, key: str) -> Claim | None:
-        """Claim a message; None if another process answers it, or just has."""
+    async def take(self, key: str, visitor: str) -> Claim | None:
+        """Claim a message; None if another process answers it, or just has.
+
+        :param key: SHA-256 of who says what.
+        :param visitor: the visitor's digest.
+        """
         holder = claims.new_holder(self._process)
 
         def work(db: Any) -> bool:
             if time.monotonic() - self._tidied > claims.OLD_SECONDS:
                 self._tidied = time.monotonic()
                 claims.tidy(db)
-            return claims.claim(db, key, holder)
+            return claims.claim(db, key, visitor, holder)
 
         try:
             taken = await self._database.statement(work)
@@ -102,7 +106,7 @@ class Claims:
             return Claim(None, key, holder)
         return Claim(self._database, key, holder) if taken else None
 
-    async def wait(self, key: str) -> Claim | None:
+    async def wait(self, key: str, visitor: str) -> Claim | None:
         """Wait for another process to answer a message; a claim of one's own if it does not."""
         pause, changed, before = FIRST_LOOK, time.monotonic(), None
         while True:
@@ -110,7 +114,7 @@ class Claims:
             if seen is not None and seen.is_answered:
                 return None
             if seen is None:
-                claim = await self.take(key)
+                claim = await self.take(key, visitor)
             elif claims.is_dead(seen.holder) or (
                 seen == before and time.monotonic() - changed >= claims.STALE_SECONDS
             ):
@@ -138,20 +142,22 @@ class Claims:
 async def begin_once(
     known: Claims,
     key: str,
+    visitor: str,
     begin: Callable[[float], Awaitable[Any]],
     replay: Callable[[], Awaitable[Any | None]],
 ) -> Any:
     """Answer a message, unless another process does.
 
     :param key: SHA-256 of who says what.
+    :param visitor: the visitor's digest.
     :param begin: begins to answer; it is told how many seconds another process was waited for.
     :param replay: what was answered, from the history; None if it is not there.
     :returns: events, to be iterated.
     """
     began = time.monotonic()
-    claim = await known.take(key)
+    claim = await known.take(key, visitor)
     if claim is None:
-        claim = await known.wait(key)
+        claim = await known.wait(key, visitor)
         if claim is None:
             told = await replay()
             if told is not None:

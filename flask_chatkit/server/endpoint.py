@@ -412,7 +412,8 @@ class Endpoint:
         known = cast("Any", store).claims if hasattr(type(store), "claims") else None
         if known is None or not key.is_message:
             return await begin()
-        return StreamingResult(await begin_once(known, key.digest, begin, replay))
+        visitor = context.visitor.digest
+        return StreamingResult(await begin_once(known, key.digest, visitor, begin, replay))
 
     def _json(
         self, asked: Any, operation: Operation, body: bytes, context: ChatContext

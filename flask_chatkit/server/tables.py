@@ -217,11 +217,13 @@ jobs = Table(
 )
 
 #: Messages that are being answered, or just were: ``message`` is SHA-256 of whose they are and of
-#: every word, ``holder`` the process that answers, ``touched_at`` Unix time in microseconds.
+#: every word, ``visitor`` as in :data:`revocations`, ``holder`` the process that answers,
+#: ``touched_at`` Unix time in microseconds.
 claims = Table(
     "chatkit_claims",
     metadata,
     Column("message", _ascii(64), primary_key=True),
+    Column("visitor", _ascii(32), nullable=False),
     Column("holder", _ascii(32), nullable=False),
     Column("touched_at", BigInteger, nullable=False),
     Column("is_answered", Integer, nullable=False),

@@ -80,15 +80,22 @@ def is_dead(holder: str) -> bool:
     return False
 
 
-def claim(db: Connection, key: str, holder: str) -> bool:
+def claim(db: Connection, key: str, visitor: str, holder: str) -> bool:
     """Take a message to be answered here; False if another process does, or just has.
 
     What this very process has claimed before it may claim again: it knows by itself.
 
     :param key: SHA-256 of who says what.
+    :param visitor: the visitor's digest.
     """
     now = _now()
-    values = {"message": key, "holder": holder, "touched_at": now, "is_answered": 0}
+    values = {
+        "message": key,
+        "visitor": visitor,
+        "holder": holder,
+        "touched_at": now,
+        "is_answered": 0,
+    }
     if db.execute(_insert(db.dialect.name), values).rowcount > 0:
         return True
     free = {

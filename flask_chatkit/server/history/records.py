@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, inspect, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...visitor import Visitor
-from ..tables import aliases, deletions, jobs, revocations
+from ..tables import aliases, claims, deletions, jobs, revocations
 
 #: Microseconds that a revocation is kept: twice as long as a session of a served chat can last.
 _REVOKED_FOR = 2 * 86400 * 1_000_000
@@ -118,6 +118,9 @@ def revoke(db: Connection, kit: str, visitor: Visitor, at: int) -> None:
     mine = (revocations.c.kit == kit, revocations.c.visitor == visitor.digest)
     if not db.execute(update(revocations).where(*mine).values(revoked_at=at)).rowcount:
         _insert_new(db, revocations, {"kit": kit, "visitor": visitor.digest, "revoked_at": at})
+    # Digests of what they have just said; a site that migrates itself may not have the table yet.
+    if inspect(db).has_table(claims.name):
+        db.execute(delete(claims).where(claims.c.visitor == visitor.digest))
 
 
 def revoked_at(db: Connection, kit: str, digest: str) -> int | None:
