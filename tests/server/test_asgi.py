@@ -6,6 +6,7 @@ in a thread of the tests, so that they see what happens within.
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -16,21 +17,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from chatkit.types import AssistantMessageContentPartTextDelta, ThreadItemUpdatedEvent
 from flask import Flask, Response, request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from flask_chatkit import ChatKit
 from flask_chatkit.asgi import ChatKitASGI
 from flask_chatkit.server import bridge, loop
 from flask_chatkit.server.streaming import environ, exchange
 from tests.server import asgi_server, test_api
-from tests.server.helpers_api import Client, events, kinds, said, until, visit
+from tests.server.helpers_api import Client, Shop, events, kinds, said, until, visit
 from tests.support import Browser, told
 
 start = asgi_server.start
@@ -124,6 +127,47 @@ def test_leaving_is_noticed_at_once(start: Any, browse: Any, shop: Any, how: str
     assert made.made[0].cancelled.wait(5)
     assert time.monotonic() - began < 5
     until(lambda: not server.app._running)
+
+
+class Chatty(Shop):
+    """Talks without an end, and notes when it is stopped."""
+
+    async def respond(self, thread: Any, item: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            while True:
+                update = AssistantMessageContentPartTextDelta(content_index=0, delta="x" * 10_000)
+                yield ThreadItemUpdatedEvent(item_id="msg_1", update=update)
+                await asyncio.sleep(0)
+        finally:
+            self.cancelled.set()
+
+
+def test_answers_that_are_not_read_have_an_end(
+    start: Any, browse: Any, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that reads nothing of its answer is given up, and the answer is stopped."""
+    monkeypatch.setattr(exchange, "SEND_SECONDS", 0.3)
+    made: list[Chatty] = []
+
+    def factory(store: Any) -> Chatty:
+        made.append(Chatty(store))
+        return made[0]
+
+    kit = ChatKit()
+    kit.add_server("default", factory)
+    server = start(site(kit))
+    client = visit(browse(server.base))
+    cookie = "; ".join(f"{one.name}={one.value}" for one in client.browser.cookies)
+    body = json.dumps({"type": "threads.create", "params": {"input": said("talk")}})
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.connect(("127.0.0.1", server.port))
+        link.sendall(
+            f"POST /chatkit/api HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Cookie: {cookie}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        until(lambda: made and made[0].cancelled.is_set(), 10)
+        until(lambda: not server.app._running)
 
 
 def test_silence_is_filled(
