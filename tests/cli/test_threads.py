@@ -169,6 +169,6 @@ def test_export_that_fails_at_once_leaves_no_file(
     openai_standin.add_thread("user:ann", items=[user_message("Hello")])
     assert threads("export", file).exit_code == 0
     before = file.read_bytes()
-    openai_standin.fail(Failure(status=401), times=1)
+    openai_standin.fail(Failure(status=401), times=9)
     assert threads("export", file).exit_code == 1
     assert file.read_bytes() == before

@@ -130,7 +130,7 @@ def test_export_writes_json_lines(
     path = tmp_path / "ann.jsonl"
     told = run(site, "user", "export", "ann", str(path)).output
     assert told.startswith(f"Wrote to {path}: ")
-    assert "1 thread" in told
+    assert "2 threads, 1 item, 1 feedback, 1 file" in told
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(path.read_text("utf-8").splitlines()) == len(records)
 

@@ -16,6 +16,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_talisman import Talisman
 from flask_wtf.csrf import CSRFProtect
+from pydantic import BaseModel
 
 from flask_chatkit import ChatKit
 from flask_chatkit.doctor import checks_hosted, checks_storage
@@ -502,19 +503,22 @@ def test_retiring_model_is_named(production: Make) -> None:
     the_fault(results, "models", "gpt-4o-mini, of the agent 'B'", "a newer model")
 
 
+class WorkflowInput(BaseModel):
+    """What Agent Builder exports."""
+
+    input_as_text: str
+
+
+async def run_workflow(workflow_input: WorkflowInput) -> None:
+    """Ask nobody: its agents are looked for among the globals of its module."""
+
+
 def test_missing_key_of_a_model_is_told(production: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key for an agent's or a workflow's model, its owner is told where to put one."""
     from agents import Agent, OpenAIChatCompletionsModel
     from openai import AsyncOpenAI
-    from pydantic import BaseModel
 
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-    class WorkflowInput(BaseModel):
-        input_as_text: str
-
-    async def run_workflow(workflow_input: WorkflowInput) -> None:
-        """Ask nobody."""
 
     def found(declare: Callable[[ChatKit], None]) -> Any:
         kit = ChatKit()
