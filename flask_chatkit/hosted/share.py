@@ -11,9 +11,10 @@ from contextlib import contextmanager
 
 from ..errors import UpstreamTimeout, UpstreamUnavailable
 
-#: Seconds that a call may be under way before the API counts as slow, and that a call beyond the
-#: share gets.
+#: Seconds that a call may be under way, and none be answered, before the API counts as hanging.
 SLOW_SECONDS = 1.0
+#: Seconds that a call beyond the share gets.
+BEYOND_SECONDS = 2.0
 #: Calls that may wait in a server whose number of threads is not known.
 UNKNOWN = 16
 #: Seconds that a browser is told to wait.
@@ -23,9 +24,9 @@ RETRY_AFTER = 5
 class Share:
     """Lets at most so many calls wait for an API that is slow.
 
-    While it answers quickly more may be under way, as many as the server has threads: those hold
-    nobody up. A call beyond the share gets little time, and once one has waited for longer than
-    :data:`SLOW_SECONDS` no further one begins.
+    While it answers more may be under way, as many as the server has threads. A call beyond the
+    share gets little time, though, and once one has waited for :data:`SLOW_SECONDS`, and none was
+    answered meanwhile, no further one begins.
 
     :param size: how many; None for half of the threads of gunicorn's worker, and :data:`UNKNOWN`
         in another server.
@@ -50,11 +51,13 @@ class Share:
         with places.lock:
             begun = places.begun
             is_beyond = len(begun) >= places.size
-            if is_beyond and now - next(iter(begun.values())) >= SLOW_SECONDS:
+            since = max(places.answered_at, next(iter(begun.values()), now))
+            if is_beyond and now - since >= SLOW_SECONDS:
                 raise _full(len(begun))
             begun[me] = now
         try:
-            yield SLOW_SECONDS if is_beyond else None
+            yield BEYOND_SECONDS if is_beyond else None
+            places.answered_at = time.monotonic()
         except UpstreamTimeout as error:
             if is_beyond:
                 raise _full(len(begun)) from error
@@ -71,6 +74,8 @@ class _Places:
         self.lock = threading.Lock()
         #: When each call began, the oldest first.
         self.begun: dict[object, float] = {}
+        #: When one was answered last, by time.monotonic().
+        self.answered_at = float("-inf")
         self.size = size or _default_size()
 
 

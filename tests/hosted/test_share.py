@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flask_chatkit.errors import UpstreamUnavailable
 from flask_chatkit.hosted import share
 
 
@@ -45,6 +46,22 @@ def test_places_are_a_processs_own() -> None:
                 os._exit(0 if seconds is None else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         with places.call() as seconds:
-            assert seconds == share.SLOW_SECONDS
+            assert seconds == share.BEYOND_SECONDS
     with places.call() as seconds:
         assert seconds is None
+
+
+def test_slow_is_not_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While calls are answered further ones begin, however long one has waited; else none does."""
+    now = 100.0
+    monkeypatch.setattr(share, "time", SimpleNamespace(monotonic=lambda: now))
+    places = share.Share(1)
+    with places.call():
+        now += share.SLOW_SECONDS - 0.1
+        with places.call() as seconds:
+            assert seconds == share.BEYOND_SECONDS
+        now += 0.5
+        with places.call():
+            now += share.SLOW_SECONDS
+            with pytest.raises(UpstreamUnavailable), places.call():
+                pass
