@@ -116,7 +116,7 @@ class Peer:
         command = [
             *(sys.executable, "stream_load.py", "--peer", self.path, "--port", self.port),
             *("--pid", self.pid, "--visitors", crowd.visitors, "--delay", crowd.delay),
-            *("--warm-up", max(WARM_UP, crowd.visitors / 40), "--seconds", seconds),
+            *("--warm-up", max(WARM_UP, crowd.visitors / 100), "--seconds", seconds),
         ]
         command = [str(part) for part in command]
         with subprocess.Popen(

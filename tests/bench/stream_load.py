@@ -129,7 +129,6 @@ class Load:
             count += 1
             text = f"{self.delay} seconds between words, please: message {number}-{count}"
             begun = time.perf_counter()
-            counting = self.counting
             request = self.request(PATHS[self.peer], creation(text), headers)
             try:
                 answer = await asyncio.wait_for(connection.ask(request), PATIENCE)
@@ -139,7 +138,7 @@ class Load:
                 connection = await self.connect()
                 continue
             self.answers.append((text, answer))
-            if counting and connection.first is not None:
+            if connection.first is not None:
                 self.first.append(connection.first - begun)
         connection.transport.close()
 
