@@ -177,6 +177,8 @@ class Service:
         """When what a visitor was given was last revoked, in Unix seconds; None if never."""
         if not self.has_records:
             return None
+        if self._is_unmade:
+            return None
         try:
             return run_at_once(lambda: self.records.revoked_at(self.kit, digest), FACTORY_SECONDS)
         except Exception as error:
@@ -189,6 +191,19 @@ class Service:
                 return None
             logger.exception("Whether a visitor's data was deleted could not be asked")
             return None
+
+    @property
+    def _is_unmade(self) -> bool:
+        """Whether the history would be a file that is not there: nobody needs it to be read."""
+        uri = self.settings.database_uri
+        if self._given_store is not None or "records" in vars(self) or uri is None:
+            return False
+        from sqlalchemy import make_url
+
+        url = make_url(uri)
+        name = url.database or ":memory:"
+        is_file = url.get_backend_name() == "sqlite" and not name.startswith((":", "file:"))
+        return is_file and not Path(name).exists()
 
     @property
     def _default_database(self) -> Path:
