@@ -52,8 +52,9 @@ class _Crew:
             self.threads += 1
         # Not waited for when the process ends: one that hangs would keep it from ending.
         thread = threading.Thread(target=self._work, name=self.name, daemon=True)
-        self.running.add(thread)
         thread.start()
+        # Not before: nobody can wait for one that has not been started.
+        self.running.add(thread)
 
     def stop(self) -> None:
         """Have each thread end when it is done with what came before."""
