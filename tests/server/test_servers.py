@@ -248,6 +248,7 @@ class Site:
             f"/chatkit{chat}/api",
             json={"type": "threads.get_by_id", "params": {"thread_id": thread}},
             headers={"Cookie": self.cookie},
+            timeout=30,  # gunicorn takes connections before it has the application
         )
         assert answer.status_code == 200, answer.text
         return [
