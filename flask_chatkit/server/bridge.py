@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from chatkit.server import NonStreamingResult, StreamingResult
 
 from .loop import Loop, note_spawned
-from .streaming.merge import merged
+from .streaming.merge import MERGE_AFTER, merged, merged_chunks
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -125,6 +125,7 @@ class Answer:
         self._room: asyncio.Event | None = None
         self._said = 0
         self._held: list[bytes] = []
+        self._held_since = 0.0
         self._is_due = False
         self._late = False
         self._explain = explain
@@ -290,6 +291,8 @@ class Answer:
         if self.ended:
             return
         self._said += 1
+        if not self._held:
+            self._held_since = time.monotonic()
         self._held.append(chunk)
         if self._said == 1 or len(self._held) >= HELD:
             self._hand_on()
@@ -311,7 +314,8 @@ class Answer:
         """Give the readers what was held back."""
         if not self._held:
             return
-        said = merged(self._held)
+        is_late = time.monotonic() - self._held_since >= MERGE_AFTER
+        said = merged(self._held) if is_late else b"".join(self._held)
         self._held.clear()
         with self._lock:
             if self._kept is not None:
@@ -371,9 +375,12 @@ class Reader(Iterator[bytes]):
         self.notify: Callable[[], None] | None = None
         self._pulled: list[bytes] = []
         self._over = False
+        #: When the oldest piece came that is not taken yet; 0 if there is none.
+        self._waits_since = 0.0
 
     def put(self, chunk: bytes | None) -> None:
         """Add a piece of the answer, or its end."""
+        self._waits_since = self._waits_since or time.monotonic()
         self.queue.put(chunk)
         if (notify := self.notify) is not None:
             notify()
@@ -385,7 +392,13 @@ class Reader(Iterator[bytes]):
             while not self._over:
                 self._take(said)
         self.answer.make_room()
-        return b"".join(said)
+        return self._joined(said)
+
+    def _joined(self, said: list[bytes]) -> bytes:
+        """What was taken at once; who reads late gets fewer events, and the same text."""
+        since, self._waits_since = self._waits_since, 0.0
+        is_late = since and time.monotonic() - since >= MERGE_AFTER
+        return merged_chunks(said) if is_late else b"".join(said)
 
     @property
     def is_waited_for(self) -> bool:
@@ -426,7 +439,7 @@ class Reader(Iterator[bytes]):
         self.answer.make_room()
         if not said:
             raise StopIteration
-        return b"".join(said)
+        return self._joined(said)
 
     def _take(self, said: list[bytes], timeout: float | None = None) -> None:
         chunk = self.queue.get(block=timeout is not None, timeout=timeout)

@@ -58,6 +58,12 @@ class EndingSystem:
                 raise
             raise _unavailable(f"can't be reached ({type(error).__name__})") from error
 
+    @property
+    def protocol(self) -> str | tuple[str, ...]:
+        """What the driver calls itself."""
+        named: str | tuple[str, ...] = self._system.protocol
+        return named
+
     def open(self, path: str, mode: str) -> EndingFile:
         """Open a file."""
         return EndingFile(self, self.call(partial(self._system.open, path, mode)))

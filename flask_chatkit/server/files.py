@@ -16,11 +16,19 @@ from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from ..errors import ApiError, BadRequest, ConfigurationError, Misconfigured, NotFound, TooLarge
+from ..errors import (
+    ApiError,
+    BadRequest,
+    ConfigurationError,
+    Misconfigured,
+    NotFound,
+    TooLarge,
+    UpstreamUnavailable,
+)
 from ..quota import size_text
 from ..startup_checks import unwritable
 from .ending_files import EndingSystem
-from .room import Room, not_stored
+from .room import Room, not_stored, not_written
 
 #: Bytes at the beginning of a file that tell what it is; puremagic looks at 36,870.
 HEAD = 64 * 1024
@@ -117,6 +125,9 @@ class Files:
         source = _Counted(stream, limit)
         try:
             size, head = self._place.write(_checked(key), source)
+        except UpstreamUnavailable as error:
+            # It says of reading and writing alike that there is trouble; this is a visitor's file.
+            raise not_written(str(error.detail)) from error
         except (ApiError, FileExistsError):
             raise
         except Exception as error:

@@ -115,8 +115,16 @@ def not_stored(error: Exception) -> UpstreamUnavailable:
     else:
         logger.error("A file could not be stored", exc_info=error)
         why = type(error).__name__
+    return not_written(f"the files of CHATKIT_UPLOAD_FOLDER: {why}")
+
+
+def not_written(detail: str) -> UpstreamUnavailable:
+    """What the visitor reads of a file that could not be written.
+
+    :param detail: for the log.
+    """
     return UpstreamUnavailable(
         "The file could not be stored. Please send your message without it, or try again later.",
         retry_after=AGAIN,
-        detail=f"the files of CHATKIT_UPLOAD_FOLDER: {why}",
+        detail=detail,
     )

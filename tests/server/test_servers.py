@@ -151,9 +151,10 @@ class Stream:
 
     @property
     def words(self) -> list[str]:
-        """The words so far."""
+        """The words so far; deltas that have waited come as one."""
         updates = [event["update"] for event in self.events if "update" in event]
-        return [update["delta"] for update in updates if "delta" in update]
+        text = "".join(update["delta"] for update in updates if "delta" in update)
+        return re.findall(r"\S+\s*", text)
 
     @property
     def word_times(self) -> list[float]:

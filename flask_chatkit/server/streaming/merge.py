@@ -13,7 +13,12 @@ _DELTA = re.compile(
     rb'((?:[^"\\]|\\.)*)("\}\}\n\n)',
     re.DOTALL,
 )
+_END = b"\n\n"
 _START = b'data: {"type":"thread.item.updated"'
+
+#: Seconds that the oldest of some events has waited when they are merged: below that nobody is
+#: late, and each stays as it was said.
+MERGE_AFTER = 0.03
 
 
 def merged(events: Sequence[bytes]) -> bytes:
@@ -44,3 +49,11 @@ def merged(events: Sequence[bytes]) -> bytes:
     if start:
         parts.append(end)
     return b"".join(parts)
+
+
+def merged_chunks(chunks: Sequence[bytes]) -> bytes:
+    """The same of chunks, each of which has some whole events."""
+    whole = b"".join(chunks)
+    if len(chunks) == 1 or not whole.endswith(_END):
+        return whole
+    return merged([event + _END for event in whole.split(_END)[:-1]])
