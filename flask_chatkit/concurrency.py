@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -31,7 +31,7 @@ CALLS_AT_A_TIME = 2
 #: Seconds that a call waits for one before it to end. A browser asks for many pictures at once.
 WAIT_SECONDS = 0.5
 #: Calls of one visitor that wait, for each that is under way.
-WAITING = 3
+WAITING = 1
 #: Seconds after which a client that takes none of what it is sent is given up.
 SEND_SECONDS = 30.0
 #: Bytes of a stream or a file that are sent at once, in that time.
@@ -61,6 +61,7 @@ class UnderWay:
     def _start_anew(self) -> None:
         self._pid = os.getpid()
         self._changed = threading.Condition()
+        self._dropped: deque[list[Key]] = deque()
         # Both forget a name when its count is zero, so they hold no more than the server's threads.
         self._counts: Counter[Key] = Counter()
         self._waiting: Counter[Key] = Counter()
@@ -93,6 +94,7 @@ class UnderWay:
             for network, times in networks_of(slot.address):
                 limits[kind, "address", network] = most * VISITORS * times
         with self._changed:
+            self._collect()
             if not self._full(limits) or self._wait(limits):
                 for key in limits:
                     self._counts[key] += 1
@@ -138,16 +140,32 @@ class UnderWay:
         while True:
             time.sleep(LOOK_SECONDS)
             with self._changed:
-                for slot in [one for one in self._sending if one.is_stuck]:
+                stuck = [one for one in self._sending if one.is_stuck]
+                for slot in stuck:
                     self._sending.discard(slot)
                     slot.hang_up()
-                if not self._sending:
+                is_last = not self._sending
+                if is_last:
                     self._watcher = None
-                    return
+            # Not under the lock: a handler of the log's may do anything.
+            for _ in stuck:
+                logger.info("A connection was closed whose client has read nothing for a while")
+            if is_last:
+                return
+
+    def drop(self, keys: list[Key]) -> None:
+        """Note what a slot held that the garbage collector found, in whatever thread and moment."""
+        self._dropped.append(keys)
+
+    def _collect(self) -> None:
+        while self._dropped:
+            _subtract(self._counts, self._dropped.popleft())
 
     def __len__(self) -> int:
         """How many names are counted under."""
-        return len(self._counts)
+        with self._changed:
+            self._collect()
+            return len(self._counts)
 
 
 class Slot:
@@ -203,7 +221,10 @@ class Slot:
     def __del__(self) -> None:
         # A response that nobody sends, such as one that a hook of the site's puts another one in
         # the place of, is closed by nobody either.
-        self.release()
+        # No lock is taken here: the thread may hold it.
+        keys, self.keys = self.keys, []
+        if keys and self._pid == os.getpid():
+            self._under_way.drop(keys)
 
     def hold(self, response: Response, environ: Mapping[str, Any]) -> Response:
         """Release it when the response was sent, or its client has gone."""
@@ -236,7 +257,6 @@ class Slot:
 
     def hang_up(self) -> None:
         """Close the connection: who waits for the client in a thread of its own, is told there."""
-        logger.info("A connection was closed whose client has read nothing for a while")
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 

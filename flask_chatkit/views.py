@@ -27,6 +27,7 @@ from .errors import (
     Misconfigured,
     NotFound,
     OptionError,
+    RateLimited,
     Unauthenticated,
 )
 from .limits import CALL, MESSAGE, TOOL, UPLOAD, address_of
@@ -77,8 +78,7 @@ def refresh(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
 def validate(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     """Tell whether a session is still good."""
     kit = current_kit()
-    visitor, record = _own(kit, kit.chat(chat), session_id)
-    _charge_call(kit, visitor)
+    _, record = _own(kit, kit.chat(chat), session_id)
     return jsonify(status=kit.sessions.status(record), expires_at=record.expires_at)
 
 
@@ -392,6 +392,8 @@ def _request_id() -> str:
 def _own(kit: KitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRecord]:
     """Who asks, and the session that is theirs; another one is not found."""
     visitor = kit.identify(request)
+    # What is not found was looked for, too.
+    _charge_call(kit, visitor)
     if visitor is None:
         raise NotFound
     return visitor, kit.sessions.open(session_id, chat.name, visitor)
@@ -476,7 +478,14 @@ def _charge_call(kit: KitState, visitor: Visitor | None = None, owner: str | Non
 def _begin(kit: KitState, context: ChatContext) -> Slot:
     """What the visitor has under way from now on."""
     visitor = context.visitor
-    return kit.under_way.take(context.owner, None if _is_login(visitor) else address_of(request))
+    slot = kit.under_way.take(context.owner, None if _is_login(visitor) else address_of(request))
+    if slot.refusal is not None:
+        # What is refused has waited, too.
+        try:
+            _charge_call(kit, visitor, context.owner)
+        except RateLimited as error:
+            slot.refusal = error
+    return slot
 
 
 def _is_login(visitor: Visitor | None) -> bool:
@@ -505,6 +514,7 @@ def _speaker(kit: KitState, chat: ServedChat) -> Visitor:
         elif visitor.digest != told.digest:
             visitor = None
     if visitor is None:
+        _charge_call(kit)
         raise Unauthenticated(EXPIRED, refusal="session_ended")
     request.environ[VISITOR] = visitor
     _adopt(kit, visitor)

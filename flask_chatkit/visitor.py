@@ -234,7 +234,9 @@ def _values(request: Request, name: str) -> Iterator[str]:
     cookies of one quotation mark each for the value of the first.
     """
     parts = (part.partition("=") for part in request.headers.get("Cookie", "").split(";"))
-    values = (value.strip() for key, _, value in parts if key.strip() == name)
+    # Of blanks these two alone, as browsers have it: a name that begins with another one is not
+    # held to what a prefix such as __Host- promises.
+    values = (value.strip(" \t") for key, _, value in parts if key.strip(" \t") == name)
     return islice((value for value in values if _SIGNED.fullmatch(value)), MAX_COOKIES)
 
 

@@ -7,9 +7,12 @@ the calls under way, and ends those that are over their time.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Protocol
+
+logger = logging.getLogger("flask_chatkit")
 
 #: Seconds between looks: a call may last that much longer.
 TICK = 0.1
@@ -41,7 +44,8 @@ class Watchdog:
         """Watch a call from now on."""
         with self._lock:
             self._calls.add(call)
-            if self._thread is None:
+            # None survives a fork.
+            if self._thread is None or not self._thread.is_alive():
                 self._start()
 
     def discard(self, call: Ending) -> None:
@@ -59,7 +63,7 @@ class Watchdog:
                 # Under the lock: a call that is over has given its connection to another one.
                 for call in self._calls:
                     if call.deadline <= now and not call.ended:
-                        call.end()
+                        _end(call)
         with self._lock:
             self._thread = None
             if self._calls:  # one began between the last look and now
@@ -69,3 +73,12 @@ class Watchdog:
         thread = threading.Thread(target=self._look, name="chatkit-deadlines", daemon=True)
         thread.start()
         self._thread = thread
+
+
+def _end(call: Ending) -> None:
+    try:
+        call.end()
+    except Exception:
+        # One that can't be ended must not keep the others from it.
+        call.ended = True
+        logger.exception("A call that is over its time could not be ended")

@@ -256,3 +256,17 @@ def test_addresses_count_where_limits_do(make_app: Any) -> None:
     ]
     for app, expected in apps:
         assert app.extensions["chatkit"]["chatkit"].under_way._by_address is expected
+
+
+def test_collector_takes_no_lock(under_way: UnderWay) -> None:
+    """What the garbage collector finds in a thread that holds the lock holds nobody up."""
+    fill(under_way, "ann", AT_A_TIME - 1)
+    gc.collect()
+    with under_way._changed:
+        dropped = under_way.take("ann", ADDRESS)
+        # Another thread lets it go, as the collector may in any.
+        other = threading.Thread(target=dropped.__del__)
+        other.start()
+        other.join(5)
+        assert not other.is_alive()
+    assert [is_refused(slot) for slot in fill(under_way, "ann")] == [False] * AT_A_TIME

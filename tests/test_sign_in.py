@@ -169,3 +169,20 @@ def test_plain_companion_counts_for_nothing_on_https(shop: Callable[..., Flask])
     client.set_cookie("login", "ann", domain="shop.test")
     assert ServedChat(app, client=client, base_url="https://shop.test/").threads() == []
     assert len(ServedChat(app, client=client, base_url="http://shop.test/").threads()) == 1
+
+
+@pytest.mark.parametrize("blank", ["\xa0", "\x85", "\x0b", "\x1c", "\x1f"])
+def test_name_that_only_looks_alike_is_another_one(
+    mallory: Browser, shop: Callable[..., Flask], blank: str
+) -> None:
+    """A browser takes a name with an odd blank before it for no ``__Host-`` one; nor do we."""
+    stolen = {one.name: one.value for one in mallory.cookies}
+    cookies = f"login=ann; {COOKIE}={stolen[COOKIE]}"
+    for name in (OWN, "__Host-chatkit_visitor-own_chatkit"):
+        cookies += f"; {blank}{name}={stolen[OWN]}"
+    client = shop().test_client(use_cookies=False)
+    for base in ("http://localhost", "https://localhost"):
+        minted = client.post("/chatkit/secret", json={}, base_url=base, headers={"Cookie": cookies})
+        assert minted.status_code == 200
+        assert "Set-Cookie" not in minted.headers
+    assert texts(mallory) == [["of mallory"]]

@@ -382,7 +382,9 @@ def test_bad_state_variables_are_the_sites_fault(
     assert "secret thing" not in caplog.text
 
 
-def test_a_crash_of_the_sites_own_is_json_too(browse: Any, make_app: MakeApp) -> None:
+def test_a_crash_of_the_sites_own_is_json_too(
+    browse: Any, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """500: what the site's login raises is a JSON error that tells nothing of it."""
     kit = ChatKit()
 
@@ -391,7 +393,7 @@ def test_a_crash_of_the_sites_own_is_json_too(browse: Any, make_app: MakeApp) ->
         raise RuntimeError("the whole story")
 
     app = make_app(kit, TESTING=False, PROPAGATE_EXCEPTIONS=False)
-    app.logger.disabled = True
+    monkeypatch.setattr(app.logger, "disabled", True)
     assert "story" not in str(told(browse(app).post(SECRET), 500, "internal_server_error"))
 
 

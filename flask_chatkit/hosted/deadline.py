@@ -37,9 +37,11 @@ class Call:
         """Make whoever reads from the connection see its end."""
         self.ended = True
         if self.sock is not None:
+            # TLS within TLS, through a proxy, has a socket of its own kind around the real one.
+            sock = getattr(self.sock, "socket", self.sock)
             with contextlib.suppress(OSError):
                 # Not that of a TLS socket, which would pull the layer from under its reader.
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class Watch:

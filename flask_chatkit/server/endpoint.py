@@ -188,16 +188,23 @@ class Endpoint:
                 f"The body of {asked.type} has more than {limit} bytes.", limit=f"{limit} bytes"
             )
         context["thread"] = thread_of(asked)
-        if asked.type not in _PLAIN:
-            context["state"] = dict(state() or {})
+
+        def count() -> None:
+            """Count it, and only then run code of the site's."""
+            _count(charge, operation)
+            if asked.type not in _PLAIN:
+                context["state"] = dict(state() or {})
+
         try:
             _check_slot(slot, operation)
-            body = self._checked(asked, body)
+            try:
+                body = self._checked(asked, body)
+            except (BadRequest, _Refused):
+                charge(CALL)
+                raise
             if operation.streams:
-                return self._stream(
-                    asked, operation, body, context, partial(_count, charge, operation)
-                )
-            _count(charge, operation)
+                return self._stream(asked, operation, body, context, count)
+            count()
             if asked.type == "attachments.create" and self.uploads is not None:
                 # Here and not when its bytes come: ChatKit's frame sends these without a cookie.
                 size = asked.params.size

@@ -212,3 +212,35 @@ def test_feedback_handler_is_not_flooded(shop: Any, monkeypatch: pytest.MonkeyPa
     assert running == [0, concurrency.CALLS_AT_A_TIME]
     for other in others:
         other.browser.close()
+
+
+def test_refusals_count_and_run_nothing(make_app: MakeApp, browse: Any, tmp_path: Path) -> None:
+    """A message that is refused for its form counts as a call, and runs no code of the site's."""
+    ran: list[int] = []
+
+    def state() -> dict[str, str]:
+        ran.append(1)
+        return {}
+
+    kit = ChatKit()
+    kit.assistant(state_variables=state)(lambda message, _chat: message.text)
+    app = make_app(
+        kit,
+        CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/x.sqlite3",
+        CHATKIT_WORKFLOW_ID=None,
+        CHATKIT_CALL_RATELIMIT="3/minute",
+    )
+    ann = visit(browse(app))
+    statuses = [ann.post("threads.create", input=said("  ")).status_code for _ in range(5)]
+    assert statuses == [400, 400, 400, 429, 429]
+    assert ran == []
+    ann.create("hello")
+    assert ran == [1]
+
+
+def test_what_is_not_found_counts(shop: Any) -> None:
+    """Sessions that are nobody's are looked for as often as anything else."""
+    place = shop(CHATKIT_CALL_RATELIMIT="3/minute")
+    ann = place.visit()
+    path = "/chatkit/session/none/validate"
+    assert [ann.browser.get(path).status_code for _ in range(4)] == [404, 404, 404, 429]
