@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from chatkit.server import NonStreamingResult, StreamingResult
 
 from .loop import Loop, note_spawned
-from .streaming.merge import MERGE_AFTER, merged, merged_chunks
+from .streaming.merge import MERGE_AFTER, READ_LATE, merged, merged_chunks
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -314,7 +314,8 @@ class Answer:
         """Give the readers what was held back."""
         if not self._held:
             return
-        is_late = time.monotonic() - self._held_since >= MERGE_AFTER
+        # The first ones are handed on as they were said, also where the process is just warming up.
+        is_late = self._said > AT_ONCE and time.monotonic() - self._held_since >= MERGE_AFTER
         said = merged(self._held) if is_late else b"".join(self._held)
         self._held.clear()
         with self._lock:
@@ -397,7 +398,7 @@ class Reader(Iterator[bytes]):
     def _joined(self, said: list[bytes]) -> bytes:
         """What was taken at once; who reads late gets fewer events, and the same text."""
         since, self._waits_since = self._waits_since, 0.0
-        is_late = since and time.monotonic() - since >= MERGE_AFTER
+        is_late = since and time.monotonic() - since >= READ_LATE
         return merged_chunks(said) if is_late else b"".join(said)
 
     @property
@@ -414,6 +415,8 @@ class Reader(Iterator[bytes]):
             chunk = self.queue.get(timeout=seconds)
         except queue.Empty:
             return False
+        # The headers are sent next; what waits for that is not late.
+        self._waits_since = 0.0 if self.queue.empty() else time.monotonic()
         if chunk is _END:
             self._over = True
         else:

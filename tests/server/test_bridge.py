@@ -114,7 +114,7 @@ def test_slow_moments_cost_less() -> None:
                 await asyncio.sleep(0)
 
     reader = answering(talk).begin()
-    time.sleep(0.2)
+    time.sleep(0.4)
     waited = next(reader)
     assert waited.count(b"data: ") == 1
     said = b"".join([waited, *reader])

@@ -19,6 +19,8 @@ _START = b'data: {"type":"thread.item.updated"'
 #: Seconds that the oldest of some events has waited when they are merged: below that nobody is
 #: late, and each stays as it was said.
 MERGE_AFTER = 0.03
+#: The same of a client that reads too slowly, or of a server that has not begun to send.
+READ_LATE = 0.2
 
 
 def merged(events: Sequence[bytes]) -> bytes:
