@@ -193,6 +193,17 @@ class Share:
             self._taken -= spare
             ROOM.give_back(spare, self._owner)
 
+    def give_back(self, count: int) -> None:
+        """Give back what some files took, which are in memory no more.
+
+        :param count: the files' bytes.
+        """
+        # An answer that has ended has given back all of it.
+        given = min(count * COPIES, self._taken)
+        if given > 0:
+            self._taken -= given
+            ROOM.give_back(given, self._owner)
+
     def release(self) -> None:
         """Give all of it back; once is enough."""
         taken, self._taken = self._taken, 0

@@ -13,6 +13,7 @@ from agents import function_tool
 from chatkit.types import FileAttachment
 
 from flask_chatkit.server.agents import budget as budget_module
+from flask_chatkit.server.agents import told_files
 from flask_chatkit.server.agents.budget import COPIES, ROOM, TOO_MUCH, Budget
 from flask_chatkit.server.context import ChatContext
 from flask_chatkit.server.paging import new_id
@@ -312,6 +313,48 @@ def test_an_agent_reads_on(site: Site, api: ModelApi) -> None:
     assert outputs[1] == "There is no file 'b.txt'. There are: 'a.txt'."
 
 
+def _look(name: str) -> Use:
+    return Use([("look_at_file", {"name": name, "start": 0})])
+
+
+def test_looks_give_the_room_back(
+    site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what an agent has looked at, only the files that it is told still take room."""
+    monkeypatch.setattr(told_files, "LOOK_SECONDS", 0.1)
+    looks = ["a.txt", "b.txt", "gone.txt", "a.txt", "0.png", "1.png", "2.png", "0.png"]
+    api.replies = [Say(["Nice"]), *map(_look, looks), Say(["Done"])]
+    # Two pictures are told at a time, and the room is for three.
+    size = len(PICTURE)
+    budget = Budget(bytes=2 * size, answers_bytes=3 * size * COPIES)
+    seen: list[int] = []
+
+    def read(attachment: Any, context: ChatContext) -> bytes:
+        seen.append(ROOM.taken)
+        if attachment.name == "gone.txt":
+            raise FileNotFoundError
+        if attachment.name.endswith(".txt"):
+            return b"z" * size
+        return _read(attachment, context)
+
+    server = site.server(site.agent(), read_attachment=read, budget=budget)
+
+    async def test() -> None:
+        ids = await _pictures(server, 3)
+        for name in ("a.txt", "b.txt", "gone.txt"):
+            ids.append((await upload(server, name, "text/plain", metadata={"size": size})).id)
+        thread = thread_of(await call(server, "threads.create", input=said("Hi", attachments=ids)))
+        seen.clear()
+        given = {"thread_id": thread, "input": said("Again?")}
+        assert deltas(await call(server, "threads.add_user_message", **given)) == "Done"
+
+    site.run(test())
+    assert [one // (size * COPIES) for one in seen] == [1, 1, 1, 1, 1, 2, 3, 2]
+    outputs = [one["output"] for one in api.asked[-1]["input"] if "output" in one]
+    assert not [one for one in outputs if "too much is going on" in one]
+    assert sum("can't be read now" in one for one in outputs) == 1
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -340,8 +383,6 @@ def test_encoding_does_not_hold_the_loop(
     site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files are encoded in another thread than that in which all answers run."""
-    from flask_chatkit.server.agents import told_files
-
     where: list[Any] = []
     url = told_files._url
 
