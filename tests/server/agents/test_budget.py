@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agents import function_tool
+from agents import StopAtTools, function_tool
 from chatkit.types import FileAttachment
 
 from flask_chatkit.server.agents import budget as budget_module
@@ -30,7 +30,7 @@ from tests.server.driving import (
     upload,
 )
 from tests.server.model_api import Fail, ModelApi, Say, Use
-from tests.server.test_agent import PNG, Site, texts
+from tests.server.test_agent import PNG, Site, add_to_cart, texts
 
 MB = 1_000_000
 #: A picture of 3 MB, to the stand-in's eyes.
@@ -210,6 +210,32 @@ def test_the_newest_message_stays(site: Site, api: ModelApi) -> None:
 
     site.run(test())
     assert texts(api.asked[1]) == [("user", "second " * 100)]
+
+
+@pytest.mark.parametrize("without_message", [False, True])
+def test_outputs_of_the_last_turn_are_cut(site: Site, api: ModelApi, without_message: bool) -> None:
+    """However much the page's tools return in one turn, the budget holds; the newest stays."""
+    api.replies = [*(Use([("add_to_cart", {"sku": f"A-{n}"})]) for n in range(10)), Say(["Done"])]
+    stop = StopAtTools(stop_at_tool_names=["add_to_cart"])
+    agent = site.agent(tools=[add_to_cart], tool_use_behavior=stop)
+    # Of so many items the visitor's message is the first, or there is none.
+    items = 10 if without_message else 200
+    server = site.server(agent, history_items=items)
+
+    async def test() -> None:
+        thread = thread_of(await call(server, "threads.create", input=said("Fill it")))
+        for number in range(10):
+            given = {"thread_id": thread, "result": {"page": f"{number}" * 120_000}}
+            events = await call(server, "threads.add_client_tool_output", **given)
+        assert deltas(events) == "Done"
+
+    site.run(test())
+    sizes = list(map(_size, api.asked))
+    assert max(sizes) < 210_000
+    assert sizes[-1] > 110_000
+    assert "9" * 120_000 in str(api.asked[-1])
+    outputs = [one for one in api.asked[-1]["input"] if "output" in one]
+    assert len(outputs) == (1 if without_message else 10)
 
 
 def test_text_files_share_the_characters(site: Site, api: ModelApi) -> None:
