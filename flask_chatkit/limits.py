@@ -78,6 +78,11 @@ def _times(item: RateLimitItem, factor: int) -> RateLimitItem:
     return type(item)(item.amount * factor, item.multiples)
 
 
+def _kilobytes(size: int) -> int:
+    """What bytes are counted as."""
+    return math.ceil(size / 1024)
+
+
 def _per_day(size: int | None) -> Items:
     """A quota of bytes as one of kilobytes, which a storage counts."""
     return () if size is None else (RateLimitItemPerDay(max(1, size // 1024)),)
@@ -242,25 +247,36 @@ class Quotas:
             for network, times in networks_of(address):
                 self._owe(items, VISITORS * times, "address", network)
 
-    def charge_bytes(self, visitor: Visitor, address: str, size: int, quota: UploadQuota) -> None:
-        """Count the bytes of a file that is about to come, or refuse it.
+    def charge_bytes(self, visitor: Visitor, address: str, quota: UploadQuota, size: int) -> None:
+        """Count the bytes of a file that is announced, or refuse it.
 
         :raises RateLimited: the visitor, or the address, has brought too much within a day.
         """
-        if self.enabled:
-            self._ending(partial(self._charge_bytes, visitor, address, size, quota))
 
-    def _charge_bytes(self, visitor: Visitor, address: str, size: int, quota: UploadQuota) -> None:
-        cost = math.ceil(size / 1024)
-        of_visitor, of_address = map(_per_day, (quota.visitor, quota.address))
-        name = (UPLOAD, "visitor", visitor.digest)
-        hits = [(item, self._key(name), "visitor") for item in of_visitor]
-        if visitor.is_anonymous:
-            for network, times in ((address, 1), *networks_of(address)):
-                key = self._key((UPLOAD, "address", network))
-                hits += [(_times(item, times), key, "address") for item in of_address]
+        def act() -> None:
+            self._check_bytes(visitor, address, quota, size)
+            self._count_bytes(visitor, address, quota, size)
+
+        if self.enabled:
+            self._ending(act)
+
+    def check_bytes(self, visitor: Visitor, address: str, quota: UploadQuota, size: int) -> None:
+        """Refuse a file that is too much, and count nothing of it yet.
+
+        :raises RateLimited: as for :meth:`charge_bytes`.
+        """
+        if self.enabled:
+            self._ending(partial(self._check_bytes, visitor, address, quota, size))
+
+    def count_bytes(self, visitor: Visitor, address: str, quota: UploadQuota, size: int) -> None:
+        """Count the bytes of a file that has come."""
+        if self.enabled:
+            self._ending(partial(self._count_bytes, visitor, address, quota, size))
+
+    def _check_bytes(self, visitor: Visitor, address: str, quota: UploadQuota, size: int) -> None:
+        cost = _kilobytes(size)
         # What is refused uses nothing up: a smaller file may still go.
-        for item, key, whose in hits:
+        for item, key, whose in self._of_bytes(visitor, address, quota):
             if not self._is_room(item, key, cost):
                 size_of_all = size_text(item.amount * 1024)
                 limit, wait = f"{size_of_all} a day per {whose}", self._wait_for(item, key)
@@ -270,8 +286,23 @@ class Quotas:
                     retry_after=wait,
                     limit=limit,
                 )
-        for item, key, _ in hits:
-            self._hit_once(item, key, cost)
+
+    def _count_bytes(self, visitor: Visitor, address: str, quota: UploadQuota, size: int) -> None:
+        for item, key, _ in self._of_bytes(visitor, address, quota):
+            self._hit_once(item, key, _kilobytes(size))
+
+    def _of_bytes(
+        self, visitor: Visitor, address: str, quota: UploadQuota
+    ) -> list[tuple[RateLimitItem, tuple[str, ...], str]]:
+        """What a visitor's files are counted in: the limit, its key, and whose it is."""
+        of_visitor, of_address = map(_per_day, (quota.visitor, quota.address))
+        name = (UPLOAD, "visitor", visitor.digest)
+        found = [(item, self._key(name), "visitor") for item in of_visitor]
+        if visitor.is_anonymous:
+            for network, times in ((address, 1), *networks_of(address)):
+                key = self._key((UPLOAD, "address", network))
+                found += [(_times(item, times), key, "address") for item in of_address]
+        return found
 
     def _is_room(self, item: RateLimitItem, key: tuple[str, ...], cost: int) -> bool:
         return self._count(lambda limiter: limiter.limiter.test(item, *key, cost=cost))

@@ -121,8 +121,11 @@ def attachments(chat: str = DEFAULT) -> ResponseReturnValue:
     with _begin(kit, context) as slot:
         slot.check()
         _charge(kit, declared, visitor, MESSAGE)
-        charge = partial(_charge, kit, declared, visitor, UPLOAD)
-        response = prune_after(kit, files.receive(request, context, charge), took_file=True)
+        whose = (visitor, address_of(request), kit.settings.upload_quota)
+        check = partial(kit.quotas.check_bytes, *whose)
+        count = partial(kit.quotas.count_bytes, *whose)
+        response = files.receive(request, context, check, count)
+        response = prune_after(kit, response, took_file=True)
         return _whole(slot.hold(response, request.environ))
 
 
@@ -457,7 +460,7 @@ def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str, size: int = 0
         return
     if act == UPLOAD:
         quota = kit.settings.upload_quota
-        kit.quotas.charge_bytes(visitor, address_of(request), size, quota)
+        kit.quotas.charge_bytes(visitor, address_of(request), quota, size)
         return
     own = chat.ratelimit
     if act in {MESSAGE, TOOL}:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import wrap_file
 
 from ..config import REDIRECT, X_SENDFILE
-from ..errors import BadRequest, NotFound, UpstreamTimeout
+from ..errors import BadRequest, NotFound, RateLimited, UpstreamTimeout
 from .attachments import Attachments, Kept, Served, headers_for
 from .context import ChatContext
 from .files import too_large
@@ -62,22 +62,30 @@ class Uploads:
         return self._attachments.max_bytes
 
     def receive(
-        self, request: Request, context: ChatContext, charge: Callable[[int], None]
+        self,
+        request: Request,
+        context: ChatContext,
+        check: Callable[[int], None],
+        count: Callable[[int], None],
     ) -> Response:
         """Take a file in one call: the field ``file`` of a form.
 
-        :param charge: counts bytes, or raises :class:`~flask_chatkit.RateLimited`.
+        :param check: raises :class:`~flask_chatkit.RateLimited` if so many bytes are too much.
+        :param count: counts the bytes of a file that was stored.
         :raises BadRequest: there is none, or its kind is not accepted.
         :raises TooLarge: it has too many bytes.
         :raises UpstreamUnavailable: there is no room for it.
         """
         request.max_content_length = self.max_bytes + FORM
+        size = request.content_length
+        if not size and (size == 0 or not _has_body(request)):
+            raise _no_file()
         # Who does not tell how much comes may bring as much as anybody may.
-        size = request.content_length or self.max_bytes
+        size = self.max_bytes if size is None else size
         if size > request.max_content_length:
             raise too_large(self.max_bytes)
         self._attachments.check_room(size)
-        charge(size)
+        check(size)
         try:
             file = request.files.get("file")
         except RequestEntityTooLarge:
@@ -90,12 +98,20 @@ class Uploads:
         except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
             raise BadRequest("The file did not arrive whole.") from None
         if file is None:
-            raise BadRequest("Send the file as the field 'file' of a multipart/form-data body.")
+            raise _no_file()
         kept = self._attachments.keep(file.stream)
+        try:
+            # Others of the same visitor may have come meanwhile.
+            check(kept.size)
+        except RateLimited:
+            self._attachments.discard(kept)
+            raise
         receive = self._attachments.receive
-        return self._saved(
+        response = self._saved(
             kept, context, lambda: receive(kept, file.filename, file.mimetype, context)
         )
+        count(kept.size)
+        return response
 
     def fill(self, request: Request, attachment_id: str, context: ChatContext) -> Response:
         """Take the bytes of a file that was announced before.
@@ -171,6 +187,17 @@ class Uploads:
     def is_uploaded(self, attachment: Attachment) -> bool:
         """Whether the bytes of a file have come."""
         return self._attachments.is_uploaded(attachment)
+
+
+def _has_body(request: Request) -> bool:
+    """Whether a request may bring something, though it does not tell how much."""
+    # A server that ends the body itself may know of one that is neither told nor in chunks.
+    ends, chunked = "wsgi.input_terminated", "HTTP_TRANSFER_ENCODING"
+    return bool(request.environ.get(ends) or request.environ.get(chunked))
+
+
+def _no_file() -> BadRequest:
+    return BadRequest("Send the file as the field 'file' of a multipart/form-data body.")
 
 
 def _run(context: ChatContext, make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:

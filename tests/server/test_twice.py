@@ -115,6 +115,35 @@ def test_same_message_in_a_thread(pair: Pair) -> None:
     assert pair.first.texts(thread) == ["hello", "and now?", "and now?"]
 
 
+def test_clocks_of_hosts_may_differ(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was answered by a host whose clock is ahead may be said once more at another."""
+    monkeypatch.setattr(claims, "SAME_SECONDS", 0.2)
+    monkeypatch.setattr(repeats, "SAME_SECONDS", 0.2)
+    thread = pair.first.create("hello")
+    real = time.time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() + 240)
+        pair.first.add(thread, "yes")
+    time.sleep(0.3)
+    pair.second.add(thread, "yes")
+    assert pair.first.texts(thread) == ["hello", "yes", "yes"]
+
+
+def test_answers_in_the_future_hold_nobody_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was set back since a message was answered does not swallow the next one."""
+    monkeypatch.setattr(repeats, "SAME_SECONDS", 0.0)
+    thread = pair.first.create("hello")
+    pair.first.add(thread, "yes")
+    with pair.apps[0].app_context():
+        database = pair.apps[0].extensions["chatkit"]["chatkit"].service.store.database
+        engine = database._pick(database._process())
+    with engine.begin() as connection:
+        later = table.c.touched_at + 240_000_000
+        connection.execute(sa.update(table).values(touched_at=later))
+    pair.second.add(thread, "yes")
+    assert pair.first.texts(thread) == ["hello", "yes", "yes"]
+
+
 def test_other_words_wait_for_nobody(pair: Pair) -> None:
     """Another message of the same visitor, and the same one of another, are answered at once."""
     thread = pair.first.create("hello")

@@ -106,6 +106,29 @@ def test_too_large_files_use_nothing_up(make_site: MakeSite, browse: Any) -> Non
     assert upload(ann, 90 * KB).status_code == 200
 
 
+def test_what_did_not_come_uses_nothing_up(make_site: MakeSite, browse: Any) -> None:
+    """Neither an empty request, nor a form without the file, nor a refused file is counted."""
+    site = make_site(CHATKIT_UPLOAD_QUOTA="address=200KB", CHATKIT_MAX_UPLOAD_BYTES=100 * KB)
+    ann = chat(site, browse)
+    url = "/chatkit/help/attachments"
+
+    def form() -> Iterator[bytes]:
+        end = f"{'x' * 50 * KB}\r\n--b--\r\n"
+        yield f'--b\r\nContent-Disposition: form-data; name="other"\r\n\r\n{end}'.encode()
+
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    for _ in range(3):
+        told(ann.browser.post(url, headers=ann.bearer), 400, "bad_request")
+        told(ann.browser.post(url, data=b"", headers=ann.bearer), 400, "bad_request")
+        # In chunks, so that its length is not told.
+        sent = ann.browser.post(url, data=form(), headers={**ann.bearer, **kind})
+        told(sent, 400, "bad_request")
+        told(ann.upload(b"\x89PNG\r\n\x1a\n" + bytes(60 * KB)), 400, "bad_request")
+    assert upload(ann, 90 * KB).status_code == 200
+    assert upload(ann, 90 * KB).status_code == 200
+    assert "200 KB" in refused(upload(ann, 90 * KB))
+
+
 def test_all_files_have_a_quota(
     make_site: MakeSite, browse: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

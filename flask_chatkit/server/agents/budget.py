@@ -10,10 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from chatkit.errors import CustomStreamError
-from chatkit.types import AssistantMessageItem, Attachment, ThreadItem, UserMessageItem
+from chatkit.types import (
+    AssistantMessageItem,
+    Attachment,
+    ClientToolCallItem,
+    HiddenContextItem,
+    ThreadItem,
+    UserMessageItem,
+)
 
 from ..chat import text_of
 from ..streaming.record import note_refusal
@@ -31,6 +38,11 @@ COPIES = 4
 WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 
+#: Characters that are kept of each of a turn's outputs, of which there are too many; and if that
+#: does not help.
+LEAST_OUTPUTS = (2_000, 200)
+
+_CUT = "\n(The rest is left out.)"
 TOO_MUCH = "Too much is going on at the moment. Please try again in a little while."
 
 
@@ -57,21 +69,69 @@ def within(
     """The last turns of a history, as far as the budget's characters go, the oldest first.
 
     A turn begins with a visitor's message and is kept whole, so that what a tool was asked stays
-    with what it has returned. The last one always stays.
+    with what it has returned. The last one always stays; what its tools returned is shortened if it
+    is too much, the oldest first.
 
     :param told: what tools returned, by the id of the item that holds it.
     :param file_characters: what the files of the last message take.
     """
-    left = budget.characters - file_characters
-    first = len(items)
+    left = most = budget.characters - file_characters
+    first = fitting = len(items)
     for at in range(len(items) - 1, -1, -1):
         left -= _characters(items[at], told)
         if left < 0 and first < len(items):
             break
+        fitting = at if left >= 0 else fitting
         if isinstance(items[at], UserMessageItem):
             first = at
-    # Without a message there is nothing to begin with.
-    return list(items[first:]) or list(items)
+    if first == len(items):
+        # Without a message there is nothing to begin with: what fits, and the newest in any case.
+        first = max(min(fitting, len(items) - 1), 0)
+    return _shortened(items[first:], told, most)
+
+
+def _shortened(items: Sequence[ThreadItem], told: Mapping[str, Any], most: int) -> list[ThreadItem]:
+    """Items, of which tools' outputs are cut from the oldest on until they have few characters.
+
+    :param most: characters, if the outputs' parts that stay in any case allow it.
+    """
+    found = list(items)
+    over = sum(_characters(item, told) for item in found) - most
+    for least in LEAST_OUTPUTS:
+        for at in range(len(found)):
+            # Once more, for what a text that was JSON is told with backslashes then.
+            for _ in range(2):
+                if over <= 0:
+                    return found
+                before = found[at]
+                found[at] = _with_outputs(before, told, over, least)
+                over -= _size(before) - _size(found[at])
+    return found
+
+
+def _with_outputs(item: ThreadItem, told: Mapping[str, Any], over: int, least: int) -> ThreadItem:
+    """An item with what tools returned cut, if it holds that."""
+    if isinstance(item, ClientToolCallItem):
+        return item.model_copy(update={"output": _cut(item.output, over, least)})
+    if item.id not in told:
+        return item
+    content, kept = cast("HiddenContextItem", item).content, []
+    for one in content.get("items", []):
+        new = {**one, "output": _cut(one["output"], over, least)} if "output" in one else one
+        over -= len(str(one.get("output"))) - len(str(new.get("output")))
+        kept.append(new)
+    return item.model_copy(update={"content": {**content, "items": kept}})
+
+
+def _cut(output: Any, over: int, least: int) -> Any:
+    """An output with so many characters less, or the least that is kept of one."""
+    text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+    keeps = max(len(text) - max(over, 0) - len(_CUT), least)
+    return output if over <= 0 or keeps + len(_CUT) >= len(text) else text[:keeps] + _CUT
+
+
+def _size(item: ThreadItem) -> int:
+    return len(item.model_dump_json())
 
 
 def _characters(item: ThreadItem, told: Mapping[str, Any]) -> int:
@@ -83,7 +143,7 @@ def _characters(item: ThreadItem, told: Mapping[str, Any]) -> int:
         return len(text_of(item))
     if is_memory(item):
         return len(json.dumps(told[item.id], ensure_ascii=False)) if item.id in told else 0
-    return len(item.model_dump_json())
+    return _size(item)
 
 
 # --- bytes ----------------------------------------------------------------------------------------
@@ -192,6 +252,17 @@ class Share:
         if spare > 0:
             self._taken -= spare
             ROOM.give_back(spare, self._owner)
+
+    def give_back(self, count: int) -> None:
+        """Give back what some files took, which are in memory no more.
+
+        :param count: the files' bytes.
+        """
+        # An answer that has ended has given back all of it.
+        given = min(count * COPIES, self._taken)
+        if given > 0:
+            self._taken -= given
+            ROOM.give_back(given, self._owner)
 
     def release(self) -> None:
         """Give all of it back; once is enough."""

@@ -42,6 +42,7 @@ _TOOLS = re.compile(r"tool|function", re.IGNORECASE)
 #: The tool by which an agent looks at a file again, and seconds that it waits for room.
 LOOK = "look_at_file"
 LOOK_SECONDS = 5.0
+_TOLD_ALREADY = "The file is told already, in a message after this."
 _CUT = "\n(The rest is left out.)"
 #: Characters of one look at a text file.
 LOOK_CHARACTERS = 20_000
@@ -215,6 +216,7 @@ class Files:
     def forget_looks(self) -> None:
         """Tell the agent no more of what it has looked at again."""
         self.looked.clear()
+        self.share.give_back(sum(self._sizes.values()))
         self._sizes.clear()
 
     async def _look(self, files: Sequence[Attachment], arguments: str) -> str:
@@ -224,27 +226,40 @@ class Files:
         if found is None:
             return f"There is no file {name[:200]!r}. There are: {_names(files)}."
         if found.id in self._sizes:
-            return "The file is told already, in a message after this."
+            return _TOLD_ALREADY
         size = size_of(found)
         if (size or 0) > self._left:
             return "The file is too large to be looked at, beside those of the message."
-        if not await self.share.take(self._left if size is None else size, LOOK_SECONDS):
+        wanted = self._left if size is None else size
+        if not await self.share.take(wanted, LOOK_SECONDS):
             return "The file can't be looked at now: too much is going on. Try it later."
+        kept = 0
+        try:
+            said, kept = await self._told_again(found, start)
+        finally:
+            # What was cut out of a text is no file any more; what is told as one stays in memory.
+            self.share.give_back(wanted - kept)
+        return said
+
+    async def _told_again(self, found: Attachment, start: int) -> tuple[str, int]:
+        """What the agent reads of a file, and the bytes of it that stay in memory."""
         data = await self._bytes(found)
         if data is None or len(data) > self._left:
-            return "The file can't be read now."
-        kind = kind_of(found)
-        if _TEXTS.fullmatch(kind):
-            return await asyncio.to_thread(_slice, data, start)
+            return "The file can't be read now.", 0
+        if is_text(found):
+            return await asyncio.to_thread(_slice, data, start), 0
         part = await _part(found, data, 0)
         if part["type"] == "input_text":
-            return part["text"]
+            return part["text"], 0
+        if found.id in self._sizes:
+            # It was asked for twice at a time.
+            return _TOLD_ALREADY, 0
         if sum(self._sizes.values()) + len(data) > self._left:
             # The last look counts.
             self.forget_looks()
         self._sizes[found.id] = len(data)
-        self.looked.append({"role": "user", "content": [_text(f"The file {name!r}:"), part]})
-        return "The file is told in a message after this."
+        self.looked.append({"role": "user", "content": [_text(f"The file {found.name!r}:"), part]})
+        return "The file is told in a message after this.", len(data)
 
 
 def is_text(attachment: Attachment) -> bool:

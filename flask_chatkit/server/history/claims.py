@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Insert, bindparam, delete, select, update
+from sqlalchemy import BigInteger, Connection, Insert, bindparam, delete, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ColumnElement
 
 from ..tables import claims
 
@@ -35,7 +37,7 @@ _MACHINE_DIGITS, _PID_DIGITS, PROCESS_DIGITS = 8, 8, 24
 class Seen(NamedTuple):
     """A claim as it was seen.
 
-    :param touched_at: when it was renewed, by the clock of who did.
+    :param touched_at: when it was renewed, in Unix microseconds by the database's clock.
     """
 
     holder: str
@@ -88,36 +90,22 @@ def claim(db: Connection, key: str, visitor: str, holder: str) -> bool:
     :param key: SHA-256 of who says what.
     :param visitor: the visitor's digest.
     """
-    now = _now()
-    values = {
-        "message": key,
-        "visitor": visitor,
-        "holder": holder,
-        "touched_at": now,
-        "is_answered": 0,
-    }
+    values = {"message": key, "visitor": visitor, "holder": holder, "is_answered": 0}
     if db.execute(_insert(db.dialect.name), values).rowcount > 0:
         return True
     free = {
         "key_": key,
         "own_": holder[:PROCESS_DIGITS] + "%",
-        "old_": now - _micro(OLD_SECONDS),
-        "same_": now - _micro(SAME_SECONDS),
+        "old_": _micro(OLD_SECONDS),
+        "same_": _micro(SAME_SECONDS),
         "holder_": holder,
-        "now_": now,
     }
     return db.execute(_TAKE, free).rowcount > 0
 
 
 def take_over(db: Connection, key: str, holder: str, seen: Seen) -> bool:
     """Take a message from who does not answer it any more; False if something has changed."""
-    values = {
-        "key_": key,
-        "holder_": holder,
-        "now_": _now(),
-        "seen_": seen.holder,
-        "at_": seen.touched_at,
-    }
+    values = {"key_": key, "holder_": holder, "seen_": seen.holder, "at_": seen.touched_at}
     return db.execute(_TAKE_OVER, values).rowcount > 0
 
 
@@ -129,38 +117,61 @@ def look(db: Connection, key: str) -> Seen | None:
 
 def renew(db: Connection, key: str, holder: str) -> None:
     """Say that the answer is still under way."""
-    db.execute(_RENEW, {"key_": key, "holder_": holder, "now_": _now()})
+    db.execute(_RENEW, {"key_": key, "holder_": holder})
 
 
 def settle(db: Connection, key: str, holder: str, *, answered: bool) -> None:
     """Say that it is over; if it was not answered, anybody may."""
     if answered:
-        db.execute(_SETTLE, {"key_": key, "holder_": holder, "now_": _now()})
+        db.execute(_SETTLE, {"key_": key, "holder_": holder})
     else:
         db.execute(_DROP, {"key_": key, "holder_": holder})
 
 
 def tidy(db: Connection) -> None:
     """Delete what is of no use to anybody."""
-    db.execute(_TIDY, {"old_": _now() - _micro(OLD_SECONDS)})
-
-
-def _now() -> int:
-    return _micro(time.time())
+    db.execute(_TIDY, {"old_": _micro(OLD_SECONDS)})
 
 
 def _micro(seconds: float) -> int:
     return int(seconds * 1_000_000)
 
 
+class _Now(ColumnElement[int]):
+    """Unix time in microseconds by the database's clock, which all hosts have in common."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(_Now)
+def _postgresql_now(_element: _Now, _compiler: SQLCompiler, **_: object) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
+@compiles(_Now, "sqlite")
+def _sqlite_now(_element: _Now, _compiler: SQLCompiler, **_: object) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
+
+
+@compiles(_Now, "mysql", "mariadb")
+def _mysql_now(_element: _Now, _compiler: SQLCompiler, **_: object) -> str:
+    # In no time zone of a session, in which an hour of the year comes twice.
+    return "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+
+
+_NOW = _Now()
+
+
 @lru_cache
 def _insert(dialect: str) -> Insert:
     if dialect in {"mysql", "mariadb"}:
-        return mysql.insert(claims).prefix_with("IGNORE")
+        return mysql.insert(claims).values(touched_at=_NOW).prefix_with("IGNORE")
     if dialect == "sqlite":
-        return sqlite.insert(claims).on_conflict_do_nothing()
+        return sqlite.insert(claims).values(touched_at=_NOW).on_conflict_do_nothing()
     return (
         postgresql.insert(claims)
+        .values(touched_at=_NOW)
         .on_conflict_do_nothing()
         .inline()
         .execution_options(preserve_rowcount=True)
@@ -169,23 +180,27 @@ def _insert(dialect: str) -> Insert:
 
 _KEY = claims.c.message == bindparam("key_")
 _HOLDER = claims.c.holder == bindparam("holder_")
+# What was answered in the future was timed by a host, as it was once, or the clock was set back.
+_SAME = (claims.c.touched_at >= _NOW - bindparam("same_")) & (
+    claims.c.touched_at <= _NOW + bindparam("same_")
+)
 _TAKE = (
     update(claims)
     .where(
         _KEY,
         claims.c.holder.like(bindparam("own_"))
-        | (claims.c.touched_at < bindparam("old_"))
-        | ((claims.c.is_answered == 1) & (claims.c.touched_at < bindparam("same_"))),
+        | (claims.c.touched_at < _NOW - bindparam("old_"))
+        | ((claims.c.is_answered == 1) & ~_SAME),
     )
-    .values(holder=bindparam("holder_"), touched_at=bindparam("now_"), is_answered=0)
+    .values(holder=bindparam("holder_"), touched_at=_NOW, is_answered=0)
 )
 _TAKE_OVER = (
     update(claims)
     .where(_KEY, claims.c.holder == bindparam("seen_"), claims.c.touched_at == bindparam("at_"))
-    .values(holder=bindparam("holder_"), touched_at=bindparam("now_"), is_answered=0)
+    .values(holder=bindparam("holder_"), touched_at=_NOW, is_answered=0)
 )
 _LOOK = select(claims.c.holder, claims.c.touched_at, claims.c.is_answered).where(_KEY)
-_RENEW = update(claims).where(_KEY, _HOLDER).values(touched_at=bindparam("now_"))
-_SETTLE = update(claims).where(_KEY, _HOLDER).values(touched_at=bindparam("now_"), is_answered=1)
+_RENEW = update(claims).where(_KEY, _HOLDER).values(touched_at=_NOW)
+_SETTLE = update(claims).where(_KEY, _HOLDER).values(touched_at=_NOW, is_answered=1)
 _DROP = delete(claims).where(_KEY, _HOLDER)
-_TIDY = delete(claims).where(claims.c.touched_at < bindparam("old_"))
+_TIDY = delete(claims).where(claims.c.touched_at < _NOW - bindparam("old_"))

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agents import function_tool
+from agents import StopAtTools, function_tool
 from chatkit.types import FileAttachment
 
 from flask_chatkit.server.agents import budget as budget_module
+from flask_chatkit.server.agents import told_files
 from flask_chatkit.server.agents.budget import COPIES, ROOM, TOO_MUCH, Budget
 from flask_chatkit.server.context import ChatContext
 from flask_chatkit.server.paging import new_id
@@ -29,7 +30,7 @@ from tests.server.driving import (
     upload,
 )
 from tests.server.model_api import Fail, ModelApi, Say, Use
-from tests.server.test_agent import PNG, Site, texts
+from tests.server.test_agent import PNG, Site, add_to_cart, texts
 
 MB = 1_000_000
 #: A picture of 3 MB, to the stand-in's eyes.
@@ -211,6 +212,32 @@ def test_the_newest_message_stays(site: Site, api: ModelApi) -> None:
     assert texts(api.asked[1]) == [("user", "second " * 100)]
 
 
+@pytest.mark.parametrize("without_message", [False, True])
+def test_outputs_of_the_last_turn_are_cut(site: Site, api: ModelApi, without_message: bool) -> None:
+    """However much the page's tools return in one turn, the budget holds; the newest stays."""
+    api.replies = [*(Use([("add_to_cart", {"sku": f"A-{n}"})]) for n in range(10)), Say(["Done"])]
+    stop = StopAtTools(stop_at_tool_names=["add_to_cart"])
+    agent = site.agent(tools=[add_to_cart], tool_use_behavior=stop)
+    # Of so many items the visitor's message is the first, or there is none.
+    items = 10 if without_message else 200
+    server = site.server(agent, history_items=items)
+
+    async def test() -> None:
+        thread = thread_of(await call(server, "threads.create", input=said("Fill it")))
+        for number in range(10):
+            given = {"thread_id": thread, "result": {"page": f"{number}" * 120_000}}
+            events = await call(server, "threads.add_client_tool_output", **given)
+        assert deltas(events) == "Done"
+
+    site.run(test())
+    sizes = list(map(_size, api.asked))
+    assert max(sizes) < 210_000
+    assert sizes[-1] > 110_000
+    assert "9" * 120_000 in str(api.asked[-1])
+    outputs = [one for one in api.asked[-1]["input"] if "output" in one]
+    assert len(outputs) == (1 if without_message else 10)
+
+
 def test_text_files_share_the_characters(site: Site, api: ModelApi) -> None:
     """Twenty text files are told a part of each, with a note, and not 600,000 tokens."""
     api.replies = [Say(["Nice"])]
@@ -312,6 +339,48 @@ def test_an_agent_reads_on(site: Site, api: ModelApi) -> None:
     assert outputs[1] == "There is no file 'b.txt'. There are: 'a.txt'."
 
 
+def _look(name: str) -> Use:
+    return Use([("look_at_file", {"name": name, "start": 0})])
+
+
+def test_looks_give_the_room_back(
+    site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what an agent has looked at, only the files that it is told still take room."""
+    monkeypatch.setattr(told_files, "LOOK_SECONDS", 0.1)
+    looks = ["a.txt", "b.txt", "gone.txt", "a.txt", "0.png", "1.png", "2.png", "0.png"]
+    api.replies = [Say(["Nice"]), *map(_look, looks), Say(["Done"])]
+    # Two pictures are told at a time, and the room is for three.
+    size = len(PICTURE)
+    budget = Budget(bytes=2 * size, answers_bytes=3 * size * COPIES)
+    seen: list[int] = []
+
+    def read(attachment: Any, context: ChatContext) -> bytes:
+        seen.append(ROOM.taken)
+        if attachment.name == "gone.txt":
+            raise FileNotFoundError
+        if attachment.name.endswith(".txt"):
+            return b"z" * size
+        return _read(attachment, context)
+
+    server = site.server(site.agent(), read_attachment=read, budget=budget)
+
+    async def test() -> None:
+        ids = await _pictures(server, 3)
+        for name in ("a.txt", "b.txt", "gone.txt"):
+            ids.append((await upload(server, name, "text/plain", metadata={"size": size})).id)
+        thread = thread_of(await call(server, "threads.create", input=said("Hi", attachments=ids)))
+        seen.clear()
+        given = {"thread_id": thread, "input": said("Again?")}
+        assert deltas(await call(server, "threads.add_user_message", **given)) == "Done"
+
+    site.run(test())
+    assert [one // (size * COPIES) for one in seen] == [1, 1, 1, 1, 1, 2, 3, 2]
+    outputs = [one["output"] for one in api.asked[-1]["input"] if "output" in one]
+    assert not [one for one in outputs if "too much is going on" in one]
+    assert sum("can't be read now" in one for one in outputs) == 1
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -340,8 +409,6 @@ def test_encoding_does_not_hold_the_loop(
     site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files are encoded in another thread than that in which all answers run."""
-    from flask_chatkit.server.agents import told_files
-
     where: list[Any] = []
     url = told_files._url
 
