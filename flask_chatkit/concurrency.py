@@ -214,7 +214,7 @@ class Slot:
         self._socket = next((environ[name] for name in _SOCKETS if name in environ), None)
         if response.direct_passthrough:
             self.moved()
-            response.response = _Held(response.response, self)
+            response.response = Held(response.response, self)
         else:
             self.moved(response.content_length or 0)
             response.call_on_close(self.release)
@@ -241,15 +241,20 @@ class Slot:
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
-class _Held(Iterator[bytes]):
+class Held(Iterator[bytes]):
     """What is sent piece by piece, while it holds a slot."""
 
     def __init__(self, pieces: Any, slot: Slot) -> None:
-        self._pieces = pieces
+        self.pieces = pieces
         self._iterator = iter(pieces)
         self._slot = slot
         self._piece = b""
         self._sent = 0
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a piece was taken, of which a part may be here."""
+        return self._sent > 0
 
     def __next__(self) -> bytes:
         self._slot.moved()
@@ -267,8 +272,8 @@ class _Held(Iterator[bytes]):
     def close(self) -> None:
         """Called by every WSGI server at the end, whoever ended it."""
         try:
-            if hasattr(self._pieces, "close"):
-                self._pieces.close()
+            if hasattr(self.pieces, "close"):
+                self.pieces.close()
         finally:
             self._slot.release()
 

@@ -29,6 +29,11 @@ class RequestBody(Body):
         super().__init__(loop, cast("Any", receive))
         self._receive = receive
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has come."""
+        return not self._has_more
+
     async def fill(self) -> None:
         """Read what has come, or all of a small body, on the loop.
 
