@@ -36,7 +36,7 @@ WAITING = 3
 SEND_SECONDS = 30.0
 #: Bytes of a stream or a file that are sent at once, in that time.
 PIECE = 64 * 1024
-#: Bytes a second that a client takes at least of another answer.
+#: Bytes a second that a client takes at least of an answer whose length is known.
 SLOWEST = 16 * 1024
 #: How often that is looked at, in seconds.
 LOOK_SECONDS = 2.0
@@ -168,6 +168,8 @@ class Slot:
         self._pid = os.getpid()
         self._socket: Any = None
         self._ends = 0.0
+        #: When all must have been sent, where it is known how much that is.
+        self._last = float("inf")
 
     def check(self) -> None:
         """Tell who has too much under way.
@@ -214,6 +216,9 @@ class Slot:
         self._socket = next((environ[name] for name in _SOCKETS if name in environ), None)
         if response.direct_passthrough:
             self.moved()
+            if response.content_length is not None:
+                size = response.content_length
+                self._last = time.monotonic() + SEND_SECONDS + size / SLOWEST
             response.response = Held(response.response, self)
         else:
             self.moved(response.content_length or 0)
@@ -232,11 +237,11 @@ class Slot:
     @property
     def is_stuck(self) -> bool:
         """Whether the client takes too long over what it is sent."""
-        return time.monotonic() > self._ends
+        return time.monotonic() > min(self._ends, self._last)
 
     def hang_up(self) -> None:
         """Close the connection: who waits for the client in a thread of its own, is told there."""
-        logger.info("A connection was closed whose client has read nothing for a while")
+        logger.info("A connection was closed whose client is too slow")
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 

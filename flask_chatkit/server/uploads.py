@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from chatkit.store import NotFoundError
 from chatkit.types import Attachment
 from flask import Request, Response, current_app
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.wsgi import wrap_file
 
 from ..config import REDIRECT, X_SENDFILE
@@ -82,6 +82,8 @@ class Uploads:
             file = request.files.get("file")
         except RequestEntityTooLarge:
             raise too_large(self.max_bytes) from None
+        except RequestTimeout:
+            raise
         except OSError as error:
             # A large form goes through the folder for temporary files.
             if error.errno in FULL:

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -320,6 +320,17 @@ def plain(start: Any) -> Any:  # noqa: C901  it is a list of pages
 
         return Response(talk())
 
+    @app.route("/known")
+    def known() -> Any:
+        def pieces() -> Iterator[bytes]:
+            try:
+                for _ in range(1000):
+                    yield b"x" * 65536
+            finally:
+                closed.append("known")
+
+        return Response(pieces(), headers={"Content-Length": str(1000 * 65536)})
+
     @app.route("/boom")
     def boom() -> Any:
         raise RuntimeError("of the cause")
@@ -440,6 +451,72 @@ def test_slow_bodies_have_an_end(plain: Any, monkeypatch: pytest.MonkeyPatch) ->
         assert link.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
+def drip(link: socket.socket) -> bytes:
+    """Send a byte now and then, until there is an answer."""
+    link.settimeout(0.05)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with suppress(TimeoutError):
+            return link.recv(1000)
+        link.sendall(b"x")
+    raise AssertionError("the body has no end")
+
+
+def test_slow_bodies_have_an_end_as_a_whole(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then makes a body last no longer: on the loop, and in a thread."""
+    monkeypatch.setattr(environ, "RECEIVE_SECONDS", 0.3)
+    monkeypatch.setattr(environ, "SLOWEST", 1_000_000)
+    for length, sent in ((4000, 0), (300_000, 80_000)):
+        with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
+            head = f"PUT /size HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+            link.sendall(head.encode() + b"x" * sent)
+            answer = drip(link)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"connection: close" in answer.lower()
+
+
+def test_slow_bodies_hold_no_thread(
+    start: Any, browse: Any, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small bodies are waited for on the loop, whatever their clients expect, and not for long."""
+    server = start(ChatKitASGI(shop().app, threads=2))
+    visit(browse(server.base))
+    ask = b"POST /chatkit/secret HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    ask += b"Content-Length: 4000\r\nExpect: 100-continue\r\n\r\n"
+    with ExitStack() as held:
+        links = []
+        for _ in range(8):
+            link = held.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            link.sendall(ask)
+            assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
+            links.append(link)
+        assert visit(browse(server.base)).threads() == []
+    monkeypatch.setattr(environ, "RECEIVE_SECONDS", 0.3)
+    monkeypatch.setattr(environ, "SLOWEST", 1_000_000)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as link:
+        link.sendall(ask)
+        assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
+        answer = drip(link)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"request_id"' in answer + link.recv(4000)
+
+
+def test_slow_readers_have_an_end(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that reads a little now and then does not get a file over hours."""
+    monkeypatch.setattr(exchange, "SEND_SECONDS", 0.5)
+    monkeypatch.setattr(exchange, "SLOWEST", 100_000_000)
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.connect(("127.0.0.1", plain.port))
+        link.sendall(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n")
+        end = time.monotonic() + 10
+        while "known" not in plain.closed:
+            assert time.monotonic() < end
+            link.recv(65_536)
+            time.sleep(0.02)
+        assert plain.closed == ["known"]
+
+
 def test_clients_that_do_not_read_are_given_up(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that reads nothing holds a thread for a while, and no longer."""
     monkeypatch.setattr(exchange, "SEND_SECONDS", 0.3)
@@ -450,15 +527,15 @@ def test_clients_that_do_not_read_are_given_up(plain: Any, monkeypatch: pytest.M
 
 
 def test_continue_is_told_to_who_asks(plain: Any) -> None:
-    """A body that is announced is asked for when it is read, and not where it is refused."""
-    ask = b"PUT /%b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    """A large body that is announced is asked for when it is read, and not where it is refused."""
+    ask = b"PUT /%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
-        link.sendall(ask % b"size")
+        link.sendall(ask % (b"size", 2))
         assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
         link.sendall(b"xy")
         assert link.recv(1000).startswith(b"HTTP/1.1 200 ")
     with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
-        link.sendall(ask % b"refuse")
+        link.sendall(ask % (b"refuse", 70_000))
         assert link.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import ClientDisconnected
 
-from .environ import RequestBody, make_environ
+from ...concurrency import SLOWEST
+from .environ import RequestBody, is_read_ahead, make_environ
 from .feed import ENVIRON, Feed, Handoff, Pulse, leads_to
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Exchange:
         self._rest = b""
         self._gone = False
         self._sending_since = 0.0
+        #: Seconds that a thread may still wait for the client, of an answer of known length.
+        self._patience: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._body = RequestBody(self._loop, receive)
         self._listening: asyncio.Task[None] | None = None
@@ -72,7 +75,7 @@ class Exchange:
     async def run(self) -> None:
         """Answer the request."""
         body = self._body
-        if not any(name == b"expect" for name, _ in self._scope["headers"]):
+        if is_read_ahead(self._scope["headers"]):
             try:
                 await body.fill()
             except ClientDisconnected:
@@ -127,6 +130,9 @@ class Exchange:
                 for name, value in headers
             ],
         }
+        if self._body.is_late and self._scope["http_version"].startswith("1"):
+            # The rest of the body is not waited for, by the server neither.
+            self._start["headers"].append((b"connection", b"close"))
         return self._write
 
     def _is_untouched(self, iterable: object, reader: Reader) -> bool:
@@ -148,6 +154,7 @@ class Exchange:
             if length is None:
                 known = dict(self._start["headers"] if self._start else ()).get(b"content-length")
                 length = int(known) if known else 0
+                self._patience = SEND_SECONDS + length / SLOWEST if known else None
             waiting.append(chunk)
             size += len(chunk)
             if size >= min(length, BLOCK):
@@ -170,13 +177,17 @@ class Exchange:
     def _send_from_thread(self, message: Message) -> None:
         if self._gone:
             raise ClientDisconnected
+        began = time.monotonic()
+        seconds = SEND_SECONDS if self._patience is None else min(SEND_SECONDS, self._patience)
         sending = asyncio.run_coroutine_threadsafe(_sent(self._send, message), self._loop)
         try:
-            sending.result(SEND_SECONDS)
+            sending.result(max(seconds, 0.0))
         except (Late, OSError):
             sending.cancel()
             self._gone = True
             raise ClientDisconnected from None
+        if self._patience is not None:
+            self._patience -= time.monotonic() - began
 
     # --- on the loop ---------------------------------------------------------------------------
 
