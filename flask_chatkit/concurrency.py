@@ -213,7 +213,7 @@ class Slot:
             # Nothing is sent, and Werkzeug drops the response without closing it.
             self.release()
             return response
-        self._socket = next((environ[name] for name in _SOCKETS if name in environ), None)
+        self._socket = connection_of(environ)
         if response.direct_passthrough:
             self.moved()
             if response.content_length is not None:
@@ -281,6 +281,11 @@ class Held(Iterator[bytes]):
                 self.pieces.close()
         finally:
             self._slot.release()
+
+
+def connection_of(environ: Mapping[str, Any]) -> Any:
+    """The connection that a request has come by, where the server shows it, or None."""
+    return next((environ[name] for name in _SOCKETS if name in environ), None)
 
 
 def _subtract(counts: Counter[Key], keys: Any) -> None:

@@ -11,6 +11,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.wrappers import Response
 
+from .bodies import in_time
 from .errors import BadRequest, ForbiddenOrigin, TooLarge
 from .visitor import HEADER as VISITOR_HEADER
 from .widget.options import PRESENTATION
@@ -210,7 +211,8 @@ def read_body(request: Request, limit: int) -> bytes:
     # One byte more than accepted: a body without a length is cut at the limit, and not refused.
     request.max_content_length = limit + 1
     try:
-        raw = request.get_data(cache=True)
+        with in_time(request, limit):
+            raw = request.get_data(cache=True)
     except RequestEntityTooLarge:
         raise _too_large(limit) from None
     except RequestTimeout:

@@ -32,7 +32,6 @@ FLOORS = (
         "server.agents.usage",
         "server.paging",
         "server.streaming.beat",
-        "server.streaming.environ",
         "server.streaming.merge",
         "server.surrogates",
         "server.tables",
@@ -78,7 +77,6 @@ FLOORS = (
     },
     {"chats", "hosted.threads", "server.database", "server.files", "visitor"},
     {
-        "guard",
         "hosted.export",
         "limits",
         "server.claims",
@@ -99,14 +97,17 @@ FLOORS = (
         "server.within",
     },
     {
+        "bodies",
         "server.agents.converter",
         "server.assistant",
         "server.attachments",
         "server.history.counts",
+        "server.streaming.environ",
         "server.streaming.feed",
         "server.streaming.record",
     },
     {
+        "guard",
         "server.agents.budget",
         "server.agents.errors",
         "server.agents.workflow_memory",

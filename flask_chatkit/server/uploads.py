@@ -11,6 +11,7 @@ from flask import Request, Response, current_app
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.wsgi import wrap_file
 
+from ..bodies import in_time
 from ..config import REDIRECT, X_SENDFILE
 from ..errors import BadRequest, NotFound, UpstreamTimeout
 from .attachments import Attachments, Kept, Served, headers_for
@@ -79,7 +80,8 @@ class Uploads:
         self._attachments.check_room(size)
         charge(size)
         try:
-            file = request.files.get("file")
+            with in_time(request, self.max_bytes + FORM):
+                file = request.files.get("file")
         except RequestEntityTooLarge:
             raise too_large(self.max_bytes) from None
         except RequestTimeout:
@@ -112,7 +114,8 @@ class Uploads:
         request.max_content_length = attachments.max_bytes + 1
         attachments.check_room(request.content_length or attachments.max_bytes)
         try:
-            kept = attachments.keep(request.stream, expected)
+            with in_time(request, attachments.max_bytes):
+                kept = attachments.keep(request.stream, expected)
         except RequestEntityTooLarge:
             raise too_large(attachments.max_bytes) from None
         return self._saved(kept, context, lambda: attachments.fill(kept, context))
