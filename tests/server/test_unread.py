@@ -29,7 +29,7 @@ concurrency.SEND_SECONDS, concurrency.LOOK_SECONDS = 1.0, 0.1
 
 def create_app():
     app = Flask("site", instance_path=os.getcwd())
-    app.config.update(SECRET_KEY="of the tests", CHATKIT_RATELIMIT_IP="")
+    app.config.update(SECRET_KEY="of the tests", RATELIMIT_ENABLED=False)
     chatkit = ChatKit()
     app.register_blueprint(chatkit)
 
