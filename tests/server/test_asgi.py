@@ -579,6 +579,20 @@ def test_middleware_may_wrap_a_stream(start: Any, browse: Any, shop: Any) -> Non
     assert closed[0].startswith("flask_chatkit request")
 
 
+def test_sentry_costs_no_thread(start: Any, browse: Any, shop: Any) -> None:
+    """Sentry's middleware is around every answer of a site that uses it, and changes none."""
+    wsgi = pytest.importorskip("sentry_sdk.integrations.wsgi")
+    made = shop()
+    server = start(ChatKitASGI(wsgi.SentryWsgiMiddleware(made.app), threads=1))
+    client = visit(browse(server.base))
+    connection, answer = open_stream(server.base, client, "slow")
+    read_until(answer, b"so far")
+    assert client.threads()  # the only thread is free
+    made.made[0].open_gate()
+    assert b"so far, so good" in answer.read()
+    connection.close()
+
+
 def mask_by_hook(app: Flask) -> None:
     """Have a hook change the words of all answers."""
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 ENVIRON = "flask_chatkit.asgi"
 
 
+#: Classes of others that pass everything on as it is: their module and name, and the attribute that
+#: has what they are around.
+PASSING = {("sentry_sdk.integrations.wsgi", "_ScopedResponse"): "_response"}
+
+
 class Handoff:
     """What a view leaves for the ASGI server: the answer that is to be read on its loop."""
 
@@ -50,7 +55,10 @@ def leads_to(iterable: object, reader: Reader) -> bool:
         elif isinstance(iterable, Held) and not iterable.is_begun:
             iterable = iterable.pieces
         else:
-            return False
+            kind = type(iterable)
+            iterable = getattr(iterable, PASSING.get((kind.__module__, kind.__name__), ""), None)
+            if iterable is None:
+                return False
     return True
 
 
