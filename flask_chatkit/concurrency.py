@@ -36,7 +36,7 @@ WAITING = 1
 SEND_SECONDS = 30.0
 #: Bytes of a stream or a file that are sent at once, in that time.
 PIECE = 64 * 1024
-#: Bytes a second that a client takes at least of another answer.
+#: Bytes a second that a client takes at least of an answer whose length is known.
 SLOWEST = 16 * 1024
 #: How often that is looked at, in seconds.
 LOOK_SECONDS = 2.0
@@ -149,7 +149,7 @@ class UnderWay:
                     self._watcher = None
             # Not under the lock: a handler of the log's may do anything.
             for _ in stuck:
-                logger.info("A connection was closed whose client has read nothing for a while")
+                logger.info("A connection was closed whose client is too slow")
             if is_last:
                 return
 
@@ -186,6 +186,8 @@ class Slot:
         self._pid = os.getpid()
         self._socket: Any = None
         self._ends = 0.0
+        #: When all must have been sent, where it is known how much that is.
+        self._last = float("inf")
 
     def check(self) -> None:
         """Tell who has too much under way.
@@ -232,10 +234,13 @@ class Slot:
             # Nothing is sent, and Werkzeug drops the response without closing it.
             self.release()
             return response
-        self._socket = next((environ[name] for name in _SOCKETS if name in environ), None)
+        self._socket = connection_of(environ)
         if response.direct_passthrough:
             self.moved()
-            response.response = _Held(response.response, self)
+            if response.content_length is not None:
+                size = response.content_length
+                self._last = time.monotonic() + SEND_SECONDS + size / SLOWEST
+            response.response = Held(response.response, self)
         else:
             self.moved(response.content_length or 0)
             response.call_on_close(self.release)
@@ -253,7 +258,7 @@ class Slot:
     @property
     def is_stuck(self) -> bool:
         """Whether the client takes too long over what it is sent."""
-        return time.monotonic() > self._ends
+        return time.monotonic() > min(self._ends, self._last)
 
     def hang_up(self) -> None:
         """Close the connection: who waits for the client in a thread of its own, is told there."""
@@ -261,15 +266,20 @@ class Slot:
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
-class _Held(Iterator[bytes]):
+class Held(Iterator[bytes]):
     """What is sent piece by piece, while it holds a slot."""
 
     def __init__(self, pieces: Any, slot: Slot) -> None:
-        self._pieces = pieces
+        self.pieces = pieces
         self._iterator = iter(pieces)
         self._slot = slot
         self._piece = b""
         self._sent = 0
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a piece was taken, of which a part may be here."""
+        return self._sent > 0
 
     def __next__(self) -> bytes:
         self._slot.moved()
@@ -287,10 +297,15 @@ class _Held(Iterator[bytes]):
     def close(self) -> None:
         """Called by every WSGI server at the end, whoever ended it."""
         try:
-            if hasattr(self._pieces, "close"):
-                self._pieces.close()
+            if hasattr(self.pieces, "close"):
+                self.pieces.close()
         finally:
             self._slot.release()
+
+
+def connection_of(environ: Mapping[str, Any]) -> Any:
+    """The connection that a request has come by, where the server shows it, or None."""
+    return next((environ[name] for name in _SOCKETS if name in environ), None)
 
 
 def _subtract(counts: Counter[Key], keys: Any) -> None:

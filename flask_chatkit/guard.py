@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.wrappers import Response
 
+from .bodies import in_time
 from .errors import BadRequest, ForbiddenOrigin, TooLarge
 from .visitor import HEADER as VISITOR_HEADER
 from .widget.options import PRESENTATION
@@ -204,14 +205,18 @@ def read_body(request: Request, limit: int) -> bytes:
 
     :param limit: the most bytes that it may have.
     :raises BadRequest: it did not arrive whole.
+    :raises RequestTimeout: it did not arrive in time, where the server looks at that.
     :raises TooLarge: it has more bytes.
     """
     # One byte more than accepted: a body without a length is cut at the limit, and not refused.
     request.max_content_length = limit + 1
     try:
-        raw = request.get_data(cache=True)
+        with in_time(request, limit):
+            raw = request.get_data(cache=True)
     except RequestEntityTooLarge:
         raise _too_large(limit) from None
+    except RequestTimeout:
+        raise
     except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
         raise BadRequest("The body did not arrive whole.") from None
     if len(raw) > limit:

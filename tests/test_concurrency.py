@@ -231,6 +231,25 @@ def test_client_that_reads_goes_on(under_way: UnderWay, quick: None, connection:
     until(lambda: under_way._watcher is None)
 
 
+def test_client_that_reads_slowly_is_hung_up_on(
+    under_way: UnderWay, quick: None, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file has an end as a whole, though each of its pieces is taken in time."""
+    monkeypatch.setattr(concurrency, "SLOWEST", 1000)
+    ours, theirs = connection
+    pieces = (b"x" for _ in range(200))
+    response = Response(pieces, direct_passthrough=True, headers={"Content-Length": "200"})
+    with under_way.take("ann", ADDRESS) as slot:
+        slot.hold(response, {**ENVIRON, "gunicorn.socket": ours})
+    with pytest.raises(OSError):  # noqa: PT011, PT012  each system has an error of its own
+        for piece in response.response:
+            ours.sendall(piece)
+            theirs.recv(1)
+            time.sleep(0.02)
+    response.response.close()
+    assert len(under_way) == 0
+
+
 def test_connection_is_left_alone_once_the_response_was_sent(
     under_way: UnderWay, quick: None, connection: Any
 ) -> None:

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from chatkit.store import NotFoundError
 from chatkit.types import Attachment
 from flask import Request, Response, current_app
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.wsgi import wrap_file
 
+from ..bodies import in_time
 from ..config import REDIRECT, X_SENDFILE
 from ..errors import BadRequest, NotFound, RateLimited, UpstreamTimeout
 from .attachments import Attachments, Kept, Served, headers_for
@@ -87,9 +88,12 @@ class Uploads:
         self._attachments.check_room(size)
         check(size)
         try:
-            file = request.files.get("file")
+            with in_time(request, self.max_bytes + FORM):
+                file = request.files.get("file")
         except RequestEntityTooLarge:
             raise too_large(self.max_bytes) from None
+        except RequestTimeout:
+            raise
         except OSError as error:
             # A large form goes through the folder for temporary files.
             if error.errno in FULL:
@@ -126,7 +130,8 @@ class Uploads:
         request.max_content_length = attachments.max_bytes + 1
         attachments.check_room(request.content_length or attachments.max_bytes)
         try:
-            kept = attachments.keep(request.stream, expected)
+            with in_time(request, attachments.max_bytes):
+                kept = attachments.keep(request.stream, expected)
         except RequestEntityTooLarge:
             raise too_large(attachments.max_bytes) from None
         return self._saved(kept, context, lambda: attachments.fill(kept, context))

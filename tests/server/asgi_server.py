@@ -21,6 +21,8 @@ class Server:
 
     def __init__(self, app: Any, **options: Any) -> None:
         self.app = app if isinstance(app, ChatKitASGI) else ChatKitASGI(app, threads=8)
+        # A busy machine takes longer than uvicorn's 5 seconds between two requests of a test.
+        options = {"timeout_keep_alive": 60, **options}
         config = uvicorn.Config(self.app, port=0, log_level="error", **options)
         self.server = uvicorn.Server(config)
         self.loop: asyncio.AbstractEventLoop | None = None

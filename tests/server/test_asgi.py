@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,13 +28,14 @@ from chatkit.types import AssistantMessageContentPartTextDelta, ThreadItemUpdate
 from flask import Flask, Response, request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wsgi import ClosingIterator
 
 from flask_chatkit import ChatKit
 from flask_chatkit.asgi import ChatKitASGI
 from flask_chatkit.server import bridge, loop
 from flask_chatkit.server.streaming import environ, exchange
 from tests.server import asgi_server, test_api
-from tests.server.helpers_api import Client, Shop, events, kinds, said, until, visit
+from tests.server.helpers_api import Client, Shop, kinds, said, until, visit
 from tests.support import Browser, told
 
 start = asgi_server.start
@@ -93,19 +95,27 @@ def test_streams_hold_no_thread(start: Any, browse: Any, shop: Any) -> None:
     server = start(ChatKitASGI(made.app, threads=3))
     clients = [visit(browse(server.base)) for _ in range(50)]
     clients[0].create()
-    before = threading.active_count()
-    streams = [
-        open_stream(server.base, client, f"slow {n}") for client in clients for n in range(4)
-    ]
-    for _, answer in streams:
-        read_until(answer, b"so far")
-    assert loop.current().busy == len(streams) == 200
-    assert threading.active_count() <= before + 3
-    assert clients[0].threads()
-    made.made[0].open_gate()
-    for connection, answer in streams:
-        assert b"so far, so good" in answer.read()
-        connection.close()
+    # Those of tests that were before this one end, or don't, in their own time.
+    before = set(threading.enumerate())
+    with ExitStack() as held:
+        streams = []
+        for client in clients:
+            for n in range(4):
+                connection, answer = open_stream(server.base, client, f"slow {n}")
+                # The server does not end before they do, also where this test fails.
+                held.callback(connection.close)
+                held.callback(answer.close)
+                streams.append(answer)
+        for answer in streams:
+            read_until(answer, b"so far")
+        assert loop.current().busy == len(streams) == 200
+        begun = [one.name for one in threading.enumerate() if one not in before]
+        ours = [name for name in begun if name.startswith("flask_chatkit request")]
+        assert len(ours) <= 3, ours
+        assert clients[0].threads()
+        made.made[0].open_gate()
+        for answer in streams:
+            assert b"so far, so good" in answer.read()
     until(lambda: loop.current().busy == 0)
 
 
@@ -310,6 +320,17 @@ def plain(start: Any) -> Any:  # noqa: C901  it is a list of pages
 
         return Response(talk())
 
+    @app.route("/known")
+    def known() -> Any:
+        def pieces() -> Iterator[bytes]:
+            try:
+                for _ in range(1000):
+                    yield b"x" * 65536
+            finally:
+                closed.append("known")
+
+        return Response(pieces(), headers={"Content-Length": str(1000 * 65536)})
+
     @app.route("/boom")
     def boom() -> Any:
         raise RuntimeError("of the cause")
@@ -430,6 +451,72 @@ def test_slow_bodies_have_an_end(plain: Any, monkeypatch: pytest.MonkeyPatch) ->
         assert link.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
+def drip(link: socket.socket) -> bytes:
+    """Send a byte now and then, until there is an answer."""
+    link.settimeout(0.05)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with suppress(TimeoutError):
+            return link.recv(1000)
+        link.sendall(b"x")
+    raise AssertionError("the body has no end")
+
+
+def test_slow_bodies_have_an_end_as_a_whole(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then makes a body last no longer: on the loop, and in a thread."""
+    monkeypatch.setattr(environ, "RECEIVE_SECONDS", 0.3)
+    monkeypatch.setattr(environ, "SLOWEST", 1_000_000)
+    for length, sent in ((4000, 0), (300_000, 80_000)):
+        with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
+            head = f"PUT /size HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+            link.sendall(head.encode() + b"x" * sent)
+            answer = drip(link)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"connection: close" in answer.lower()
+
+
+def test_slow_bodies_hold_no_thread(
+    start: Any, browse: Any, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small bodies are waited for on the loop, whatever their clients expect, and not for long."""
+    server = start(ChatKitASGI(shop().app, threads=2))
+    visit(browse(server.base))
+    ask = b"POST /chatkit/secret HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    ask += b"Content-Length: 4000\r\nExpect: 100-continue\r\n\r\n"
+    with ExitStack() as held:
+        links = []
+        for _ in range(8):
+            link = held.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            link.sendall(ask)
+            assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
+            links.append(link)
+        assert visit(browse(server.base)).threads() == []
+    monkeypatch.setattr(environ, "RECEIVE_SECONDS", 0.3)
+    monkeypatch.setattr(environ, "SLOWEST", 1_000_000)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as link:
+        link.sendall(ask)
+        assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
+        answer = drip(link)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"request_id"' in answer + link.recv(4000)
+
+
+def test_slow_readers_have_an_end(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that reads a little now and then does not get a file over hours."""
+    monkeypatch.setattr(exchange, "SEND_SECONDS", 0.5)
+    monkeypatch.setattr(exchange, "SLOWEST", 100_000_000)
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.connect(("127.0.0.1", plain.port))
+        link.sendall(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n")
+        end = time.monotonic() + 10
+        while "known" not in plain.closed:
+            assert time.monotonic() < end
+            link.recv(65_536)
+            time.sleep(0.02)
+        assert plain.closed == ["known"]
+
+
 def test_clients_that_do_not_read_are_given_up(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that reads nothing holds a thread for a while, and no longer."""
     monkeypatch.setattr(exchange, "SEND_SECONDS", 0.3)
@@ -440,15 +527,15 @@ def test_clients_that_do_not_read_are_given_up(plain: Any, monkeypatch: pytest.M
 
 
 def test_continue_is_told_to_who_asks(plain: Any) -> None:
-    """A body that is announced is asked for when it is read, and not where it is refused."""
-    ask = b"PUT /%b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    """A large body that is announced is asked for when it is read, and not where it is refused."""
+    ask = b"PUT /%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
-        link.sendall(ask % b"size")
+        link.sendall(ask % (b"size", 2))
         assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
         link.sendall(b"xy")
         assert link.recv(1000).startswith(b"HTTP/1.1 200 ")
     with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
-        link.sendall(ask % b"refuse")
+        link.sendall(ask % (b"refuse", 70_000))
         assert link.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
@@ -466,33 +553,107 @@ def test_websockets_are_refused(plain: Any) -> None:
 
 
 def test_middleware_may_wrap_a_stream(start: Any, browse: Any, shop: Any) -> None:
-    """What a middleware puts around an answer is closed with it, though nobody iterates over it."""
+    """What is closed with an answer is closed, though nobody iterates over it."""
     made = shop()
     closed: list[str] = []
-
-    class Around:
-        def __init__(self, inner: Any) -> None:
-            self.inner = inner
-
-        def __iter__(self) -> Any:
-            raise AssertionError("it is read on the loop")
-
-        def close(self) -> None:
-            closed.append(threading.current_thread().name)
-            self.inner.close()
 
     def wrap(inner: Any) -> Any:
         def app(environ: Any, start_response: Any) -> Any:
             answer = inner(environ, start_response)
-            return Around(answer) if environ["PATH_INFO"].endswith("/api") else answer
+            if not environ["PATH_INFO"].endswith("/api"):
+                return answer
+            return ClosingIterator(answer, lambda: closed.append(threading.current_thread().name))
 
         return app
 
     made.app.wsgi_app = ProxyFix(wrap(made.app.wsgi_app))
-    server = start(DispatcherMiddleware(made.app))
-    events(visit(browse(server.base)).post("threads.create", input=said("hello")))
+    server = start(ChatKitASGI(DispatcherMiddleware(made.app), threads=1))
+    client = visit(browse(server.base))
+    connection, answer = open_stream(server.base, client, "slow")
+    read_until(answer, b"so far")
+    assert client.threads()  # the only thread is free
+    made.made[0].open_gate()
+    assert b"so far, so good" in answer.read()
+    connection.close()
     until(lambda: closed)
     assert closed[0].startswith("flask_chatkit request")
+
+
+def test_sentry_costs_no_thread(start: Any, browse: Any, shop: Any) -> None:
+    """Sentry's middleware is around every answer of a site that uses it, and changes none."""
+    wsgi = pytest.importorskip("sentry_sdk.integrations.wsgi")
+    made = shop()
+    server = start(ChatKitASGI(wsgi.SentryWsgiMiddleware(made.app), threads=1))
+    client = visit(browse(server.base))
+    connection, answer = open_stream(server.base, client, "slow")
+    read_until(answer, b"so far")
+    assert client.threads()  # the only thread is free
+    made.made[0].open_gate()
+    assert b"so far, so good" in answer.read()
+    connection.close()
+
+
+def mask_by_hook(app: Flask) -> None:
+    """Have a hook change the words of all answers."""
+
+    @app.after_request
+    def mask(response: Response) -> Response:
+        if response.mimetype == "text/event-stream":
+            inner: Any = response.response
+            response.response = (part.replace(b"4111", b"XXXX") for part in inner)
+        return response
+
+
+def mask_by_middleware(app: Flask) -> None:
+    """Have a middleware do so."""
+    inner = app.wsgi_app
+
+    def masked(environ: Any, start_response: Any) -> Any:
+        answer = inner(environ, start_response)
+        if environ["PATH_INFO"].endswith("/api"):
+            return (part.replace(b"4111", b"XXXX") for part in answer)
+        return answer
+
+    app.wsgi_app = masked  # type: ignore[method-assign]
+
+
+def mask_by_class(app: Flask) -> None:
+    """Have a class of a middleware's do so, which is Werkzeug's own but for that."""
+    inner = app.wsgi_app
+
+    class Masked(ClosingIterator):
+        def __next__(self) -> bytes:
+            return super().__next__().replace(b"4111", b"XXXX")
+
+    app.wsgi_app = lambda environ, start: Masked(  # type: ignore[method-assign]
+        inner(environ, start)
+    )
+
+
+@pytest.mark.parametrize("mask", [mask_by_hook, mask_by_middleware, mask_by_class])
+def test_what_the_site_does_to_a_stream_is_done(
+    start: Any, browse: Any, shop: Any, mask: Any
+) -> None:
+    """What a hook or a middleware makes of the words is sent, as under a WSGI server."""
+    made = shop()
+    mask(made.app)
+    server = start(made.app)
+    answer = visit(browse(server.base)).post("threads.create", input=said("card 4111"))
+    assert b"card XXXX" in answer.content
+    assert b"4111" not in answer.content
+
+
+def test_leaving_a_stream_of_a_middleware_is_noticed(start: Any, browse: Any, shop: Any) -> None:
+    """A client that goes frees the thread that writes its answer at once, too."""
+    made = shop()
+    mask_by_middleware(made.app)
+    server = start(made.app)
+    connection, answer = open_stream(server.base, visit(browse(server.base)), "slow")
+    read_until(answer, b"so far")
+    answer.close()
+    connection.close()
+    assert made.made[0].cancelled.wait(5)
+    until(lambda: not server.app._running)
 
 
 def test_middleware_that_changes_a_stream_is_heard(start: Any, browse: Any, shop: Any) -> None:

@@ -1,4 +1,4 @@
-"""Clients that read nothing of what they are sent, on a server with few threads."""
+"""Clients that read or send next to nothing, on a server with few threads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -21,13 +22,14 @@ THREADS = 4
 SITE = """
 import os
 from flask import Flask
-from flask_chatkit import ChatKit, concurrency
+from flask_chatkit import ChatKit, bodies, concurrency
 
+bodies.RECEIVE_SECONDS = 1.0
 concurrency.SEND_SECONDS, concurrency.LOOK_SECONDS = 1.0, 0.1
 
 def create_app():
     app = Flask("site", instance_path=os.getcwd())
-    app.config.update(SECRET_KEY="of the tests")
+    app.config.update(SECRET_KEY="of the tests", RATELIMIT_ENABLED=False)
     chatkit = ChatKit()
     app.register_blueprint(chatkit)
 
@@ -97,3 +99,37 @@ def test_unread_answers_hold_no_thread_for_long(base: str) -> None:
             held.enter_context(closing(begin(ann, "POST /chatkit/api HTTP/1.1", body)))
         assert held.enter_context(Browser(base)).mint()
         assert visit(held.enter_context(Browser(base))).create("hello")
+
+
+@pytest.mark.parametrize("path", ["secret", "api", "attachments"])
+def test_slow_bodies_hold_no_thread_for_long(base: str, path: str) -> None:
+    """Bodies of which a byte comes now and then are waited for only so long."""
+    host, _, port = base.removeprefix("http://").partition(":")
+    with ExitStack() as held:
+        ann = visit(held.enter_context(Browser(base)))
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in ann.browser.cookies)
+        kind = "multipart/form-data; boundary=x" if path == "attachments" else "application/json"
+        head = f"POST /chatkit/{path} HTTP/1.1\r\nHost: x\r\nCookie: {cookies}\r\n"
+        head += f"Content-Type: {kind}\r\nContent-Length: 4000\r\n\r\n"
+        links = []
+        for _ in range(THREADS):
+            link = held.enter_context(closing(socket.create_connection((host, int(port)))))
+            link.sendall(head.encode())
+            link.settimeout(0.05)
+            links.append(link)
+        end = time.monotonic() + 10
+        while links:
+            assert time.monotonic() < end, "the bodies have no end"
+            links = [link for link in links if not is_over(link)]
+        assert held.enter_context(Browser(base)).mint()
+
+
+def is_over(link: socket.socket) -> bool:
+    """Send one byte more, unless the server has ended the connection."""
+    try:
+        link.sendall(b" ")
+        return link.recv(1000) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import ClientDisconnected
 
-from .environ import RequestBody, make_environ
-from .feed import ENVIRON, Feed, Handoff, Pulse
+from ...concurrency import SLOWEST
+from .environ import RequestBody, is_read_ahead, make_environ
+from .feed import ENVIRON, Feed, Handoff, Pulse, leads_to
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -65,12 +66,16 @@ class Exchange:
         self._rest = b""
         self._gone = False
         self._sending_since = 0.0
+        #: Seconds that a thread may still wait for the client, of an answer of known length.
+        self._patience: float | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._body = RequestBody(self._loop, receive)
+        self._listening: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Answer the request."""
-        body = RequestBody(self._loop, self._receive)
-        if not any(name == b"expect" for name, _ in self._scope["headers"]):
+        body = self._body
+        if is_read_ahead(self._scope["headers"]):
             try:
                 await body.fill()
             except ClientDisconnected:
@@ -85,6 +90,9 @@ class Exchange:
         except asyncio.CancelledError:
             self._give_up()
             raise
+        finally:
+            if self._listening is not None:
+                self._listening.cancel()
         if reader is not None:
             await self._stream(reader)
             return
@@ -98,7 +106,7 @@ class Exchange:
         """Run the application; the answer that is to be read on the loop, if it is one."""
         iterable = self._app(environ, self._start_response)
         reader = self._handoff.reader
-        if reader is not None and self._is_untouched():
+        if reader is not None and self._is_untouched(iterable, reader):
             self._iterable = iterable
             if self._gone:
                 self._give_up()
@@ -122,10 +130,15 @@ class Exchange:
                 for name, value in headers
             ],
         }
+        if self._body.is_late and self._scope["http_version"].startswith("1"):
+            # The rest of the body is not waited for, by the server neither.
+            self._start["headers"].append((b"connection", b"close"))
         return self._write
 
-    def _is_untouched(self) -> bool:
-        """Whether no middleware has made something else of a stream."""
+    def _is_untouched(self, iterable: object, reader: Reader) -> bool:
+        """Whether neither a hook nor a middleware has made something else of a stream."""
+        if not leads_to(iterable, reader):
+            return False
         if self._start is None or self._start["status"] != 200:
             return False
         headers = dict(self._start["headers"])
@@ -141,6 +154,7 @@ class Exchange:
             if length is None:
                 known = dict(self._start["headers"] if self._start else ()).get(b"content-length")
                 length = int(known) if known else 0
+                self._patience = SEND_SECONDS + length / SLOWEST if known else None
             waiting.append(chunk)
             size += len(chunk)
             if size >= min(length, BLOCK):
@@ -156,21 +170,36 @@ class Exchange:
             return
         if not self._is_started and self._start is not None:
             self._is_started = True
+            self._loop.call_soon_threadsafe(self._listen_meanwhile)
             self._send_from_thread(self._start)
         self._send_from_thread(_part(chunk, more=True))
 
     def _send_from_thread(self, message: Message) -> None:
         if self._gone:
             raise ClientDisconnected
+        began = time.monotonic()
+        seconds = SEND_SECONDS if self._patience is None else min(SEND_SECONDS, self._patience)
         sending = asyncio.run_coroutine_threadsafe(_sent(self._send, message), self._loop)
         try:
-            sending.result(SEND_SECONDS)
+            sending.result(max(seconds, 0.0))
         except (Late, OSError):
             sending.cancel()
             self._gone = True
             raise ClientDisconnected from None
+        if self._patience is not None:
+            self._patience -= time.monotonic() - began
 
     # --- on the loop ---------------------------------------------------------------------------
+
+    def _listen_meanwhile(self) -> None:
+        """Notice that the client goes while a thread writes: sending to nobody is no error."""
+        if self._body.is_whole:
+            self._listening = self._loop.create_task(self._listen(self._leave))
+
+    def _leave(self) -> None:
+        self._gone = True
+        if self._handoff.reader is not None:
+            self._handoff.reader.close()
 
     async def _stream(self, reader: Reader) -> None:
         """Send an answer, as it is made, until its end or until the client goes."""
@@ -178,7 +207,7 @@ class Exchange:
 
         feed = Feed(reader, HEARTBEAT)
         self._task = asyncio.current_task()
-        listening = self._loop.create_task(self._listen(feed))
+        listening = self._loop.create_task(self._listen(feed.close))
         self._pulse.add(feed.tick)
         self._pulse.add(self._look)
         try:
@@ -209,11 +238,11 @@ class Exchange:
             self._sending_since = 0.0
         await self._send(_part(b"", more=False))
 
-    async def _listen(self, feed: Feed) -> None:
+    async def _listen(self, leave: Callable[[], None]) -> None:
         """Wait until the client goes, and tell the answer at once."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        feed.close()
+        leave()
 
     def _look(self, now: float) -> None:
         """End a stream whose client reads nothing."""
@@ -230,9 +259,7 @@ class Exchange:
 
     def _give_up(self) -> None:
         """The server has given the request up, while a thread had it, or since."""
-        self._gone = True
-        if self._handoff.reader is not None:
-            self._handoff.reader.close()
+        self._leave()
         _close(self._iterable)
 
 

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.wsgi import ClosingIterator
+
+from ...concurrency import Held
+
 if TYPE_CHECKING:
     from flask import Request
 
@@ -14,6 +18,11 @@ if TYPE_CHECKING:
 
 #: Where a request's environment has the :class:`Handoff`, if it was made by an ASGI server.
 ENVIRON = "flask_chatkit.asgi"
+
+
+#: Classes of others that pass everything on as it is: their module and name, and the attribute that
+#: has what they are around.
+PASSING = {("sentry_sdk.integrations.wsgi", "_ScopedResponse"): "_response"}
 
 
 class Handoff:
@@ -28,6 +37,29 @@ def hand_off(request: Request, reader: Reader) -> None:
     handoff = request.environ.get(ENVIRON)
     if isinstance(handoff, Handoff):
         handoff.reader = reader
+
+
+def leads_to(iterable: object, reader: Reader) -> bool:
+    """Whether iterating over what an application returns is the same as reading an answer.
+
+    Only what is known to pass everything on as it is may be around it: what a class of the site's
+    does to the pieces can't be told, so that one is iterated over.
+    """
+    while iterable is not reader:
+        if type(iterable) is ClosingIterator:
+            # It keeps nothing else of what it was made of.
+            args = getattr(getattr(iterable, "_next", None), "args", None)
+            if not args:
+                return False
+            iterable = args[0]
+        elif isinstance(iterable, Held) and not iterable.is_begun:
+            iterable = iterable.pieces
+        else:
+            kind = type(iterable)
+            iterable = getattr(iterable, PASSING.get((kind.__module__, kind.__name__), ""), None)
+            if iterable is None:
+                return False
+    return True
 
 
 class Feed:

@@ -1,0 +1,82 @@
+"""How long a client may take to send a body, where a server holds a thread for it meanwhile.
+
+A server's timeout bounds the wait for the next bytes, if it has one: a client that sends one now
+and then would hold the thread for ever. Where the server shows the connection, it is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from flask import Request
+from werkzeug.exceptions import RequestTimeout
+
+from .concurrency import SLOWEST, connection_of
+from .watchdog import Watchdog
+
+logger = logging.getLogger("flask_chatkit")
+
+#: Seconds for a body, and more of them for each ``SLOWEST`` bytes that it has.
+RECEIVE_SECONDS = 30.0
+
+
+class _Reading:
+    """A body under way; see :class:`~flask_chatkit.watchdog.Ending`."""
+
+    def __init__(self, connection: Any, seconds: float) -> None:
+        self._connection = connection
+        self.deadline = time.monotonic() + seconds
+        self.ended = False
+
+    def end(self) -> None:
+        """Close the connection: who reads from it is told that there is no more."""
+        self.ended = True
+        logger.info("A connection was closed whose client is too slow to send a body")
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def in_time(request: Request, most: int) -> Iterator[None]:
+    """Bound how long the block may read the request's body.
+
+    :param most: the most bytes that are read of it.
+    :raises RequestTimeout: it has taken longer, and the connection is closed.
+    """
+    connection = connection_of(request.environ)
+    if connection is None or not (request.content_length or "chunked" in _coding(request)):
+        yield
+        return
+    size = min(request.content_length or most, most)
+    reading = _Reading(connection, RECEIVE_SECONDS + size / SLOWEST)
+    watchdog = _watchdog()
+    watchdog.add(reading)
+    try:
+        yield
+    except Exception:
+        if reading.ended:
+            raise RequestTimeout from None
+        raise
+    finally:
+        watchdog.discard(reading)
+
+
+def _coding(request: Request) -> str:
+    return request.headers.get("Transfer-Encoding", "").lower()
+
+
+def _watchdog() -> Watchdog:
+    pid, watchdog = _own[0]
+    if pid != os.getpid():
+        # The parent's thread is not in a process that was forked.
+        _own[0] = (os.getpid(), watchdog := Watchdog())
+    return watchdog
+
+
+_own = [(os.getpid(), Watchdog())]
