@@ -7,7 +7,6 @@ and then would hold the thread for ever. Where the server shows the connection, 
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from flask import Request
 from werkzeug.exceptions import RequestTimeout
 
 from .concurrency import SLOWEST, connection_of
+from .processes import PerProcess
 from .watchdog import Watchdog
 
 logger = logging.getLogger("flask_chatkit")
@@ -55,7 +55,7 @@ def in_time(request: Request, most: int) -> Iterator[None]:
         return
     size = min(request.content_length or most, most)
     reading = _Reading(connection, RECEIVE_SECONDS + size / SLOWEST)
-    watchdog = _watchdog()
+    watchdog = _watchdogs.get()
     watchdog.add(reading)
     try:
         yield
@@ -71,12 +71,5 @@ def _coding(request: Request) -> str:
     return request.headers.get("Transfer-Encoding", "").lower()
 
 
-def _watchdog() -> Watchdog:
-    pid, watchdog = _own[0]
-    if pid != os.getpid():
-        # The parent's thread is not in a process that was forked.
-        _own[0] = (os.getpid(), watchdog := Watchdog())
-    return watchdog
-
-
-_own = [(os.getpid(), Watchdog())]
+#: The parent's thread is not in a process that was forked.
+_watchdogs = PerProcess(Watchdog)

@@ -32,6 +32,7 @@ from limits.storage import MemoryStorage
 
 from .config import Settings
 from .errors import ConfigurationError, RateLimited
+from .processes import PerProcess
 from .quota import UploadQuota, size_text, time_text
 from .visitor import Visitor
 from .workers import Stuck, Workers
@@ -170,7 +171,8 @@ class Quotas:
         self._lock = threading.Lock()
         self._memory = threading.Lock()
         self._owed = _Owed()
-        self._crews: dict[int, Workers] = {}
+        # No thread survives a fork.
+        self._workers = PerProcess(lambda: Workers(AT_ONCE, "chatkit-limits", AT_ONCE))
         _counting.add(self)
 
     def begin_anew(self) -> None:
@@ -378,17 +380,10 @@ class Quotas:
         if waits or isinstance(self.limiter.storage, MemoryStorage):
             return act()
         try:
-            return self._workers.run(act, COUNT_SECONDS)
+            return self._workers.get().run(act, COUNT_SECONDS)
         except Stuck as error:
             self._note_failure(error)
             return act()
-
-    @property
-    def _workers(self) -> Workers:
-        # No thread survives a fork.
-        pid = os.getpid()
-        made = self._crews.get(pid)
-        return made or self._crews.setdefault(pid, Workers(AT_ONCE, "chatkit-limits", AT_ONCE))
 
     def _count(self, ask: Callable[[Limiter], T]) -> T:
         """Ask the Limiter, or the one in memory while the storage is down."""

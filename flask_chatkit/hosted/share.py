@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import UpstreamTimeout, UpstreamUnavailable
+from ..processes import PerProcess, gunicorn_worker
 
 #: Seconds that a call may be under way, and none be answered, before the API counts as hanging.
 SLOW_SECONDS = 1.0
@@ -33,10 +32,8 @@ class Share:
     """
 
     def __init__(self, size: int | None = None) -> None:
-        self._given = size
-        # By process: a lock may be held while it is forked, and gunicorn's worker is known by
-        # then.
-        self._places: dict[int, _Places] = {}
+        # A lock may be held while a process is forked, and gunicorn's worker is known by then.
+        self._places = PerProcess(lambda: _Places(size))
 
     @contextmanager
     def call(self) -> Iterator[float | None]:
@@ -45,8 +42,7 @@ class Share:
         :raises UpstreamUnavailable: there is no place, or the call had little time, and it was
             not enough.
         """
-        pid = os.getpid()
-        places = self._places.get(pid) or self._places.setdefault(pid, _Places(self._given))
+        places = self._places.get()
         me, now = object(), time.monotonic()
         with places.lock:
             begun = places.begun
@@ -87,7 +83,5 @@ def _full(count: int) -> UpstreamUnavailable:
 
 
 def _default_size() -> int:
-    # Where gunicorn's worker has its handlers of signals, there is its configuration.
-    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    threads = getattr(getattr(worker, "cfg", None), "threads", None)
+    threads = getattr(getattr(gunicorn_worker(), "cfg", None), "threads", None)
     return max(1, threads // 2) if isinstance(threads, int) and threads > 0 else UNKNOWN

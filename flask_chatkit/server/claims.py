@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from ..processes import PerProcess
 from .database import Database
 from .history import claims
 from .outages import as_outage
@@ -72,7 +72,7 @@ class Claims:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._processes: dict[int, str] = {}
+        self._process = PerProcess(claims.new_process)
         self._tidied = 0.0
         self._told = False
 
@@ -82,7 +82,7 @@ class Claims:
         :param key: SHA-256 of who says what.
         :param visitor: the visitor's digest.
         """
-        holder = claims.new_holder(self._process)
+        holder = claims.new_holder(self._process.get())
 
         def work(db: Any) -> bool:
             if time.monotonic() - self._tidied > claims.OLD_SECONDS:
@@ -129,14 +129,9 @@ class Claims:
             pause = min(LAST_LOOK, pause * 1.5)
 
     async def _take_over(self, key: str, seen: claims.Seen) -> Claim | None:
-        holder = claims.new_holder(self._process)
+        holder = claims.new_holder(self._process.get())
         taken = await self._database.statement(lambda db: claims.take_over(db, key, holder, seen))
         return Claim(self._database, key, holder) if taken else None
-
-    @property
-    def _process(self) -> str:
-        pid = os.getpid()
-        return self._processes.get(pid) or self._processes.setdefault(pid, claims.new_process())
 
 
 async def begin_once(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from ..errors import UpstreamUnavailable
+from ..processes import PerProcess
 from ..workers import Stuck, Workers
 
 T = TypeVar("T")
@@ -22,13 +22,8 @@ AT_ONCE = 32
 #: Seconds that a visitor is told to wait.
 RETRY_AFTER = 10
 
-_crews: dict[int, Workers] = {}
-
-
-def _workers() -> Workers:
-    # No thread survives a fork.
-    pid = os.getpid()
-    return _crews.get(pid) or _crews.setdefault(pid, Workers(AT_ONCE, "chatkit-files"))
+#: No thread survives a fork.
+_workers = PerProcess(lambda: Workers(AT_ONCE, "chatkit-files"))
 
 
 class EndingSystem:
@@ -49,7 +44,7 @@ class EndingSystem:
         if self._hangs:
             raise _unavailable("did not answer before")
         try:
-            return _workers().run(act, SECONDS)
+            return _workers.get().run(act, SECONDS)
         except Stuck:
             self._hangs = True
             raise _unavailable(f"did not answer in {SECONDS:g} seconds") from None

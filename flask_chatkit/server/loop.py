@@ -14,13 +14,13 @@ import concurrent.futures.thread
 import contextvars
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
+from ..processes import gunicorn_worker
 from .streaming.beat import Beat
 
 logger = logging.getLogger("flask_chatkit")
@@ -313,7 +313,7 @@ def _seconds_left() -> float | None:
 
     Gunicorn kills a worker at the end of them, before any of its code runs that ends a process.
     """
-    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    worker = gunicorn_worker()
     if getattr(worker, "alive", True):
         return None
     seconds = getattr(getattr(worker, "cfg", None), "graceful_timeout", GRACE)

@@ -19,14 +19,13 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
 
+from ..repeats import SAME_SECONDS
 from ..tables import claims
 
 #: Seconds between two renewals, and without one after which a claim is anybody's. They are counted
 #: by who waits: clocks of two machines may differ.
 RENEW_SECONDS = 3.0
 STALE_SECONDS = 10.0
-#: Seconds after an answer in which the same message is the same one.
-SAME_SECONDS = 3.0
 #: Seconds after which a row is of no use to anybody.
 OLD_SECONDS = 3600.0
 

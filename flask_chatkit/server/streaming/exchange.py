@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import ClientDisconnected
 
-from ...concurrency import SLOWEST
+from ...concurrency import SEND_SECONDS, SLOWEST
 from .environ import RequestBody, is_read_ahead, make_environ
 from .feed import ENVIRON, Feed, Handoff, Pulse, leads_to
 
@@ -27,8 +27,6 @@ logger = logging.getLogger("flask_chatkit")
 
 Message = MutableMapping[str, Any]
 
-#: Seconds that a client may take to read what it is sent; it is given up then.
-SEND_SECONDS = 30.0
 #: Bytes of an answer that are sent at a time, where its length is known.
 BLOCK = 65_536
 #: Seconds that a stream gets to write its last words when the server ends.
