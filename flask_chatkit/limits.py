@@ -40,12 +40,15 @@ from .workers import Stuck, Workers
 logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
+K = TypeVar("K")
 Items = Sequence[RateLimitItem]
 
 #: Seconds after which a storage that was down is tried again.
 RECHECK_SECONDS = 5.0
 #: Seconds that one request's counting may take before it is done in memory.
 COUNT_SECONDS = 2.0
+#: Seconds between two sweeps of a storage in memory.
+SWEEP_SECONDS = 10.0
 #: How many requests are counted at once in a storage that is on a network.
 AT_ONCE = 32
 #: What a driver is told of waiting, by the beginning of the URI.
@@ -71,6 +74,8 @@ VISITORS = 5
 WIDER = ((56, 5), (48, 10))
 #: Calls are counted in the storage in so many parts of a limit: each call would be slow.
 PARTS = 50
+#: Seconds for which a storage is not asked again about what it has refused.
+REFUSED_SECONDS = 1.0
 #: Names under which a process counts calls that the storage does not know of yet.
 _OWED = 10_000
 
@@ -102,7 +107,33 @@ def own_limiter(settings: Settings, uri: str) -> Limiter:
     # Drivers wait long by default, or for ever; a counter is not worth a visitor's patience.
     waits = next((waits for schemes, waits in PATIENCE if uri.startswith(schemes)), {})
     keeper.config["RATELIMIT_STORAGE_OPTIONS"] = {**waits, **given}
-    return Limiter(get_remote_address, app=keeper, storage_uri=uri)
+    limiter = Limiter(get_remote_address, app=keeper, storage_uri=uri)
+    if isinstance(limiter.storage, MemoryStorage):
+        limiter.storage.timer = _Sweeps(limiter.storage.timer.function)  # type: ignore[assignment]
+    return limiter
+
+
+class _Sweeps:
+    """Takes the place of the timer by which the storage in memory drops what has expired.
+
+    While it counts, the storage starts a thread for that up to a hundred times a second, and
+    whoever counts waits until the thread runs: among 64 busy threads, for tens of milliseconds.
+
+    :param sweep: drops what has expired.
+    """
+
+    def __init__(self, sweep: Callable[..., object]) -> None:
+        self._sweep = sweep
+        self._next = time.monotonic() + SWEEP_SECONDS
+
+    def is_alive(self) -> bool:
+        """Asked at each count: whether no other timer must be started."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + SWEEP_SECONDS
+            sweep = threading.Thread(target=self._sweep, name="chatkit-limits", daemon=True)
+            sweep.start()
+        return True
 
 
 def address_of(request: Request) -> str:
@@ -351,15 +382,16 @@ class Quotas:
         """Count in this process, and tell the storage when it is enough to be worth asking."""
         for place, item in enumerate(items):
             name = (place, whose, who)
+            self._owed.check(name)
             cost = self._owed.add(name, item.amount * times // PARTS)
             if not cost:
                 continue
             more, key = _times(item, times), self._key((CALL, whose, who))
             try:
                 self._ending(partial(self._hit_or_refuse, more, key, whose, cost))
-            except RateLimited:
+            except RateLimited as error:
                 # Until the storage has let one through, it is asked each time.
-                self._owed.put_back(name, cost - 1)
+                self._owed.put_back(name, cost - 1, error)
                 raise
 
     def _hit_or_refuse(
@@ -471,11 +503,25 @@ class Quotas:
 
 
 class _Owed:
-    """Calls of this process that the storage does not know of yet, by limit and name."""
+    """Calls of this process that the storage does not know of yet, by limit and name.
+
+    Of more than so many names those that came last are kept.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[tuple[int, str, str], int] = {}
+        #: What the storage has refused just now, and until when it is not asked again.
+        self._refused: dict[tuple[int, str, str], tuple[float, RateLimited]] = {}
+
+    def check(self, name: tuple[int, str, str]) -> None:
+        """Refuse what was refused a moment ago: a flood of calls costs the storage little.
+
+        :raises RateLimited: as before.
+        """
+        until, error = self._refused.get(name, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise RateLimited(retry_after=error.retry_after, limit=error.limit)
 
     def add(self, name: tuple[int, str, str], enough: int) -> int:
         """Count one.
@@ -486,16 +532,24 @@ class _Owed:
             count = self._counts.pop(name, 0) + 1
             if count >= enough:
                 return count
-            if len(self._counts) >= _OWED:
-                self._counts.clear()
-            self._counts[name] = count
+            _keep(self._counts, name, count)
         return 0
 
-    def put_back(self, name: tuple[int, str, str], count: int) -> None:
+    def put_back(self, name: tuple[int, str, str], count: int, error: RateLimited) -> None:
         """Take back what the storage has refused."""
         with self._lock:
-            if count and len(self._counts) < _OWED:
-                self._counts[name] = count
+            if count:
+                _keep(self._counts, name, count)
+            wait = min(REFUSED_SECONDS, error.retry_after or REFUSED_SECONDS)
+            self._refused.pop(name, None)
+            _keep(self._refused, name, (time.monotonic() + wait, error))
+
+
+def _keep(table: dict[K, T], name: K, value: T) -> None:
+    """Note the newest of a table, in the place of its oldest if it is full."""
+    while len(table) >= _OWED and name not in table:
+        del table[next(iter(table))]
+    table[name] = value
 
 
 def _waits_for_ever(storage: Any) -> bool:

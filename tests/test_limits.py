@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -12,9 +13,11 @@ from flask import Flask
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
-from flask_chatkit import ChatKit, ConfigurationError
+from flask_chatkit import ChatKit, ConfigurationError, RateLimited, limits
+from flask_chatkit.config import Settings
 from flask_chatkit.limits import address_of, networks_of
 from flask_chatkit.testing import OpenAIStandIn
+from tests.server.helpers_api import until
 from tests.support import MakeApp
 
 SECRET = "/chatkit/secret"
@@ -357,3 +360,74 @@ def test_networks_of_an_address() -> None:
     assert networks_of("198.51.100.1") == ()
     assert networks_of("unknown") == ()
     assert networks_of("2001:db8:1:2::/64") == (("2001:db8:1::/56", 5), ("2001:db8:1::/48", 10))
+
+
+# --- what counting costs ------------------------------------------------------------------------
+
+
+def test_counting_in_memory_starts_no_threads(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage in memory is swept now and then, and not by a thread for every few counts."""
+    app = make_app(CHATKIT_RATELIMIT="1000/second", CHATKIT_RATELIMIT_IP="")
+    client = app.test_client()
+    assert post(app, client=client) == 200
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def note(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", note)
+    for _ in range(20):
+        assert post(app, client=client) == 200
+        time.sleep(0.02)  # the storage's own timer has run by then, and would be started anew
+    assert started == []
+    monkeypatch.setattr(limits, "SWEEP_SECONDS", 0.0)
+    storage = limits.own_limiter(Settings.from_config(app.config), "memory://").storage
+    storage.incr("gone", 0)
+    assert storage.get_expiry("gone") <= time.time()
+    storage.incr("here", 60)
+    until(lambda: "gone" not in storage.storage)  # type: ignore[attr-defined]
+    assert storage.get("here") == 1
+    assert "chatkit-limits" in started
+
+
+def test_a_flood_asks_the_storage_little(
+    make_app: MakeApp, redis_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the storage has just refused is refused without asking it again, for a second."""
+    monkeypatch.setattr(limits, "REFUSED_SECONDS", 60.0)
+    app = make_app(CHATKIT_CALL_RATELIMIT="5/minute", CHATKIT_RATELIMIT_STORAGE_URI=redis_uri)
+    quotas = limits.Quotas(app, "chatkit", Settings.from_config(app.config))
+    for _ in range(5):
+        quotas.charge_call("ann", None)
+    with pytest.raises(RateLimited) as first:
+        quotas.charge_call("ann", None)
+    asked: list[object] = []
+    monkeypatch.setattr(quotas, "_count", lambda ask: asked.append(ask) or ask(quotas.limiter))
+    for _ in range(50):
+        with pytest.raises(RateLimited) as again:
+            quotas.charge_call("ann", None)
+        assert (again.value.limit, again.value.retry_after) == (
+            first.value.limit,
+            first.value.retry_after,
+        )
+    assert asked == []
+    quotas.charge_call("bob", None)
+    assert len(asked) == 1
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 61)
+    with pytest.raises(RateLimited):
+        quotas.charge_call("ann", None)
+    assert len(asked) > 1
+
+
+def test_names_that_are_too_many_push_out_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd of names leaves what the last ones owe, and does not free all at once."""
+    monkeypatch.setattr(limits, "_OWED", 3)
+    owed = limits._Owed()
+    names = [(0, "visitor", name) for name in "abcd"]
+    for name in names:
+        assert owed.add(name, 3) == 0
+    assert [owed.add(name, 2) for name in reversed(names)] == [2, 2, 2, 0]
