@@ -2,6 +2,9 @@
 
 Each holds a thread of the server's, until the last byte was read. A client that does not read would
 hold it for ever: where the server shows the connection, it is closed after a while.
+
+Where it is known how many threads there are, a visitor has at most half of those that are free: the
+more is under way, the less one may begin. So there is always one for somebody else.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from flask import Response
 
 from .errors import RateLimited
 from .limits import VISITORS, networks_of
+from .processes import worker_threads
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -32,6 +36,10 @@ CALLS_AT_A_TIME = 2
 WAIT_SECONDS = 0.5
 #: Calls of one visitor that wait, for each that is under way.
 WAITING = 1
+#: Calls that wait in a process: so many, or a fourth of its threads.
+WAITING_IN_ALL = 8
+#: What a visitor may have under way however little is free.
+LEAST = 2
 #: Seconds after which a client that takes none of what it is sent is given up.
 SEND_SECONDS = 30.0
 #: Bytes of a stream or a file that are sent at once, in that time.
@@ -65,6 +73,7 @@ class UnderWay:
         # Both forget a name when its count is zero, so they hold no more than the server's threads.
         self._counts: Counter[Key] = Counter()
         self._waiting: Counter[Key] = Counter()
+        self._threads = worker_threads()
         # Weak: a response that is dropped unsent leaves its connection to the next one.
         self._sending: WeakSet[Slot] = WeakSet()
         self._watcher: threading.Thread | None = None
@@ -95,27 +104,39 @@ class UnderWay:
                 limits[kind, "address", network] = most * VISITORS * times
         with self._changed:
             self._collect()
-            if not self._full(limits) or self._wait(limits):
-                for key in limits:
-                    self._counts[key] += 1
-                slot.keys += limits
+            full = self._full(limits)
+            if not full or self._wait(limits):
+                slot.keys += [*limits, (kind, "process", "")]
+                self._counts.update(slot.keys[-len(limits) - 1 :])
                 return None
-            key = self._full(limits)[0]
-        limit = f"{limits[key]} {kind}s at a time per {key[1]}"
+        (_, whose, _), most = next(iter(full.items()))
+        limit = f"{most} {kind}s at a time per {whose}"
         return RateLimited(BUSY, refusal="busy", retry_after=1, limit=limit)
 
-    def _full(self, limits: Mapping[Key, int]) -> list[Key]:
-        return [key for key, most in limits.items() if self._counts[key] >= most]
+    def _full(self, limits: Mapping[Key, int]) -> dict[Key, int]:
+        """Those limits that are reached, as they are at this moment."""
+        now = {key: self._at_this_moment(key, most) for key, most in limits.items()}
+        return {key: most for key, most in now.items() if self._counts[key] >= most}
+
+    def _at_this_moment(self, key: Key, most: int) -> int:
+        kind, whose, _ = key
+        if self._threads is None or (kind, whose) != ("request", "visitor"):
+            return most
+        free = self._threads - self._counts[kind, "process", ""]
+        return min(most, max(LEAST, free // 2))
 
     def _wait(self, limits: Mapping[Key, int]) -> bool:
         """Wait for room; who waits holds a thread, so few may."""
-        if any(self._waiting[key] >= most * WAITING for key, most in limits.items()):
+        most_in_all = WAITING_IN_ALL if self._threads is None else max(2, self._threads // 4)
+        limits_of_waiting = {key: most * WAITING for key, most in limits.items()}
+        limits_of_waiting["", "process", ""] = most_in_all
+        if any(self._waiting[key] >= most for key, most in limits_of_waiting.items()):
             return False
-        self._waiting.update(limits.keys())
+        self._waiting.update(limits_of_waiting.keys())
         try:
             return self._changed.wait_for(lambda: not self._full(limits), WAIT_SECONDS)
         finally:
-            _subtract(self._waiting, limits)
+            _subtract(self._waiting, limits_of_waiting)
 
     def leave(self, slot: Slot) -> None:
         """Note that something has ended."""

@@ -35,3 +35,15 @@ def gunicorn_worker() -> Any:
     It is known by its handlers of signals. Gunicorn has no other way to tell.
     """
     return getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+
+
+def worker_threads() -> int | None:
+    """How many requests the process serves at once, where that is known: under gunicorn's threads.
+
+    Its workers of other classes, such as gevent's, have no such bound.
+    """
+    config = getattr(gunicorn_worker(), "cfg", None)
+    if getattr(config, "worker_class_str", None) not in {"sync", "gthread"}:
+        return None
+    threads = getattr(config, "threads", None)
+    return threads if isinstance(threads, int) and threads > 0 else None

@@ -119,13 +119,62 @@ def test_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = [threading.Thread(target=wait) for _ in range(AT_A_TIME)]
     for thread in waiting:
         thread.start()
-    until(lambda: sum(table._waiting.values()) == 2 * AT_A_TIME)
+    until(lambda: sum(table._waiting.values()) == 3 * AT_A_TIME)
     assert is_refused(table.take("ann", ADDRESS))
     for slot in slots:
         slot.release()
     for thread in waiting:
         thread.join(10)
     assert results == [False] * AT_A_TIME
+    assert len(table) == 0
+
+
+@pytest.mark.parametrize("threads", [16, 64])
+def test_there_is_always_a_thread_for_somebody_else(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """Few visitors who take all that they can get leave some of gunicorn's threads to others."""
+    monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(concurrency, "worker_threads", lambda: threads)
+    table = UnderWay(by_address=True)
+    held = []
+    for number in range(threads // 12 + 2):
+        greedy = (table.take(f"greedy{number}", f"203.0.113.{number}") for _ in range(AT_A_TIME))
+        held += [slot for slot in greedy if not is_refused(slot)]
+    assert threads // 4 <= len(held) <= threads * 7 // 8
+    honest = fill(table, "ann", concurrency.LEAST)
+    assert not any(map(is_refused, honest))
+    refused = table.take("greedy0", "203.0.113.0").refusal
+    assert refused is not None
+    for slot in (*held, *honest):
+        slot.release()
+    assert len(table) == 0
+    # Alone, a visitor has as much as ever.
+    slots = [slot for slot in fill(table, "ann") if not is_refused(slot)]
+    assert len(slots) == min(AT_A_TIME, {16: 5, 64: 8}[threads])
+
+
+def test_few_of_all_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many visitors have too much under way, a fourth of the threads waits at most."""
+    monkeypatch.setattr(concurrency, "WAIT_SECONDS", 20.0)
+    monkeypatch.setattr(concurrency, "worker_threads", lambda: 8)
+    table = UnderWay(by_address=True)
+    held = {owner: fill(table, owner, 2) for owner in ("ann", "bob", "eve")}
+    waiting = [
+        threading.Thread(target=lambda owner=owner: table.take(owner, ADDRESS).release())
+        for owner in ("ann", "bob")
+    ]
+    for thread in waiting:
+        thread.start()
+    until(lambda: table._waiting["", "process", ""] == len(waiting))
+    began = time.monotonic()
+    assert is_refused(table.take("eve", ADDRESS))
+    assert time.monotonic() - began < 1.0
+    for slots in held.values():
+        for slot in slots:
+            slot.release()
+    for thread in waiting:
+        thread.join(10)
     assert len(table) == 0
 
 
@@ -152,7 +201,7 @@ def test_nothing_is_left(under_way: UnderWay) -> None:
     with pytest.raises(KeyError), under_way.take("failed", ADDRESS) as slot:
         raise KeyError
     del slot
-    assert len(under_way) == 6  # the address, and all but the last two
+    assert len(under_way) == 7  # the process, the address, and all but the last two
     plain.close()
     assert list(stream.response) == [b"a", b"b"]
     next(iter(left.response))
@@ -172,7 +221,7 @@ def test_forked_process_begins_anew(under_way: UnderWay) -> None:
         ok = slot.refusal is None
         for one in slots:
             one.release()
-        os._exit(0 if ok and len(under_way) == 2 else 1)
+        os._exit(0 if ok and len(under_way) == 3 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert is_refused(under_way.take("ann", ADDRESS))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import UpstreamTimeout, UpstreamUnavailable
-from ..processes import PerProcess, gunicorn_worker
+from ..processes import PerProcess, worker_threads
 
 #: Seconds that a call may be under way, and none be answered, before the API counts as hanging.
 SLOW_SECONDS = 1.0
@@ -83,5 +83,5 @@ def _full(count: int) -> UpstreamUnavailable:
 
 
 def _default_size() -> int:
-    threads = getattr(getattr(gunicorn_worker(), "cfg", None), "threads", None)
-    return max(1, threads // 2) if isinstance(threads, int) and threads > 0 else UNKNOWN
+    threads = worker_threads()
+    return UNKNOWN if threads is None else max(1, threads // 2)

@@ -17,7 +17,7 @@ class Worker:
     """What gunicorn's worker looks like from its handler of signals."""
 
     def __init__(self, threads: int) -> None:
-        self.cfg = SimpleNamespace(threads=threads)
+        self.cfg = SimpleNamespace(threads=threads, worker_class_str="gthread")
 
     def handle(self, *_: Any) -> None:
         """Would end the worker."""
