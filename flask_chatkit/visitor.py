@@ -29,7 +29,7 @@ NEW_SECONDS = 86400
 LONGEST_ID = 512
 
 #: Cookies of one name that are looked at; more do not fit into what servers accept of a header.
-MAX_COOKIES = 64
+MAX_COOKIES = 256
 
 #: Seconds for which what another key has signed is left alone: a new process of a rolling deploy
 #: may have signed it, which has a key that this one does not have.

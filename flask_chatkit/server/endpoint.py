@@ -321,7 +321,8 @@ class Endpoint:
             item = await store.load_item(params.thread_id, item_id, context)
         if asked.type in _ACTIONS:
             is_sync = not operation.streams
-            self._actions.check_use(params.action, item, is_sync=is_sync)
+            payload = self._actions.check_use(params.action, item, is_sync=is_sync)
+            params.action = params.action.model_copy(update={"payload": payload})
         files = getattr(getattr(params, "input", None), "attachments", None) or []
         if asked.type == "attachments.delete":
             files = [params.attachment_id]
@@ -343,6 +344,8 @@ class Endpoint:
         made = await self._admit(asked, operation, context)
         if asked.type == "items.feedback":
             await self._keep_feedback(asked.params, context)
+        if asked.type in _ACTIONS:
+            body = asked.model_dump_json().encode()
         return await self._begin(asked, body, made)
 
     async def _keep_feedback(self, given: Any, context: ChatContext) -> None:

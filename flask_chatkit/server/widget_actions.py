@@ -23,6 +23,7 @@ from ..handlers import Handlers
 _DATA = frozenset({"data", "payload"})
 #: A component with a name that is no field of a form: the name of a picture.
 _NAMELESS = frozenset({"Icon"})
+_NONE = object()
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,11 @@ def widget_actions(item: WidgetItem) -> Iterator[WidgetAction]:
     yield from _in(item.model_dump(mode="json").get("widget"), frozenset())
 
 
-def used_action(item: WidgetItem, kind: str, payload: Any) -> WidgetAction:
-    """The action of a stored widget that a browser says was used.
+def used_action(item: WidgetItem, kind: str, payload: Any) -> tuple[WidgetAction, Any]:
+    """The action of a stored widget that a browser says was used, and its payload.
+
+    What is no field of a form is the stored payload's, to the last digit: JavaScript's numbers have
+    53 bits.
 
     :raises BadRequest: the widget has no such action, or not with this payload.
     """
@@ -52,8 +56,9 @@ def used_action(item: WidgetItem, kind: str, payload: Any) -> WidgetAction:
     if not known:
         raise BadRequest(f"The widget has no action {kind[:80]!r}.")
     for action in known:
-        if _is_payload_of(action, payload):
-            return action
+        found = _payload(action, payload)
+        if found is not _NONE:
+            return action, found
     raise BadRequest(
         f"The field 'params.action.payload' is not that of the widget's action {kind[:80]!r}."
     )
@@ -86,23 +91,25 @@ class ActionChecks:
         if self._handlers is not None and kind not in self._handlers.actions:
             raise BadRequest(f"This chat has no action {kind[:80]!r}.")
 
-    def check_use(self, action: Any, item: ThreadItem | None, *, is_sync: bool) -> None:
+    def check_use(self, action: Any, item: ThreadItem | None, *, is_sync: bool) -> Any:
         """Check an action against the stored item that it names.
 
         :param item: None for an action of the page's own, which names none.
         :param is_sync: whether it is to be answered with a widget instead of a stream.
+        :returns: the payload for the site's code.
         :raises BadRequest: the widget has no such action, or the page may not send it.
         """
-        is_streamed = True
+        is_streamed, payload = True, action.payload
         if item is None:
             self._check_page(action.type)
         elif not isinstance(item, WidgetItem):
             # ChatKitServer has an error event of its own for it.
             if is_sync:
                 raise BadRequest("The item is no widget.")
-            return
+            return payload
         else:
-            is_streamed = used_action(item, action.type, action.payload).streaming
+            used, payload = used_action(item, action.type, action.payload)
+            is_streamed = used.streaming
         handlers = self._handlers.actions if self._handlers is not None else {}
         handler = handlers.get(action.type)
         streams = handler is not None and is_streamed and answers_with_stream(handler)
@@ -111,6 +118,7 @@ class ActionChecks:
                 f"The action {action.type[:80]!r} is answered with a stream: "
                 "send it as threads.custom_action."
             )
+        return payload
 
     def _check_page(self, kind: str) -> None:
         if self._handlers is None:
@@ -136,47 +144,64 @@ def answers_with_stream(handler: Callable[..., Any]) -> bool:
 # --- what is in a widget --------------------------------------------------------------------------
 
 
-def _in(node: Any, fields: frozenset[str]) -> Iterator[WidgetAction]:
+def _in(
+    node: Any, fields: frozenset[str], locked: frozenset[str] = frozenset()
+) -> Iterator[WidgetAction]:
     if isinstance(node, list):
         for one in node:
-            yield from _in(one, fields)
+            yield from _in(one, fields, locked)
         return
     # What is disabled can't be used.
     if not isinstance(node, dict) or node.get("disabled") is True:
         return
     if node.get("type") == "Form" or node.get("asForm"):
-        fields |= frozenset(_fields(node))
+        form = list(_fields(node))
+        fields |= frozenset(name for name, _ in form)
+        # What the visitor can't change must not take the place of what the site has put there.
+        locked |= frozenset(name for name, is_disabled in form if is_disabled)
+        locked -= frozenset(name for name, is_disabled in form if not is_disabled)
     own = _name(node)
     for key, value in node.items():
         # onClickAction, onChangeAction, onSubmitAction; the action of a card's confirm and cancel.
         if (key == "action" or key.endswith("Action")) and _is_config(value):
+            payload = value.get("payload")
             is_change = own is not None and key == "onChangeAction"
+            named = fields | {own} if own is not None and is_change else fields
             yield WidgetAction(
                 value["type"],
-                value.get("payload"),
+                payload,
                 value.get("streaming") is not False,
-                fields | {own} if own is not None and is_change else fields,
+                named - frozenset(name for name in locked if _has(payload, name)),
             )
         elif key not in _DATA:
-            yield from _in(value, fields)
+            yield from _in(value, fields, locked)
 
 
 def _is_config(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("type"), str)
 
 
-def _fields(node: Any) -> Iterator[str]:
-    """The names of the fields in a form."""
+def _has(payload: Any, name: str) -> bool:
+    """Whether a payload has something where a field would go."""
+    for part in name.split("."):
+        if not isinstance(payload, dict) or part not in payload:
+            return isinstance(payload, dict) and name in payload
+        payload = payload[part]
+    return True
+
+
+def _fields(node: Any, *, is_disabled: bool = False) -> Iterator[tuple[str, bool]]:
+    """The names of the fields in a form, and whether each is disabled."""
     if isinstance(node, list):
         for one in node:
-            yield from _fields(one)
+            yield from _fields(one, is_disabled=is_disabled)
     elif isinstance(node, dict):
-        name = _name(node)
+        name, is_disabled = _name(node), is_disabled or node.get("disabled") is True
         if name is not None:
-            yield name
+            yield name, is_disabled
         for key, value in node.items():
             if key not in _DATA and not key.endswith("Action"):
-                yield from _fields(value)
+                yield from _fields(value, is_disabled=is_disabled)
 
 
 def _name(node: Mapping[str, Any]) -> str | None:
@@ -189,20 +214,30 @@ def _name(node: Mapping[str, Any]) -> str | None:
 # --- payloads -------------------------------------------------------------------------------------
 
 
-def _is_payload_of(action: WidgetAction, sent: Any) -> bool:
+def _payload(action: WidgetAction, sent: Any) -> Any:
+    """What was sent, with all that is not the visitor's own from the stored payload."""
     if _is_same(action.payload, sent):
-        return True
+        return action.payload
     if not action.fields or not isinstance(sent, dict):
-        return False
+        return _NONE
     # Whatever is in the place of a field is the visitor's.
     rest = _without(sent, action.fields)
     # A field "a.b" takes the place of all of "a", where payloads are not merged any deeper.
     outer = frozenset(name.partition(".")[0] for name in action.fields)
-    return any(
-        _is_same(_without(one, names), rest)
-        for one in _spread(action.payload)
-        for names in (action.fields, outer)
-    )
+    for one in _spread(action.payload):
+        for names in (action.fields, outer):
+            stored = _without(one, names)
+            if _is_same(stored, rest):
+                return _merged(sent, stored)
+    return _NONE
+
+
+def _merged(sent: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    merged = {**sent, **stored}
+    for key, value in stored.items():
+        if isinstance(value, dict):
+            merged[key] = _merged(sent[key], value)
+    return merged
 
 
 def _spread(payload: Any) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def item_of(widget: Any) -> WidgetItem:
 def test_what_a_widget_sends_is_found_in_it(kind: str, payload: Any) -> None:
     """Each action of a widget is taken, with what the fields around it add."""
     item = item_of(DynamicWidgetRoot.model_validate(WIDGET))
-    assert used_action(item, kind, payload).type == kind
+    assert used_action(item, kind, payload)[0].type == kind
 
 
 @pytest.mark.parametrize(("kind", "payload"), MADE_UP)
@@ -119,6 +119,49 @@ def test_what_no_widget_sends_is_refused(kind: str, payload: Any) -> None:
     item = item_of(DynamicWidgetRoot.model_validate(WIDGET))
     with pytest.raises(BadRequest, match=kind):
         used_action(item, kind, payload)
+
+
+LOCKED = {
+    "type": "Form",
+    "onSubmitAction": {"type": "pay", "payload": {"price": 5, "to": {"id": 7}}},
+    "children": [
+        {"type": "Input", "name": "price", "disabled": True},
+        {"type": "Input", "name": "to.id", "disabled": True},
+        {"type": "Input", "name": "note", "disabled": True},
+        {"type": "Input", "name": "name"},
+    ],
+}
+
+
+def test_a_disabled_field_takes_the_place_of_nothing() -> None:
+    """What a disabled field is called like stays as the site has put it into the payload."""
+    item = item_of(DynamicWidgetRoot.model_validate({"type": "Card", "children": [LOCKED]}))
+    sent = {"price": 5, "to": {"id": 7}, "note": "x", "name": "y"}
+    assert used_action(item, "pay", sent)[1] == sent
+    for made_up in ({**sent, "price": 1}, {**sent, "to": {"id": 8}}):
+        with pytest.raises(BadRequest, match="pay"):
+            used_action(item, "pay", made_up)
+
+
+def test_the_stored_payload_is_handed_on_to_the_last_digit() -> None:
+    """Numbers that JavaScript has rounded are the site's own again, beside a form's fields."""
+    number = 2**60 + 1
+    form = {
+        "type": "Form",
+        "onSubmitAction": {"type": "pay", "payload": {"id": number, "to": {"id": number}}},
+        "children": [{"type": "Input", "name": "to.name"}],
+    }
+    button = {"type": "Button", "onClickAction": {"type": "buy", "payload": {"id": number}}}
+    item = item_of(DynamicWidgetRoot.model_validate({"type": "Card", "children": [form, button]}))
+    near = 2**60
+    assert used_action(item, "buy", {"id": near})[1] == {"id": number}
+    found = used_action(item, "pay", {"id": near, "to": {"id": near, "name": "z"}})[1]
+    assert found == {"id": number, "to": {"id": number, "name": "z"}}
+    # Our own element does not merge what is nested.
+    assert used_action(item, "pay", {"id": near, "to": {"name": "z"}})[1] == {
+        "id": number,
+        "to": {"name": "z"},
+    }
 
 
 # --- over HTTP ------------------------------------------------------------------------------------
