@@ -439,15 +439,15 @@ class Settings:
     )
     history_bytes: int = setting(
         "HISTORY_BYTES",
-        30_000_000,
-        "30000000",
+        15_000_000,
+        "15000000",
         "Bytes of files that an agent is told with a message.",
         whole(0, 1_000_000_000, "bytes"),
     )
     answers_bytes: int = setting(
         "ANSWERS_BYTES",
-        128_000_000,
-        "128000000",
+        64_000_000,
+        "64000000",
         "Bytes of memory that files take in all answers of agents under way in a process. A file "
         "takes four times its size.",
         whole(1_000_000, 1_000_000_000_000, "bytes"),

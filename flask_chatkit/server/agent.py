@@ -46,7 +46,7 @@ from typing_extensions import override
 
 from ..errors import ConfigurationError
 from ..handlers import Handlers
-from .agents.budget import HISTORY_BYTES, Budget, Share, within
+from .agents.budget import HISTORY_BYTES, Budget, Share, return_large_blocks, within
 from .agents.converter import Converter, paired
 from .agents.errors import Ending, Fault, ending, fault_of, for_visitor, told
 from .agents.half_answers import ask_for_ends, cut_short, events_until, leaves_half
@@ -153,6 +153,8 @@ class AgentServer(SiteServer):
         self._looks_again = look_again
         self._models = frozenset(models or ())
         self._tools = frozenset(tools) if tools is not None else None
+        if attachment_store is not None:
+            return_large_blocks()
 
     async def respond(
         self,
@@ -311,6 +313,8 @@ class AgentServer(SiteServer):
                 carried += run.produced
             else:
                 return
+            finally:
+                run.forget()
 
     def _gives_way(self, fault: Fault, refusals: Refusals, files: Files) -> bool:
         """Leave out what a model's service has refused: our own tool, or a part of the history."""
@@ -366,7 +370,7 @@ class _Run:
         context: AgentContext[Any],
         config: RunConfig | None = None,
     ) -> None:
-        self._result = result
+        self._result: Any = result
         self._config = config
         self._context = context
         self._tools_events = _Events()
@@ -403,7 +407,8 @@ class _Run:
     @property
     def agent(self) -> Agent[Any]:
         """The agent whose turn it is."""
-        return self._result.current_agent
+        agent: Agent[Any] = self._result.current_agent
+        return agent
 
     @property
     def produced(self) -> list[TResponseInputItem]:
@@ -515,6 +520,16 @@ class _Run:
         if not self._result.is_complete:
             self._result.cancel()
 
+    def forget(self) -> None:
+        """Let go of the files that the model was sent.
+
+        The SDK's results refer to themselves (0.24.0), and so do the tracebacks that
+        ``stream_agent_response`` leaves (1.6.5): they are in memory until Python looks for such
+        garbage.
+        """
+        self._result.context_wrapper.turn_input = []
+        self._result = None
+
     async def settle(self) -> None:
         """Stop, and wait a moment until nothing runs any more."""
         self.stop()
@@ -615,6 +630,14 @@ class _Title:
         """Do without it."""
         if self._task is not None:
             self._task.cancel()
+
+    def forget(self) -> None:
+        """Let go of the result, and with it of the files that the model was sent.
+
+        ``stream_agent_response`` leaves a traceback (1.6.5) that refers to this run and itself, so
+        that it stays in memory until Python looks for such garbage.
+        """
+        self._result = None
 
     async def settle(self) -> None:
         """Stop, and wait a moment until nothing runs any more."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,15 +30,20 @@ from .memory import is_memory
 
 #: Characters of a history, and bytes of a message's files, that an agent is told by default.
 HISTORY_CHARACTERS = 200_000
-HISTORY_BYTES = 30_000_000
+HISTORY_BYTES = 15_000_000
 #: Bytes of memory that the files of all answers of a process take by default.
-ANSWERS_BYTES = 128_000_000
+ANSWERS_BYTES = 64_000_000
 #: How often a file is in memory while a model is asked: as base64, as JSON, and as the request's
 #: body, each a third larger than the file.
 COPIES = 4
 #: Seconds to wait for room, and between two looks for it.
 WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.05
+
+#: Bytes of memory that go back to the system at once when they are freed.
+LARGE_BLOCK = 512 * 1024
+#: A parameter of mallopt(3).
+_M_MMAP_THRESHOLD = -3
 
 #: Characters that are kept of each of a turn's outputs, of which there are too many; and if that
 #: does not help.
@@ -204,6 +211,20 @@ class Room:
                 return False
             self._taken[owner] += count
             return True
+
+
+def return_large_blocks() -> None:
+    """Have memory of a file's size go back to the system when it is freed.
+
+    By default glibc keeps blocks of a size that was freed once, in each thread's arena, for as long
+    as the process lives: each answer with pictures makes it larger. Other C libraries don't.
+    """
+    if "MALLOC_MMAP_THRESHOLD_" in os.environ or "mmap_threshold" in os.environ.get(
+        "GLIBC_TUNABLES", ""
+    ):
+        return  # whoever runs the site has decided
+    with suppress(OSError, AttributeError, TypeError):  # another library, or Windows
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 ROOM = Room()

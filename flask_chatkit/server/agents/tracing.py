@@ -76,11 +76,17 @@ def guarded(agent: Agent[Any], config: RunConfig | None = None) -> RunConfig | N
     :param config: the configuration as the site has it.
     """
     found, setup, foreign = _judge([agent], config)
+    if not setup.is_on:
+        # Spans that go nowhere keep what the model was sent, too, and the timers of its connection
+        # keep the spans for minutes: megabytes where there are files.
+        return dataclasses.replace(config or RunConfig(), trace_include_sensitive_data=False)
     if not _withhold(setup, foreign):
         return config
     if found.to_site:
         return config
-    return dataclasses.replace(config or RunConfig(), tracing_disabled=True)
+    return dataclasses.replace(
+        config or RunConfig(), tracing_disabled=True, trace_include_sensitive_data=False
+    )
 
 
 def guard_workflow(function: Callable[..., Any]) -> None:

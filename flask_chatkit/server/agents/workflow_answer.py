@@ -398,7 +398,8 @@ class _WorkflowRun(_Run):
     @property
     def result(self) -> RunResultStreaming:
         """The result of the Agents SDK."""
-        return self._result
+        result: RunResultStreaming = self._result
+        return result
 
     def begin(self, agent: Agent[Any], work: Work) -> None:
         """Begin with the agent that the export has named."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agents import StopAtTools, function_tool
+from agents import StopAtTools, function_tool, set_tracing_disabled
 from chatkit.types import FileAttachment
 
 from flask_chatkit.server.agents import budget as budget_module
@@ -68,7 +72,8 @@ def _size(asked: Any) -> int:
 def test_nine_pictures_are_sent_once(site: Site, api: ModelApi) -> None:
     """Nine pictures of 3 MB cost 36 MB with their message, and nothing with each further word."""
     api.replies = [Say(["Nice"]) for _ in range(9)]
-    server = site.server(site.agent(), read_attachment=_read)
+    budget = Budget(bytes=30 * MB)
+    server = site.server(site.agent(), read_attachment=_read, budget=budget)
 
     async def test() -> None:
         message = said("Look", attachments=await _pictures(server, 9))
@@ -86,6 +91,78 @@ def test_nine_pictures_are_sent_once(site: Site, api: ModelApi) -> None:
     assert all(
         f"'{number}.png' (image/png, 3,000,000 bytes)" in str(api.asked[-1]) for number in range(9)
     )
+
+
+def test_a_message_is_told_so_many_bytes_by_default(site: Site, api: ModelApi) -> None:
+    """By default five pictures of 3 MB go along with their message, and the others are named."""
+    api.replies = [Say(["Nice"])]
+    server = site.server(site.agent(), read_attachment=_read)
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 9))
+        await call(server, "threads.create", input=message)
+
+    site.run(test())
+    assert 20 * MB < _size(api.asked[0]) < 21 * MB
+    assert all(f"'{number}.png'" in str(api.asked[0]["input"]) for number in range(5, 9))
+
+
+def _holds_file(value: Any, depth: int = 4) -> bool:
+    if isinstance(value, str):
+        return len(value) > MB
+    if not depth or not isinstance(value, (dict, list, tuple)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return any(_holds_file(one, depth - 1) for one in list(inner))
+
+
+def test_no_file_is_left_in_what_refers_to_itself(site: Site, api: ModelApi) -> None:
+    """When an answer has ended nothing has its files any more, before Python looks for garbage."""
+    set_tracing_disabled(True)
+    api.replies = [Say(["Nice"])]
+    server = site.server(site.agent(), read_attachment=_read)
+
+    async def test() -> None:
+        message = said("Look", attachments=await _pictures(server, 2))
+        await call(server, "threads.create", input=message)
+        assert _size(api.asked[0]) > 8 * MB
+        api.asked.clear()
+        # Nor do the loop's timers have it, by the context of the call.
+        assert not any(map(_holds_file, gc.get_objects()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        site.run(test())
+    finally:
+        gc.enable()
+        set_tracing_disabled(False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("told", [{}, {"MALLOC_MMAP_THRESHOLD_": "33554432"}])
+def test_large_blocks_go_back_to_the_system(told: dict[str, str]) -> None:
+    """What an answer with files took is freed for all, unless who runs the site has said how."""
+    script = """if True:
+        from flask_chatkit.server.agents.budget import return_large_blocks
+
+        def resident():
+            with open("/proc/self/statm") as statm:
+                return int(statm.read().split()[1]) * 4096 / 1e6
+
+        return_large_blocks()
+        before, kept = resident(), []
+        for _ in range(3):
+            blocks = []
+            for _ in range(9):
+                blocks.append(b"x" * 4_000_000)
+                kept.append(b"x" * 20_000)
+            del blocks
+        print(resident() - before)
+    """
+    command, env = [sys.executable, "-c", script], {**os.environ, **told}
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    assert (float(ran.stdout) > 20) == bool(told)
 
 
 def test_five_visitors_share_the_room(

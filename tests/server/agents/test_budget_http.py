@@ -83,7 +83,7 @@ def test_too_much_at_a_time_is_a_refusal(
         (record.chatkit_reason, record.chatkit_limit)
         for record in caplog.records
         if hasattr(record, "chatkit_reason")
-    ] == [("busy", "128000000 bytes of files in all answers")]
+    ] == [("busy", "64000000 bytes of files in all answers")]
 
 
 def test_half_an_answer_through_http(site: Callable[..., Client], api: ModelApi) -> None:
