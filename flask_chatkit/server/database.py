@@ -209,7 +209,11 @@ class Database:
             # The one connection of a database in memory is for one thread at a time.
             turn = process.lock if isinstance(engine.pool, StaticPool) else nullcontext()
             with watched(process.watchdog, call), turn:
-                result = _again(lambda: _work(engine, work, call, transaction=transaction), call)
+                is_ours = isinstance(self._source, URL)
+                result = _again(
+                    lambda: _work(engine, work, call, transaction=transaction, is_ours=is_ours),
+                    call,
+                )
         except (DBAPIError, PoolTimeout) as error:
             if not call.is_over:
                 raise
@@ -273,9 +277,12 @@ class Database:
     def _upgrade(self, watchdog: Watchdog, engine: Engine) -> None:
         def do(work: Callable[[Connection], T], seconds: float, *, transaction: bool) -> T:
             call = Call(seconds)
+            is_ours = isinstance(self._source, URL)
             with watched(watchdog, call):
                 return _again(
-                    lambda: _work(engine, work, call, transaction=transaction), call, anything=True
+                    lambda: _work(engine, work, call, transaction=transaction, is_ours=is_ours),
+                    call,
+                    anything=True,
                 )
 
         if do(is_current, self._seconds, transaction=False):
@@ -316,14 +323,21 @@ def _give_up(process: _Process, future: Future[T], waiter: asyncio.Future[T]) ->
     process.workers.abandon(future)
 
 
-def _work(engine: Engine, work: Callable[[Connection], T], call: Call, *, transaction: bool) -> T:
+def _work(
+    engine: Engine,
+    work: Callable[[Connection], T],
+    call: Call,
+    *,
+    transaction: bool,
+    is_ours: bool,
+) -> T:
     with engine.connect() as connection, _hurried(connection, call):
         call.begun = None
         dialect = engine.dialect.name
         if dialect == "sqlite":
             if transaction:
                 _begin_immediate(connection)
-            else:
+            elif not is_ours:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
         else:
             call.show(connection.connection.dbapi_connection)

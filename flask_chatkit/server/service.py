@@ -168,6 +168,8 @@ class Service:
 
         Where each server brings a store of its own, no database is made for nothing.
         """
+        if "records" in vars(self):
+            return True
         given = self._given_store
         if given is not None and (not isinstance(given, Store) or hasattr(given, "revoked_at")):
             return True

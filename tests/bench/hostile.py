@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import os
 import random
+import re
+import shutil
 import struct
 import sys
 import tempfile
@@ -22,13 +24,14 @@ from mint import HERE, ROOT, add_also, free_port, running
 from stream import environment, listening
 from wire import Visitor
 
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 THREADS = 64
 HOSTILE = 5
 HONEST = 10
 #: Seconds between two messages of an honest visitor: what the default limit lets them say.
 PAUSE = 3.5
 #: Connections that each hostile visitor keeps busy in each of their ways.
-AT_ONCE = 8
+AT_ONCE = 2
 #: Bytes of a picture, and pictures of one message.
 PICTURE = 3_000_000
 PICTURES = 9
@@ -60,7 +63,7 @@ class Hostile:
     """One who uses up all that a single visitor can reach."""
 
     def __init__(self, port, number, shot):
-        self.visitor = Visitor(port, f"203.0.113.{number}")
+        self.visitor = Visitor(port, f"203.0.113.{number}", base="/chatkit/agent")
         self.shot = shot
         self.files = []
         self.thread = None
@@ -94,7 +97,7 @@ class Hostile:
             self.thread = next(e["thread"]["id"] for e in events if e["type"] == "thread.created")
             self.items += [e["item"]["id"] for e in events if e["type"] == "thread.item.done"]
             return
-        answer = await self.visitor.say("And now?", self.thread)
+        answer = await self.visitor.say(f"And now? {self.calls}", self.thread)
         if answer.status != 200:
             await asyncio.sleep(0.2)
 
@@ -122,10 +125,12 @@ class Hostile:
             self.files.append(name)
 
     async def hold(self):
-        """Ask for a picture or an answer, and read nothing of it."""
+        """Ask for a picture, and read nothing of it."""
+        if not self.files:
+            return
         reader, writer = await asyncio.open_connection("127.0.0.1", self.visitor.port, limit=1024)
         try:
-            path = f"/chatkit/attachments/{self.files[0]}" if self.files else "/chatkit/"
+            path = f"{self.visitor.base}/attachments/{random.choice(self.files)}"
             writer.write(self.visitor.request("GET", path))
             await writer.drain()
             await reader.read(1)
@@ -135,7 +140,7 @@ class Hostile:
 
     async def mint(self):
         """Ask for secrets, now with a cookie and now without."""
-        stranger = Visitor(self.visitor.port, self.visitor.address)
+        stranger = Visitor(self.visitor.port, self.visitor.address, base=self.visitor.base)
         await (stranger if random.random() < 0.5 else self.visitor).meet()
 
 
@@ -155,7 +160,7 @@ class Honest:
         while True:
             begun = time.perf_counter()
             try:
-                answer = await self.visitor.say("When are you open?", thread)
+                answer = await self.visitor.say(f"When are you open? {begun}", thread)
                 events = answer.events()
                 created = [e["thread"]["id"] for e in events if e["type"] == "thread.created"]
                 thread = created[0] if created else thread
@@ -236,14 +241,40 @@ def main():
     """Run the site, alone first and then under attack."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=240, help="of the attack")
+    parser.add_argument("--direct", action="store_true", help="without nginx in front")
     add_also(parser)
     args = parser.parse_args()
+    if not (args.direct or NGINX):
+        parser.error("no nginx; install nginx-light, or say --direct")
     for package in (None, *args.also):
         print("this checkout" if package is None else package)
-        attack(package, args.seconds)
+        attack(package, args.seconds, direct=args.direct)
 
 
-def attack(package, seconds):
+def front(files, behind):
+    """Start nginx as docs/deployment.md has it, without TLS; its port."""
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    (server,) = re.findall(r"<!-- nginx -->\n```nginx\n(.*?)```", page, re.DOTALL)
+    port = free_port()
+    server = re.sub(r"(?m)^ *(ssl_|add_header).*\n", "", server)
+    server = server.replace("443 ssl", f"127.0.0.1:{port}").replace("8000", str(behind))
+    # Each client of the bench has an address of its own.
+    server = server.replace("$remote_addr", "$http_x_forwarded_for")
+    folder = Path(files.enter_context(tempfile.TemporaryDirectory()))
+    places = "".join(
+        f"{name}_temp_path {folder}/{name};\n"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; pid {folder}/pid;\n"
+        f"events {{ worker_connections 4096; }}\nhttp {{ access_log off;\n{places}{server}}}\n"
+    )
+    command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "e")]
+    listening("nginx", port, files.enter_context(running(command, environment())))
+    return port
+
+
+def attack(package, seconds, *, direct):
     """Attack one version of the kit."""
     with contextlib.ExitStack() as files:
         folder = files.enter_context(tempfile.TemporaryDirectory())
@@ -263,6 +294,8 @@ def attack(package, seconds):
         ]
         server = files.enter_context(running(command, env))
         listening("the site", port, server)
+        if not direct:
+            port = front(files, port)
         # The first answers import what they need, and open what they keep.
         asyncio.run(phase(port, server.pid, folder, 8, 0))
         show("alone", asyncio.run(phase(port, server.pid, folder, 30, 0)))

@@ -45,12 +45,14 @@ class Visitor:
 
     :param port: the site's, on loopback.
     :param address: what the proxy in front would tell of them.
+    :param base: the chat's URLs below.
     """
 
     port: int
     address: str
     cookie: bytes = b""
     token: bytes = b""
+    base: str = "/chatkit"
     refused: dict[int, int] = field(default_factory=dict)
 
     def request(self, method, path, body=b"", more=b""):
@@ -115,16 +117,16 @@ class Visitor:
         silence = max(silence, now - last)
         return Answer(status, head, bytes(body), first, silence, now - begun)
 
-    async def meet(self, path="/chatkit/secret"):
+    async def meet(self):
         """Get a cookie and a token."""
-        answer = await self.call("POST", path, b"{}")
+        answer = await self.call("POST", f"{self.base}/secret", b"{}")
         if answer.status == 200:
             self.token = json.loads(answer.body)["client_secret"].encode()
             cookie = _COOKIE.search(answer.head)
             self.cookie = cookie[1] if cookie else self.cookie
         return answer
 
-    async def say(self, text, thread=None, files=(), path="/chatkit/api"):
+    async def say(self, text, thread=None, files=()):
         """Send a message, and read its answer."""
         content = [{"type": "input_text", "text": text}]
         said = {"content": content, "attachments": list(files), "inference_options": {}}
@@ -134,13 +136,14 @@ class Visitor:
                 "type": "threads.add_user_message",
                 "params": {"input": said, "thread_id": thread},
             }
-        return await self.call("POST", path, json.dumps(call).encode())
+        return await self.call("POST", f"{self.base}/api", json.dumps(call).encode())
 
-    async def ask(self, kind, path="/chatkit/api", **params):
+    async def ask(self, kind, **params):
         """Send one of the calls that are answered with JSON."""
-        return await self.call("POST", path, json.dumps({"type": kind, "params": params}).encode())
+        body = json.dumps({"type": kind, "params": params}).encode()
+        return await self.call("POST", f"{self.base}/api", body)
 
-    async def upload(self, name, mime, data, path="/chatkit/attachments"):
+    async def upload(self, name, mime, data):
         """Send a file in one call; its id, or None where it was refused."""
         boundary = b"bench-boundary"
         head = (
@@ -149,5 +152,5 @@ class Visitor:
         )
         body = head + data + b"\r\n--" + boundary + b"--\r\n"
         kind = b"multipart/form-data; boundary=" + boundary
-        answer = await self.call("POST", path, body, kind)
+        answer = await self.call("POST", f"{self.base}/attachments", body, kind)
         return json.loads(answer.body)["id"] if answer.status == 200 else None

@@ -79,8 +79,10 @@ def make_engine(url: URL, size: int, seconds: float) -> Engine:
     backend, driver = url.get_backend_name(), url.drivername.partition("+")[2]
     if backend == "sqlite":
         arguments: dict[str, Any] = {"timeout": seconds}
+        # Transactions are begun by hand. To switch for each statement would cost three more.
+        options["isolation_level"] = "AUTOCOMMIT"
         if is_in_memory(url):
-            options = {"poolclass": StaticPool}
+            options = {"poolclass": StaticPool, "isolation_level": "AUTOCOMMIT"}
             arguments["check_same_thread"] = False
     else:
         options["pool_recycle"] = 1800
