@@ -200,10 +200,11 @@ class Crowd:
 
     async def mint_once(self, number):
         """Mint one secret of the hosted chat."""
-        visitor = Visitor(self.port, f"203.{number % 250}.{number // 250 % 250}.7")
+        address = f"203.{number % 250}.{number // 250 % 250}.7"
+        visitor = Visitor(self.port, address, base="/chatkit/sales")
         begun = time.perf_counter()
         try:
-            answer = await visitor.meet("/chatkit/sales/secret")
+            answer = await visitor.meet()
             outcome, wait = str(answer.status), answer.seconds
         except OSError as error:
             outcome, wait = type(error).__name__, time.perf_counter() - begun

@@ -15,7 +15,9 @@ def site():
 
     from flask_chatkit import ChatKit
 
-    logging.getLogger("flask_chatkit").setLevel(logging.CRITICAL)
+    # Each answer that the database ends is logged by openai-chatkit, with its traceback.
+    for name in ("flask_chatkit", "chatkit"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     app = Flask(__name__, instance_path=os.environ["BENCH_INSTANCE"])
     app.wsgi_app = ProxyFix(app.wsgi_app)
     app.config.update(
