@@ -8,7 +8,6 @@ a payload is the visitor's own.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,12 +30,14 @@ class WidgetAction:
     """An action that can be used in a widget.
 
     :param fields: names of the form's fields around it, whose values come with the payload.
+    :param locked: those of them that are disabled: what the payload has in their place counts.
     """
 
     type: str
     payload: Any
     streaming: bool
     fields: frozenset[str]
+    locked: frozenset[str] = frozenset()
 
 
 def widget_actions(item: WidgetItem) -> Iterator[WidgetAction]:
@@ -47,18 +48,24 @@ def widget_actions(item: WidgetItem) -> Iterator[WidgetAction]:
 def used_action(item: WidgetItem, kind: str, payload: Any) -> tuple[WidgetAction, Any]:
     """The action of a stored widget that a browser says was used, and its payload.
 
-    What is no field of a form is the stored payload's, to the last digit: JavaScript's numbers have
-    53 bits.
+    What is no field of a form, or a disabled one, is the stored payload's, to the last digit.
 
     :raises BadRequest: the widget has no such action, or not with this payload.
     """
     known = [action for action in widget_actions(item) if action.type == kind]
     if not known:
         raise BadRequest(f"The widget has no action {kind[:80]!r}.")
-    for action in known:
-        found = _payload(action, payload)
-        if found is not _NONE:
-            return action, found
+    for is_same in (_is_same, partial(_is_same, is_rounded=True)):
+        found = [
+            (action, whole)
+            for action in known
+            if (whole := _payload(action, payload, is_same)) is not _NONE
+        ]
+        if any(whole != found[0][1] for _, whole in found):
+            # Two numbers that are the same one in JavaScript: nobody knows which was meant.
+            break
+        if found:
+            return found[0]
     raise BadRequest(
         f"The field 'params.action.payload' is not that of the widget's action {kind[:80]!r}."
     )
@@ -167,27 +174,14 @@ def _in(
             payload = value.get("payload")
             is_change = own is not None and key == "onChangeAction"
             named = fields | {own} if own is not None and is_change else fields
-            yield WidgetAction(
-                value["type"],
-                payload,
-                value.get("streaming") is not False,
-                named - frozenset(name for name in locked if _has(payload, name)),
-            )
+            is_streamed = value.get("streaming") is not False
+            yield WidgetAction(value["type"], payload, is_streamed, named, locked)
         elif key not in _DATA:
             yield from _in(value, fields, locked)
 
 
 def _is_config(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("type"), str)
-
-
-def _has(payload: Any, name: str) -> bool:
-    """Whether a payload has something where a field would go."""
-    for part in name.split("."):
-        if not isinstance(payload, dict) or part not in payload:
-            return isinstance(payload, dict) and name in payload
-        payload = payload[part]
-    return True
 
 
 def _fields(node: Any, *, is_disabled: bool = False) -> Iterator[tuple[str, bool]]:
@@ -214,9 +208,9 @@ def _name(node: Mapping[str, Any]) -> str | None:
 # --- payloads -------------------------------------------------------------------------------------
 
 
-def _payload(action: WidgetAction, sent: Any) -> Any:
+def _payload(action: WidgetAction, sent: Any, is_same: Callable[[Any, Any], bool]) -> Any:
     """What was sent, with all that is not the visitor's own from the stored payload."""
-    if _is_same(action.payload, sent):
+    if is_same(action.payload, sent):
         return action.payload
     if not action.fields or not isinstance(sent, dict):
         return _NONE
@@ -226,17 +220,34 @@ def _payload(action: WidgetAction, sent: Any) -> Any:
     outer = frozenset(name.partition(".")[0] for name in action.fields)
     for one in _spread(action.payload):
         for names in (action.fields, outer):
-            stored = _without(one, names)
-            if _is_same(stored, rest):
+            if is_same(_without(one, names), rest):
+                stored = _without(one, action.fields - action.locked)
+                for name in action.locked:
+                    path = [name] if name in one else name.split(".")
+                    stored = _restored(stored, one, path)
                 return _merged(sent, stored)
     return _NONE
 
 
-def _merged(sent: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+def _restored(stored: Any, whole: Any, path: Sequence[str]) -> Any:
+    """What is stored, with what the whole payload has in one place."""
+    if not isinstance(whole, dict) or path[0] not in whole:
+        return stored
+    left, first = stored if isinstance(stored, dict) else {}, path[0]
+    if not path[1:]:
+        return {**left, first: whole[first]}
+    inner = _restored(left.get(first), whole[first], path[1:])
+    return left if inner is None else {**left, first: inner}
+
+
+def _merged(sent: Any, stored: dict[str, Any]) -> dict[str, Any]:
+    """What was sent, with what is stored in its place, however deep it is."""
+    if not isinstance(sent, dict):
+        return stored
     merged = {**sent, **stored}
     for key, value in stored.items():
         if isinstance(value, dict):
-            merged[key] = _merged(sent[key], value)
+            merged[key] = _merged(sent.get(key), value)
     return merged
 
 
@@ -272,19 +283,24 @@ def _pruned(payload: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     return left
 
 
-def _is_same(stored: Any, sent: Any) -> bool:
-    """Whether two values are the same in JavaScript, whose numbers have 53 bits."""
+def _is_same(stored: Any, sent: Any, *, is_rounded: bool = False) -> bool:
+    """Whether two values are the same.
+
+    :param is_rounded: whether a number may be what JavaScript makes of the stored one, in 53 bits.
+    """
     if isinstance(stored, bool) or isinstance(sent, bool) or stored is None or sent is None:
         return stored is sent
     if isinstance(stored, (int, float)) and isinstance(sent, (int, float)):
         try:
-            return stored == sent or math.isclose(float(stored), float(sent), rel_tol=2**-52)
+            return stored == sent or (is_rounded and float(stored) == float(sent))
         except OverflowError:
             return False
     if isinstance(stored, dict) and isinstance(sent, dict):
         return stored.keys() == sent.keys() and all(
-            _is_same(value, sent[key]) for key, value in stored.items()
+            _is_same(value, sent[key], is_rounded=is_rounded) for key, value in stored.items()
         )
     if isinstance(stored, list) and isinstance(sent, list):
-        return len(stored) == len(sent) and all(map(_is_same, stored, sent))
+        return len(stored) == len(sent) and all(
+            _is_same(*pair, is_rounded=is_rounded) for pair in zip(stored, sent, strict=True)
+        )
     return type(stored) is type(sent) and bool(stored == sent)

@@ -511,7 +511,9 @@
   const valuesOf = (form) => {
     const values = {};
     for (const field of form?.elements ?? []) {
-      if (!field.name || (field.type === "radio" && !field.checked)) continue;
+      // As a browser's own form does it, nothing of what is disabled is sent.
+      if (!field.name || field.matches(":disabled")) continue;
+      if (field.type === "radio" && !field.checked) continue;
       const path = field.name.split(".");
       let at = values;
       for (const step of path.slice(0, -1)) {

@@ -187,6 +187,8 @@ FORM: dict[str, Any] = {
                 {"type": "Label", "value": "Your name", "fieldName": "guest.name"},
                 {"type": "Input", "name": "guest.name", "required": True},
                 {"type": "Textarea", "name": "wish", "placeholder": "Wishes"},
+                # A browser sends nothing of it: the payload's own stays.
+                {"type": "Input", "name": "table", "defaultValue": "5", "disabled": True},
                 {
                     "type": "Select",
                     "name": "seat",

@@ -134,13 +134,84 @@ LOCKED = {
 
 
 def test_a_disabled_field_takes_the_place_of_nothing() -> None:
-    """What a disabled field is called like stays as the site has put it into the payload."""
+    """What the payload has in the place of a disabled field stays, whatever an element sends."""
     item = item_of(DynamicWidgetRoot.model_validate({"type": "Card", "children": [LOCKED]}))
-    sent = {"price": 5, "to": {"id": 7}, "note": "x", "name": "y"}
-    assert used_action(item, "pay", sent)[1] == sent
-    for made_up in ({**sent, "price": 1}, {**sent, "to": {"id": 8}}):
-        with pytest.raises(BadRequest, match="pay"):
-            used_action(item, "pay", made_up)
+    whole = {"price": 5, "to": {"id": 7}, "note": "x", "name": "y"}
+    for sent in (
+        whole,
+        {**whole, "price": "5", "to": {"id": "7"}},
+        {**whole, "price": 1, "to": {"id": 8}},
+        {**whole, "to": None},
+        {"note": "x", "name": "y"},
+    ):
+        assert used_action(item, "pay", sent)[1] == whole
+    with pytest.raises(BadRequest, match="pay"):
+        used_action(item, "pay", {**whole, "more": 1})
+
+
+@pytest.mark.parametrize(
+    ("payload", "locked", "field", "sent"),
+    [
+        ({"price": 10}, "price", "price.note", {"price": 1}),
+        (
+            {"price": {"amount": 10}},
+            "price.amount",
+            "price.currency",
+            {"price": {"currency": "EUR"}},
+        ),
+        ({"price": {"amount": 10}}, "price.amount", "price.currency", {"price": "x"}),
+        ({"a.b": 1, "a": {"c": 2}}, "a.b", "z", {"a.b": 9, "a": {"c": 2}}),
+        ([10, 20], "0", "z", {"0": 9, "1": 20}),
+    ],
+)
+def test_names_within_each_other_unlock_nothing(
+    payload: Any, locked: str, field: str, sent: dict[str, Any]
+) -> None:
+    """A field whose name is a part of a disabled one's, or the reverse, changes none of it."""
+    children = [
+        {"type": "Input", "name": locked, "disabled": True},
+        {"type": "Input", "name": field},
+    ]
+    action = {"type": "pay", "payload": payload}
+    form = {"type": "Form", "onSubmitAction": action, "children": children}
+    item = item_of(DynamicWidgetRoot.model_validate({"type": "Card", "children": [form]}))
+    found = used_action(item, "pay", sent)[1]
+    stored = {"0": 10, "1": 20} if isinstance(payload, list) else payload
+    for key, value in stored.items():
+        assert found[key] == value or found[key] == {**value, "currency": "EUR"}
+
+
+def buttons(*ids: float) -> WidgetItem:
+    """A card with a button for each id."""
+    children = [
+        {"type": "Button", "onClickAction": {"type": "buy", "payload": {"id": one}}} for one in ids
+    ]
+    return item_of(DynamicWidgetRoot.model_validate({"type": "Card", "children": children}))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        (2**52, 2**52 + 1),
+        (7205759403792793, 7205759403792794),
+        (2**60, 2**60 + 256),
+        (0.3, 0.1 + 0.2),
+    ],
+)
+def test_numbers_that_are_near_are_not_the_same(ids: tuple[float, float]) -> None:
+    """The button that was clicked is the one whose payload the handler gets."""
+    for one in ids:
+        # As JavaScript writes it.
+        sent = one if isinstance(one, float) or one < 2**53 else int(float(one))
+        assert used_action(buttons(*ids), "buy", {"id": sent})[1] == {"id": one}
+
+
+def test_numbers_that_javascript_cannot_tell_apart_are_refused() -> None:
+    """Where two buttons send the same, neither is taken for the other."""
+    item = buttons(2**60 + 1, 2**60 + 3)
+    with pytest.raises(BadRequest, match="buy"):
+        used_action(item, "buy", {"id": 2**60})
+    assert used_action(item, "buy", {"id": 2**60 + 3})[1] == {"id": 2**60 + 3}
 
 
 def test_the_stored_payload_is_handed_on_to_the_last_digit() -> None:
@@ -158,10 +229,7 @@ def test_the_stored_payload_is_handed_on_to_the_last_digit() -> None:
     found = used_action(item, "pay", {"id": near, "to": {"id": near, "name": "z"}})[1]
     assert found == {"id": number, "to": {"id": number, "name": "z"}}
     # Our own element does not merge what is nested.
-    assert used_action(item, "pay", {"id": near, "to": {"name": "z"}})[1] == {
-        "id": number,
-        "to": {"name": "z"},
-    }
+    assert used_action(item, "pay", {"id": near, "to": {"name": "z"}})[1] == found
 
 
 # --- over HTTP ------------------------------------------------------------------------------------
