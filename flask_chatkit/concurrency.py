@@ -3,8 +3,8 @@
 Each holds a thread of the server's, until the last byte was read. A client that does not read would
 hold it for ever: where the server shows the connection, it is closed after a while.
 
-Where it is known how many threads there are, a visitor has at most half of those that are free: the
-more is under way, the less one may begin. So there is always one for somebody else.
+Where it is known how many threads there are, a visitor has at most half of those that others have
+left free: the more is under way, the less one may begin. An address has three fourths of all.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ CALLS_AT_A_TIME = 2
 WAIT_SECONDS = 0.5
 #: Calls of one visitor that wait, for each that is under way.
 WAITING = 1
-#: Calls that wait in a process: so many, or a fourth of its threads.
-WAITING_IN_ALL = 8
+#: Calls that wait in a process: so many, or a fourth of its threads; half of them of one visitor.
+WAITING_IN_ALL = 16
 #: What a visitor may have under way however little is free.
 LEAST = 2
 #: Seconds after which a client that takes none of what it is sent is given up.
@@ -120,15 +120,21 @@ class UnderWay:
 
     def _at_this_moment(self, key: Key, most: int) -> int:
         kind, whose, _ = key
-        if self._threads is None or (kind, whose) != ("request", "visitor"):
+        threads = self._threads
+        if threads is None or kind != "request":
             return most
-        free = self._threads - self._counts[kind, "process", ""]
-        return min(most, max(LEAST, free // 2))
+        under_way = self._counts[kind, "process", ""]
+        if whose == "address" or under_way == self._counts[key]:
+            # However many visitors an address makes up, and however alone somebody is.
+            return min(most, max(LEAST, threads - max(1, threads // 4)))
+        return min(most, max(LEAST, (threads - under_way) // 2))
 
     def _wait(self, limits: Mapping[Key, int]) -> bool:
         """Wait for room; who waits holds a thread, so few may."""
         most_in_all = WAITING_IN_ALL if self._threads is None else max(2, self._threads // 4)
-        limits_of_waiting = {key: most * WAITING for key, most in limits.items()}
+        # Half of the places are for others.
+        most_of_one = max(1, most_in_all // 2)
+        limits_of_waiting = {key: min(most * WAITING, most_of_one) for key, most in limits.items()}
         limits_of_waiting["", "process", ""] = most_in_all
         if any(self._waiting[key] >= most for key, most in limits_of_waiting.items()):
             return False

@@ -149,30 +149,61 @@ def test_there_is_always_a_thread_for_somebody_else(
     for slot in (*held, *honest):
         slot.release()
     assert len(table) == 0
-    # Alone, a visitor has as much as ever.
+    # Alone, a visitor has as much as ever, and a small server has some left nevertheless.
     slots = [slot for slot in fill(table, "ann") if not is_refused(slot)]
-    assert len(slots) == min(AT_A_TIME, {16: 5, 64: 8}[threads])
+    assert len(slots) == AT_A_TIME
+
+
+@pytest.mark.parametrize(("threads", "most"), [(4, 3), (8, 6), (16, 12)])
+def test_an_address_leaves_some_threads(
+    monkeypatch: pytest.MonkeyPatch, threads: int, most: int
+) -> None:
+    """Visitors that an address makes up have three fourths of the threads together."""
+    monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(concurrency, "worker_threads", lambda: threads)
+    table = UnderWay(by_address=True)
+    slots = [table.take(f"anon{number}", ADDRESS) for number in range(2 * threads)]
+    assert sum(not is_refused(slot) for slot in slots) == most
+    assert not is_refused(table.take("honest", "198.51.100.9"))
+
+
+def test_who_waits_leaves_room_for_others_who_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A visitor whose calls keep waiting does not make others' calls busy."""
+    monkeypatch.setattr(concurrency, "worker_threads", lambda: 8)
+    table = UnderWay(by_address=True)
+    greedy = [table.take("greedy", "203.0.113.1") for _ in range(4)]
+    slots = fill(table, "ann", concurrency.LEAST)
+    monkeypatch.setattr(concurrency, "WAIT_SECONDS", 20.0)
+    flood = threading.Thread(target=lambda: table.take("greedy", "203.0.113.1").release())
+    flood.start()
+    until(lambda: table._waiting["", "process", ""] == 1)
+    assert is_refused(table.take("greedy", "203.0.113.1"))
+    threading.Timer(0.05, slots[0].release).start()
+    assert not is_refused(table.take("ann", ADDRESS))
+    for slot in (*greedy, *slots):
+        slot.release()
+    flood.join(10)
 
 
 def test_few_of_all_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many visitors have too much under way, a fourth of the threads waits at most."""
     monkeypatch.setattr(concurrency, "WAIT_SECONDS", 20.0)
-    monkeypatch.setattr(concurrency, "worker_threads", lambda: 8)
+    monkeypatch.setattr(concurrency, "worker_threads", lambda: 16)
     table = UnderWay(by_address=True)
-    held = {owner: fill(table, owner, 2) for owner in ("ann", "bob", "eve")}
+    names = [f"203.0.113.{number}" for number in range(7)]
+    held = [table.take(name, name) for name in names for _ in range(concurrency.LEAST)]
     waiting = [
-        threading.Thread(target=lambda owner=owner: table.take(owner, ADDRESS).release())
-        for owner in ("ann", "bob")
+        threading.Thread(target=lambda name=name: table.take(name, name).release())
+        for name in names[:4]
     ]
     for thread in waiting:
         thread.start()
     until(lambda: table._waiting["", "process", ""] == len(waiting))
     began = time.monotonic()
-    assert is_refused(table.take("eve", ADDRESS))
+    assert is_refused(table.take(names[4], names[4]))
     assert time.monotonic() - began < 1.0
-    for slots in held.values():
-        for slot in slots:
-            slot.release()
+    for slot in held:
+        slot.release()
     for thread in waiting:
         thread.join(10)
     assert len(table) == 0
