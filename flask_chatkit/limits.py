@@ -18,6 +18,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakSet
@@ -31,7 +32,7 @@ from limits.errors import ConfigurationError as LimitsConfigurationError
 from limits.storage import MemoryStorage
 
 from .config import Settings
-from .errors import ConfigurationError, RateLimited
+from .errors import ConfigurationError, RateLimited, TooLarge
 from .processes import PerProcess
 from .quota import UploadQuota, size_text, time_text
 from .visitor import Visitor
@@ -131,9 +132,13 @@ class _Sweeps:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + SWEEP_SECONDS
-            sweep = threading.Thread(target=self._sweep, name="chatkit-limits", daemon=True)
-            sweep.start()
+            threading.Thread(target=self._run, name="chatkit-limits", daemon=True).start()
         return True
+
+    def _run(self) -> None:
+        # It meets names that are just counted anew; the rest is for the next time.
+        with suppress(KeyError):
+            self._sweep()
 
 
 def address_of(request: Request) -> str:
@@ -284,6 +289,7 @@ class Quotas:
         """Count the bytes of a file that is announced, or refuse it.
 
         :raises RateLimited: the visitor, or the address, has brought too much within a day.
+        :raises TooLarge: the file alone is more than may be brought in a day.
         """
 
         def act() -> None:
@@ -297,6 +303,7 @@ class Quotas:
         """Refuse a file that is too much, and count nothing of it yet.
 
         :raises RateLimited: as for :meth:`charge_bytes`.
+        :raises TooLarge: as for :meth:`charge_bytes`.
         """
         if self.enabled:
             self._ending(partial(self._check_bytes, visitor, address, quota, size))
@@ -312,6 +319,11 @@ class Quotas:
         for item, key, whose in self._of_bytes(visitor, address, quota):
             if not self._is_room(item, key, cost):
                 size_of_all = size_text(item.amount * 1024)
+                if cost > item.amount:
+                    # To wait would not help.
+                    raise TooLarge(
+                        f"No file can have more than {size_of_all}.", limit=f"{size_of_all} a day"
+                    )
                 limit, wait = f"{size_of_all} a day per {whose}", self._wait_for(item, key)
                 raise RateLimited(
                     f"No more than {size_of_all} of files can be sent in a day. Please send your "
@@ -540,9 +552,9 @@ class _Owed:
         with self._lock:
             if count:
                 _keep(self._counts, name, count)
-            wait = min(REFUSED_SECONDS, error.retry_after or REFUSED_SECONDS)
             self._refused.pop(name, None)
-            _keep(self._refused, name, (time.monotonic() + wait, error))
+            if (error.retry_after or 1) > 1:
+                _keep(self._refused, name, (time.monotonic() + REFUSED_SECONDS, error))
 
 
 def _keep(table: dict[K, T], name: K, value: T) -> None:

@@ -31,6 +31,7 @@ from .errors import (
     Unauthenticated,
 )
 from .limits import CALL, MESSAGE, TOOL, UPLOAD, address_of
+from .processes import PerProcess
 from .server.context import ChatContext, owner_name
 from .server.history.upkeep import prune_after
 from .sessions import EXPIRED, SessionRecord
@@ -46,6 +47,8 @@ logger = logging.getLogger("flask_chatkit")
 
 #: Where a request's environment has that its refusal was noted.
 _REFUSED = "flask_chatkit.refused"
+#: Not the module's own generator, which a site may have seeded.
+_ids = PerProcess(random.Random)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: Seconds for which a browser keeps what a page of another origin embeds, and the script for it.
@@ -392,7 +395,7 @@ def _request_id() -> str:
     if _REQUEST_ID.fullmatch(given):
         return given
     # No secret, so the system's own randomness, which costs a call of the kernel's, is not needed.
-    return f"{random.getrandbits(64):016x}"
+    return f"{_ids.get().getrandbits(64):016x}"
 
 
 def _own(kit: KitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRecord]:

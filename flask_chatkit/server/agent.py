@@ -631,14 +631,6 @@ class _Title:
         if self._task is not None:
             self._task.cancel()
 
-    def forget(self) -> None:
-        """Let go of the result, and with it of the files that the model was sent.
-
-        ``stream_agent_response`` leaves a traceback (1.6.5) that refers to this run and itself, so
-        that it stays in memory until Python looks for such garbage.
-        """
-        self._result = None
-
     async def settle(self) -> None:
         """Stop, and wait a moment until nothing runs any more."""
         self.stop()

@@ -106,6 +106,15 @@ def test_too_large_files_use_nothing_up(make_site: MakeSite, browse: Any) -> Non
     assert upload(ann, 90 * KB).status_code == 200
 
 
+def test_a_file_beyond_the_quota_is_too_large(make_site: MakeSite, browse: Any) -> None:
+    """Nobody is told to wait with a file that is more than a whole day's quota."""
+    ann = chat(make_site(CHATKIT_UPLOAD_QUOTA="visitor=100KB"), browse)
+    for answer in (upload(ann, 180 * KB), announce(ann, 180 * KB)):
+        assert told(answer, 413, "too_large")["message"] == "No file can have more than 100 KB."
+        assert "Retry-After" not in answer.headers
+    assert upload(ann, 90 * KB).status_code == 200
+
+
 def test_what_did_not_come_uses_nothing_up(make_site: MakeSite, browse: Any) -> None:
     """Neither an empty request, nor a form without the file, nor a refused file is counted."""
     site = make_site(CHATKIT_UPLOAD_QUOTA="address=200KB", CHATKIT_MAX_UPLOAD_BYTES=100 * KB)
