@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from flask import Request
+from flask import Request, Response
 from werkzeug.exceptions import RequestTimeout
 
 from .concurrency import SLOWEST, connection_of
@@ -24,6 +24,8 @@ logger = logging.getLogger("flask_chatkit")
 
 #: Seconds for a body, and more of them for each ``SLOWEST`` bytes that it has.
 RECEIVE_SECONDS = 30.0
+#: Seconds for the rest of a body when its request was answered without it.
+DISCARD_SECONDS = 5.0
 
 
 class _Reading:
@@ -65,6 +67,31 @@ def in_time(request: Request, most: int) -> Iterator[None]:
         raise
     finally:
         watchdog.discard(reading)
+
+
+def end_unread(request: Request, response: Response) -> None:
+    """Bound how long the server goes on reading a body that nobody has read, after the answer.
+
+    Gunicorn reads the rest before it takes the connection's next request, and bounds the time for a
+    piece of it and not for all (27.0): a byte now and then would hold the thread.
+    """
+    connection = request.environ.get("gunicorn.socket")
+    if connection is None or not (request.content_length or "chunked" in _coding(request)):
+        return
+    body = request.environ["wsgi.input"]
+
+    def discard() -> None:
+        reading, watchdog = _Reading(connection, DISCARD_SECONDS), _watchdogs.get()
+        watchdog.add(reading)
+        try:
+            # What it raises where the connection has ended, is gunicorn's own.
+            with suppress(Exception):
+                while body.read(64 * 1024):
+                    pass
+        finally:
+            watchdog.discard(reading)
+
+    response.call_on_close(discard)
 
 
 def _coding(request: Request) -> str:

@@ -15,7 +15,7 @@ from limits import RateLimitItem
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
-from . import guard
+from . import bodies, guard
 from .activity import reason_of
 from .chats import DEFAULT, Chat, ServedChat
 from .concurrency import Slot
@@ -295,6 +295,7 @@ def leave(response: Response) -> Response:
     if endpoint != embed_json.__name__:
         response.vary.add("Cookie")
     guard.allow_origin(request, response, kit.settings.trusted_origins)
+    bodies.end_unread(request, response)
     return response
 
 

@@ -24,7 +24,7 @@ import os
 from flask import Flask
 from flask_chatkit import ChatKit, bodies, concurrency
 
-bodies.RECEIVE_SECONDS = 1.0
+bodies.RECEIVE_SECONDS = bodies.DISCARD_SECONDS = 1.0
 concurrency.SEND_SECONDS, concurrency.LOOK_SECONDS = 1.0, 0.1
 
 def create_app():
@@ -48,7 +48,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "shop.py").write_text(SITE)
     port = free_port()
     command = f"-m gunicorn -k gthread --no-control-socket -b 127.0.0.1:{port}"
-    command += f" --threads {THREADS} shop:create_app()"
+    command += f" --threads {THREADS} --keep-alive 30 shop:create_app()"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with process(folder, sys.executable, *command.split(), env=env) as running:
         wait_for(port, running, folder)
@@ -101,14 +101,14 @@ def test_unread_answers_hold_no_thread_for_long(base: str) -> None:
         assert visit(held.enter_context(Browser(base))).create("hello")
 
 
-@pytest.mark.parametrize("path", ["secret", "api", "attachments"])
+@pytest.mark.parametrize("path", ["secret", "api", "attachments", "nobody/attachments"])
 def test_slow_bodies_hold_no_thread_for_long(base: str, path: str) -> None:
-    """Bodies of which a byte comes now and then are waited for only so long."""
+    """Bodies of which a byte comes now and then are waited for only so long, refused ones too."""
     host, _, port = base.removeprefix("http://").partition(":")
     with ExitStack() as held:
         ann = visit(held.enter_context(Browser(base)))
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in ann.browser.cookies)
-        kind = "multipart/form-data; boundary=x" if path == "attachments" else "application/json"
+        kind = "multipart/form-data; boundary=x" if "attachments" in path else "application/json"
         head = f"POST /chatkit/{path} HTTP/1.1\r\nHost: x\r\nCookie: {cookies}\r\n"
         head += f"Content-Type: {kind}\r\nContent-Length: 4000\r\n\r\n"
         links = []
