@@ -52,21 +52,17 @@ def in_time(request: Request, most: int) -> Iterator[None]:
     :raises RequestTimeout: it has taken longer, and the connection is closed.
     """
     connection = connection_of(request.environ)
-    if connection is None or not (request.content_length or "chunked" in _coding(request)):
+    if connection is None or not _has_body(request):
         yield
         return
     size = min(request.content_length or most, most)
-    reading = _Reading(connection, RECEIVE_SECONDS + size / SLOWEST)
-    watchdog = _watchdogs.get()
-    watchdog.add(reading)
-    try:
-        yield
-    except Exception:
-        if reading.ended:
-            raise RequestTimeout from None
-        raise
-    finally:
-        watchdog.discard(reading)
+    with _reading(connection, RECEIVE_SECONDS + size / SLOWEST) as reading:
+        try:
+            yield
+        except Exception:
+            if reading.ended:
+                raise RequestTimeout from None
+            raise
 
 
 def end_unread(request: Request, response: Response) -> None:
@@ -76,26 +72,33 @@ def end_unread(request: Request, response: Response) -> None:
     piece of it and not for all (27.0): a byte now and then would hold the thread.
     """
     connection = request.environ.get("gunicorn.socket")
-    if connection is None or not (request.content_length or "chunked" in _coding(request)):
+    if connection is None or not _has_body(request):
         return
     body = request.environ["wsgi.input"]
 
     def discard() -> None:
-        reading, watchdog = _Reading(connection, DISCARD_SECONDS), _watchdogs.get()
-        watchdog.add(reading)
-        try:
-            # What it raises where the connection has ended, is gunicorn's own.
-            with suppress(Exception):
-                while body.read(64 * 1024):
-                    pass
-        finally:
-            watchdog.discard(reading)
+        # What it raises where the connection has ended, is gunicorn's own.
+        with _reading(connection, DISCARD_SECONDS), suppress(Exception):
+            while body.read(64 * 1024):
+                pass
 
     response.call_on_close(discard)
 
 
-def _coding(request: Request) -> str:
-    return request.headers.get("Transfer-Encoding", "").lower()
+@contextmanager
+def _reading(connection: Any, seconds: float) -> Iterator[_Reading]:
+    """Close the connection if the block takes longer."""
+    reading, watchdog = _Reading(connection, seconds), _watchdogs.get()
+    watchdog.add(reading)
+    try:
+        yield reading
+    finally:
+        watchdog.discard(reading)
+
+
+def _has_body(request: Request) -> bool:
+    coding = request.headers.get("Transfer-Encoding", "").lower()
+    return bool(request.content_length or "chunked" in coding)
 
 
 #: The parent's thread is not in a process that was forked.

@@ -106,8 +106,9 @@ class UnderWay:
             self._collect()
             full = self._full(limits)
             if not full or self._wait(limits):
-                slot.keys += [*limits, (kind, "process", "")]
-                self._counts.update(slot.keys[-len(limits) - 1 :])
+                keys = [*limits, (kind, "process", "")]
+                self._counts.update(keys)
+                slot.keys += keys
                 return None
         (_, whose, _), most = next(iter(full.items()))
         limit = f"{most} {kind}s at a time per {whose}"

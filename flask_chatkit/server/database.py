@@ -209,10 +209,8 @@ class Database:
             # The one connection of a database in memory is for one thread at a time.
             turn = process.lock if isinstance(engine.pool, StaticPool) else nullcontext()
             with watched(process.watchdog, call), turn:
-                is_ours = isinstance(self._source, URL)
                 result = _again(
-                    lambda: _work(engine, work, call, transaction=transaction, is_ours=is_ours),
-                    call,
+                    lambda: self._work(engine, work, call, transaction=transaction), call
                 )
         except (DBAPIError, PoolTimeout) as error:
             if not call.is_over:
@@ -221,6 +219,30 @@ class Database:
             raise overdue(call) from error
         process.health.answered()
         return result
+
+    def _work(
+        self, engine: Engine, work: Callable[[Connection], T], call: Call, *, transaction: bool
+    ) -> T:
+        with engine.connect() as connection, _hurried(connection, call):
+            call.begun = None
+            dialect = engine.dialect.name
+            if dialect == "sqlite":
+                if transaction:
+                    _begin_immediate(connection)
+                elif not isinstance(self._source, URL):
+                    # Our own engines commit by themselves.
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+            else:
+                call.show(connection.connection.dbapi_connection)
+                if transaction:
+                    # A site's engine may commit by itself; and MySQL's own level locks gaps.
+                    connection.execution_options(isolation_level="READ COMMITTED")
+                elif dialect == "postgresql":
+                    # For the driver this is a flag; MySQL's would ask the server twice.
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+            result = work(connection)
+            connection.commit()
+            return result
 
     def _await_ready(self, process: _Process, engine: Engine, call: Call) -> None:
         """Have an engine prepared once for all that wait for it, each as long as it may.
@@ -277,10 +299,9 @@ class Database:
     def _upgrade(self, watchdog: Watchdog, engine: Engine) -> None:
         def do(work: Callable[[Connection], T], seconds: float, *, transaction: bool) -> T:
             call = Call(seconds)
-            is_ours = isinstance(self._source, URL)
             with watched(watchdog, call):
                 return _again(
-                    lambda: _work(engine, work, call, transaction=transaction, is_ours=is_ours),
+                    lambda: self._work(engine, work, call, transaction=transaction),
                     call,
                     anything=True,
                 )
@@ -321,35 +342,6 @@ def _give_up(process: _Process, future: Future[T], waiter: asyncio.Future[T]) ->
     # What it says in the end is nobody's concern any more, not even asyncio's.
     waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
     process.workers.abandon(future)
-
-
-def _work(
-    engine: Engine,
-    work: Callable[[Connection], T],
-    call: Call,
-    *,
-    transaction: bool,
-    is_ours: bool,
-) -> T:
-    with engine.connect() as connection, _hurried(connection, call):
-        call.begun = None
-        dialect = engine.dialect.name
-        if dialect == "sqlite":
-            if transaction:
-                _begin_immediate(connection)
-            elif not is_ours:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-        else:
-            call.show(connection.connection.dbapi_connection)
-            if transaction:
-                # A site's engine may commit by itself; and MySQL's own level locks gaps.
-                connection.execution_options(isolation_level="READ COMMITTED")
-            elif dialect == "postgresql":
-                # For the driver this is a flag; MySQL's would ask the server twice.
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-        result = work(connection)
-        connection.commit()
-        return result
 
 
 @contextmanager
