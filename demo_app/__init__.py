@@ -28,11 +28,10 @@ import click
 from flask import Flask, Response, request, session
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+from demo_app import looks, shop
+from demo_app.assistant import reply, return_label
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-
-from . import looks, shop
-from .assistant import reply, return_label
 
 OPENAI = "https://cdn.platform.openai.com"
 STANDIN = "/standin"
@@ -142,7 +141,7 @@ def describe(mode: str, config: Mapping[str, Any]) -> str:
             "Unset CHATKIT_WORKFLOW_ID, and the shop answers itself."
         )
     if mode == "agent":
-        from .agent import model_name
+        from demo_app.agent import model_name
 
         endpoint = config.get("OPENAI_BASE_URL")
         # Only the host: an address may hold a password.

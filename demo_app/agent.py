@@ -27,10 +27,9 @@ from chatkit.widgets import DynamicWidgetRoot
 from flask import current_app
 from openai import AsyncOpenAI
 
+from demo_app import knowledge
+from demo_app.catalogue import PRODUCTS, find_order, find_product
 from flask_chatkit.server import ChatContext
-
-from . import knowledge
-from .catalogue import PRODUCTS, find_order, find_product
 
 Context = RunContextWrapper[AgentContext[ChatContext]]
 

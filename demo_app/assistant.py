@@ -11,8 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import knowledge
-from .catalogue import OPEN_ORDERS, PRODUCTS, RETURN_DAYS, Product, find_order, find_product
+from demo_app import knowledge
+from demo_app.catalogue import (
+    OPEN_ORDERS,
+    PRODUCTS,
+    RETURN_DAYS,
+    Product,
+    find_order,
+    find_product,
+)
 
 if TYPE_CHECKING:
     from flask_chatkit.server import Chat, Message

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from .catalogue import (
+from demo_app.catalogue import (
     DELIVERY,
     HOURS,
     PRODUCTS,

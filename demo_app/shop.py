@@ -8,7 +8,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, s
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from .catalogue import DELIVERY, HOURS, LANGUAGES, PRODUCTS, RETURN_DAYS, Product
+from demo_app.catalogue import DELIVERY, HOURS, LANGUAGES, PRODUCTS, RETURN_DAYS, Product
 
 LONGEST_NAME = 40
 MAIL = "hello@larch-and-lantern.example"

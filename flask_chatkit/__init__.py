@@ -12,6 +12,7 @@
     {{ chatkit_floating() }}
 """
 
+from .blueprint import ChatKit
 from .errors import (
     ApiError,
     BadRequest,
@@ -28,7 +29,7 @@ from .errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from .kit import ChatKit
+from .identity.visitor import Visitor
 
 __all__ = [
     "ApiError",
@@ -46,4 +47,5 @@ __all__ = [
     "UpstreamRejected",
     "UpstreamTimeout",
     "UpstreamUnavailable",
+    "Visitor",
 ]

@@ -9,18 +9,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from . import signals
 from .errors import UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
-from .visitor import Visitor
+from .identity.visitor import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flask.sansio.app import App
 
-    from .server.context import ChatContext
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -126,6 +125,20 @@ class Tally:
             self._counts.update(counts)
 
 
+class Answered(Protocol):
+    """What is read of the context of an answer: which chat answers, and whom."""
+
+    @property
+    def chat(self) -> str:
+        """The chat's name."""
+        ...
+
+    @property
+    def visitor(self) -> Visitor:
+        """The visitor."""
+        ...
+
+
 class Activity:
     """What happens in the chats of one kit on one application.
 
@@ -203,7 +216,7 @@ class Activity:
         )
 
     def received(
-        self, context: ChatContext, thread: str, *, characters: int, attachments: int
+        self, context: Answered, thread: str, *, characters: int, attachments: int
     ) -> None:
         """A message was stored, and is being answered."""
         self._send(
@@ -215,7 +228,7 @@ class Activity:
             attachments=attachments,
         )
 
-    def finished(self, context: ChatContext, outcome: str, **values: Any) -> None:
+    def finished(self, context: Answered, outcome: str, **values: Any) -> None:
         """An answer has ended.
 
         :param outcome: one of :data:`OUTCOMES`.
@@ -226,7 +239,7 @@ class Activity:
             "answer_finished", chat=context.chat, visitor=context.visitor, outcome=outcome, **values
         )
 
-    def rated(self, context: ChatContext, thread: str, items: Iterable[str], kind: str) -> None:
+    def rated(self, context: Answered, thread: str, items: Iterable[str], kind: str) -> None:
         """A visitor gave feedback.
 
         :param kind: ``positive`` or ``negative``.

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from .server import loop
+from .server.streaming import loop
 from .server.streaming.feed import Pulse
 
 try:

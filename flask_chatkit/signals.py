@@ -10,7 +10,7 @@
 
 Each is sent with the application, and with keyword arguments only; more may be added, so a receiver
 takes ``**extra``. None carries what was written, a secret or a key. All have ``kit``, the kit's own
-name, and ``chat``, the chat's name. ``visitor`` is a :class:`~flask_chatkit.visitor.Visitor`.
+name, and ``chat``, the chat's name. ``visitor`` is a :class:`.Visitor`.
 
 A receiver runs in an application context. Where a request is answered it runs in the request's
 thread; what happens on the event loop, where answers are made, is handed to one other thread, in

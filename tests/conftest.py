@@ -17,7 +17,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.support import Browser, MakeApp, Serve
+from tests.helpers.sites import Browser, MakeApp, Serve
 
 pytest_plugins = ["flask_chatkit.testing.fixtures"]
 

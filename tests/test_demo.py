@@ -28,9 +28,9 @@ from flask_chatkit.testing import (
     ToolCall,
     widget_texts,
 )
-from tests.server.helpers_api import PNG, Client, of_type, said, visit
-from tests.server.model_api import KEY, ModelApi, Say, Use, serve_model
-from tests.support import Browser
+from tests.helpers.model_api import KEY, ModelApi, Say, Use, serve_model
+from tests.helpers.served import PNG, Client, of_type, said, visit
+from tests.helpers.sites import Browser
 
 CHATS = ("/chatkit", "/chatkit/help", "/chatkit/stylist")
 OPENAI_POLICY = (
@@ -225,11 +225,11 @@ def test_mode_can_be_chosen(monkeypatch: pytest.MonkeyPatch, make_demo: Any) -> 
 
 def test_own_server_wins(monkeypatch: pytest.MonkeyPatch, make_demo: Any) -> None:
     """CHATKIT_SERVER names something of one's own, and the notice names it."""
-    monkeypatch.setenv("CHATKIT_SERVER", "tests.server.helpers_api:factory")
+    monkeypatch.setenv("CHATKIT_SERVER", "tests.helpers.served:factory")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-invented")
     app = make_demo()
-    assert app.config["CHATKIT_SERVER"] == "tests.server.helpers_api:factory"
-    assert told(app) == "This demo is answered by tests.server.helpers_api:factory."
+    assert app.config["CHATKIT_SERVER"] == "tests.helpers.served:factory"
+    assert told(app) == "This demo is answered by tests.helpers.served:factory."
 
 
 def test_key_outlives_a_restart(tmp_path: Path) -> None:

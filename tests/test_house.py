@@ -18,175 +18,15 @@ except ImportError:  # Python 3.10
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "flask_chatkit"
 
-#: The rooms from the ground up: a module imports only from rooms below its own.
-FLOORS = (
-    {
-        "doctor.http",
-        "doctor.report",
-        "errors",
-        "handlers",
-        "processes",
-        "server.agents.graph",
-        "server.agents.half_answers",
-        "server.agents.models",
-        "server.agents.runner",
-        "server.agents.usage",
-        "server.paging",
-        "server.streaming.beat",
-        "server.streaming.merge",
-        "server.surrogates",
-        "server.tables",
-        "server.threads",
-        "signals",
-        "signing",
-        "watchdog",
-        "widget.words",
-        "workers",
-    },
-    {
-        "doctor.probe",
-        "hosted.deadline",
-        "hosted.share",
-        "quota",
-        "server.agents.memory",
-        "server.agents.shape",
-        "server.agents.tracing",
-        "server.ending_files",
-        "server.filetypes",
-        "server.history.calls",
-        "server.history.hosted_items",
-        "server.history.migrations",
-        "server.loop",
-        "server.operations",
-        "server.widget_actions",
-        "startup_checks",
-        "widget.assets",
-        "widget.options",
-    },
-    {
-        "config",
-        "hosted.client",
-        "server.agents.mcp",
-        "server.bridge",
-        "server.ending_store",
-        "server.history.engines",
-        "server.outages",
-        "server.room",
-        "server.sources",
-        "server.startup",
-    },
-    {"chats", "hosted.threads", "server.database", "server.files", "visitor"},
-    {
-        "hosted.export",
-        "limits",
-        "server.context",
-        "server.history.records",
-        "server.pictures",
-        "sessions",
-    },
-    {
-        "activity",
-        "concurrency",
-        "server.chat",
-        "server.history.follow",
-        "server.history.rows",
-        "server.links",
-        "server.owned",
-        "server.repeats",
-        "server.within",
-    },
-    {
-        "bodies",
-        "server.agents.converter",
-        "server.assistant",
-        "server.attachments",
-        "server.history.claims",
-        "server.history.counts",
-        "server.streaming.environ",
-        "server.streaming.feed",
-        "server.streaming.record",
-    },
-    {
-        "guard",
-        "server.agents.budget",
-        "server.agents.errors",
-        "server.agents.workflow_memory",
-        "server.claims",
-        "server.streaming.exchange",
-        "server.uploads",
-    },
-    {
-        "asgi",
-        "server.agents.refusals",
-        "server.agents.told_files",
-        "server.endpoint",
-        "server.store",
-    },
-    {"server", "server.agent"},
-    {"server.agents.workflow_answer"},
-    {"server.agents.workflow"},
-    {"server.service"},
-    {"state"},
-    {"cli.base", "doctor.answers", "server.history.places", "stats", "widget.render"},
-    {
-        "cli.stats",
-        "doctor.site",
-        "server.history.carried",
-        "server.history.export",
-        "server.history.people",
-        "server.history.prune",
-    },
-    {
-        "cli.users",
-        "doctor.checks_hosted",
-        "doctor.checks_limits",
-        "doctor.checks_pages",
-        "doctor.checks_proxy",
-        "doctor.checks_served",
-        "doctor.checks_setup",
-        "doctor.checks_storage",
-        "doctor.checks_visitors",
-        "server.history.carry",
-        "server.history.upkeep",
-    },
-    {"cli.threads", "doctor.run", "views"},
-    {"cli.doctor"},
-    {"kit"},
-    {""},
-)
-
-
-def imports(path: Path) -> set[str]:
-    """The package's own modules that a module imports."""
-    module = path.relative_to(PACKAGE).with_suffix("").parts
-    package = module if path.name == "__init__.py" else module[:-1]
-    if path.name == "__init__.py":
-        package = module[:-1]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1]
-            name = ".".join((*base, *([node.module] if node.module else [])))
-            for alias in node.names:
-                longer = f"{name}.{alias.name}".lstrip(".")
-                is_module = (PACKAGE / (longer.replace(".", "/") + ".py")).is_file()
-                found.add(longer if is_module else name)
-    return found
-
 
 def test_imports_point_one_way() -> None:
-    """Each module imports only from floors below its own, and every module has a floor."""
-    floor = {name: level for level, names in enumerate(FLOORS) for name in names}
-    for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[0] == "testing":
-            continue
-        name = ".".join(part for part in parts if part != "__init__")
-        if path.name == "__init__.py" and name not in {"", "server"}:
-            assert imports(path) == set(), f"{name} is a plain package"
-            continue
-        for imported in imports(path):
-            assert floor[imported] < floor[name], f"{name} imports {imported}"
+    """Import-linter keeps the layers of pyproject.toml, with no import ignored."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    assert not any("ignore_imports" in contract for contract in contracts["contracts"])
+    assert all(contract["exhaustive"] for contract in contracts["contracts"])
+    lint = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(lint, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_only_the_client_talks_to_openai() -> None:
@@ -199,7 +39,7 @@ def test_only_the_client_talks_to_openai() -> None:
             assert name in {"doctor/http.py", "hosted/client.py"}, name
         if ".config[" in source or ".config.get(" in source:
             # The doctor looks at the whole of it.
-            assert name == "limits.py" or name.startswith(("doctor/", "testing/")), name
+            assert name == "limits/ratelimit.py" or name.startswith(("doctor/", "testing/")), name
 
 
 def test_core_needs_no_more_than_it_declares() -> None:

@@ -18,16 +18,16 @@ import pytest
 import requests
 
 from flask_chatkit.testing import OpenAIStandIn, assistant_message, user_message
-from tests.server.helpers_api import Client, until, visit
-from tests.server.model_api import KEY, ModelApi, Say, serve_model
-from tests.support import Browser
+from tests.helpers.model_api import KEY, ModelApi, Say, serve_model
+from tests.helpers.paths import ROOT
+from tests.helpers.served import Client, until, visit
+from tests.helpers.sites import Browser
 
 try:
     import tomllib
 except ImportError:  # Python 3.10
     import tomli as tomllib  # type: ignore[no-redef, unused-ignore]
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "moving.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 FILES = {

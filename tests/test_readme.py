@@ -21,15 +21,15 @@ from jinja2 import DictLoader
 
 from flask_chatkit import ChatKit
 from flask_chatkit.config import documented
-from flask_chatkit.doctor.probe import Purpose
 from flask_chatkit.doctor.report import CHECKS
 from flask_chatkit.errors import API_ERRORS
+from flask_chatkit.http.views import RULES
+from flask_chatkit.identity.probes import Purpose
+from flask_chatkit.options.element import ELEMENT, GLYPHS, PRESENTATION, SHORT
+from flask_chatkit.options.translations import english, languages
 from flask_chatkit.testing import OpenAIStandIn
-from flask_chatkit.views import RULES
-from flask_chatkit.widget.options import ELEMENT, GLYPHS, PRESENTATION, SHORT
-from flask_chatkit.widget.words import english, languages
-from tests.gallery import DOCS
-from tests.support import MakeApp
+from tests.helpers.gallery import DOCS
+from tests.helpers.sites import MakeApp
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "flask_chatkit" / "static"
@@ -216,7 +216,7 @@ def test_python_snippets_run(
 
     space: dict[str, Any] = {"__name__": "readme", "current_user": Nobody, "Agent": Agent}
     space["MyChatKitServer"] = Silent
-    space["run_workflow"] = importlib.import_module("tests.server.exports.linear").run_workflow
+    space["run_workflow"] = importlib.import_module("tests.helpers.exports.linear").run_workflow
     monkeypatch.setenv("FLASK_CHATKIT_DATABASE_URI", f"sqlite:///{tmp_path}/history.sqlite3")
     for snippet in (first, declare.replace("wf_…", "wf_standin"), proxy):
         exec(compile(snippet, "README.md", "exec"), space)  # noqa: S102

@@ -20,22 +20,14 @@ from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit, RateLimited, signals
 from flask_chatkit.activity import OUTCOMES, REASONS
-from flask_chatkit.server import bridge, endpoint, loop
+from flask_chatkit.server.protocol import dispatcher
+from flask_chatkit.server.streaming import loop, stream
 from flask_chatkit.testing import Failure, OpenAIStandIn
-from tests.server.helpers_api import (
-    PNG,
-    STORY,
-    Client,
-    Shop,
-    of_type,
-    said,
-    until,
-    visit,
-)
-from tests.server.model_api import KEY, Fail, Say, serve_model
-from tests.support import Browser, MakeApp
+from tests.helpers.model_api import KEY, Fail, Say, serve_model
+from tests.helpers.paths import DOCS
+from tests.helpers.served import PNG, STORY, Client, Shop, of_type, said, until, visit
+from tests.helpers.sites import Browser, MakeApp
 
-DOCS = Path(__file__).parent.parent / "docs" / "operations.md"
 WORDS = "what nobody else may read"
 
 
@@ -127,7 +119,7 @@ class Slow:
 
 
 def busy(ann: Client) -> None:
-    answers = [Slow(ann, number) for number in range(endpoint.AT_A_TIME)]
+    answers = [Slow(ann, number) for number in range(dispatcher.AT_A_TIME)]
     ann.post("threads.create", input=said(WORDS))
     for answer in answers:
         answer.close()
@@ -282,7 +274,7 @@ def test_refusals(
 ) -> None:
     """Whatever is refused over HTTP is one log record and one signal, with the same reason."""
     if reason == "duplicate":
-        monkeypatch.setattr(bridge, "KEPT", 0)
+        monkeypatch.setattr(stream, "KEPT", 0)
     options = dict(options)
     kit = guarded(options.pop("guard")) if "guard" in options else None
     if options.pop("silent", False):
@@ -339,7 +331,7 @@ def test_refusal_after_the_headers(
     browse: Any, site: Any, watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is found out after a stream was promised is refused once as well, and is no answer."""
-    monkeypatch.setattr(endpoint, "FIRST_SECONDS", 0)
+    monkeypatch.setattr(dispatcher, "FIRST_SECONDS", 0)
     app = site()
     seen = watch(app)
     ann = visit(browse(app))
@@ -499,7 +491,7 @@ ENDING = """
 import sys, threading
 from flask import Flask
 from flask_chatkit import ChatKit
-from flask_chatkit.server import loop
+from flask_chatkit.server.streaming import loop
 from flask_chatkit.signals import answer_finished
 
 loop.GRACE = 0.1
@@ -733,7 +725,9 @@ def test_flood_of_signals_is_bounded(
 
 def section(heading: str) -> str:
     """A section of the documentation, without those below it."""
-    return re.split(rf"\n##+ {heading}\n", DOCS.read_text("utf-8"))[1].split("\n##")[0]
+    return re.split(rf"\n##+ {heading}\n", (DOCS / "operations.md").read_text("utf-8"))[1].split(
+        "\n##"
+    )[0]
 
 
 def rows(heading: str) -> dict[str, list[str]]:

@@ -14,8 +14,8 @@ import pytest
 
 from flask_chatkit import ChatKit, ConfigurationError
 from flask_chatkit.startup_checks import unwritable
-from tests.server.helpers_api import Shop
-from tests.support import MakeApp
+from tests.helpers.served import Shop
+from tests.helpers.sites import MakeApp
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
 from ..errors import ApiError, ChatKitError, OptionError
-from ..state import Declared, KitState, kits
-from ..visitor import Visitor
+from ..identity.visitor import Visitor
+from ..registry import Declared, KitState, kits
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,7 +12,7 @@ from flask import current_app
 from ..doctor.report import CHECKS, Result
 from ..doctor.run import diagnose
 from ..errors import OptionError
-from ..state import KitState
+from ..registry import KitState
 from .base import json_option, pass_kit, print_json, progress
 
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import click
 
 from ..activity import REASONS
-from ..state import KitState
-from ..stats import Figures, Stats, read_stats
+from ..owner.stats import Figures, Stats, read_stats
+from ..registry import KitState
 from .base import json_option, pass_kit, print_json
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

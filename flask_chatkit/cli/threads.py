@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 from werkzeug.utils import ImportStringError, import_string
 
-from ..chats import DEFAULT
+from ..chats.declarations import DEFAULT
 from ..config import check_extra
 from ..errors import ConfigurationError
 from ..hosted.export import (
@@ -24,12 +24,12 @@ from ..hosted.export import (
     read_lines,
     threads_since,
 )
-from ..state import KitState
-from ..visitor import Visitor
+from ..identity.visitor import Visitor
+from ..registry import KitState
 from .base import json_option, pass_kit, person, print_json, progress
 
 if TYPE_CHECKING:
-    from ..server.history.carry import Carried
+    from ..owner.carry import Carried
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -153,7 +153,7 @@ def import_command(
     It may be repeated: what is there already is left as it is.
     """
     check_extra("an import of threads")
-    from ..server.history.carry import Carrier
+    from ..owner.carry import Carrier
 
     with progress("Importing", hidden=as_json) as advance, _usage_errors():
         carrier = Carrier(kit, chat, map_users=map_users, dry_run=dry_run, advance=advance)
@@ -180,7 +180,7 @@ def migrate_command(
     It may be repeated: of a thread that is there already, only what is new is fetched.
     """
     check_extra("an import of threads")
-    from ..server.history.carry import Carrier
+    from ..owner.carry import Carrier
 
     with progress("Migrating", hidden=as_json) as advance, _usage_errors():
         carrier = Carrier(kit, chat, map_users=map_users, dry_run=dry_run, advance=advance)

@@ -16,13 +16,13 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from ..config import check_extra
-from ..state import KitState
-from ..visitor import Visitor
+from ..identity.visitor import Visitor
+from ..registry import KitState
 from .base import json_option, pass_kit, person, print_json, progress
 
 if TYPE_CHECKING:
-    from ..server.history.people import Deletion
-    from ..server.history.prune import Pruned
+    from ..owner.people import Deletion
+    from ..owner.prune import Pruned
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
@@ -72,8 +72,8 @@ def export_command(
     To FILE, which is for its owner's eyes only, or to the terminal.
     """
     check_extra("the export of a person's data")
-    from ..server.history.export import export_person
-    from ..server.history.places import Problems
+    from ..owner.export import export_person
+    from ..owner.places import Problems
 
     problems = Problems()
     records = export_person(kit, key, folder=folder, hosted=hosted, problems=problems)
@@ -117,7 +117,7 @@ def delete_command(
 ) -> None:
     """Delete all that there is of a person, for good."""
     check_extra("the deletion of a person's data")
-    from ..server.history.people import delete_person
+    from ..owner.people import delete_person
 
     with progress("Deleting", hidden=as_json) as advance:
         done = delete_person(kit, key, dry_run=dry_run, hosted=hosted, advance=advance)
@@ -148,7 +148,7 @@ def prune_command(
     Without an age, and without CHATKIT_KEEP_DAYS, only the files.
     """
     check_extra("pruning the history")
-    from ..server.history.prune import prune
+    from ..owner.prune import prune
 
     with progress("Pruning", hidden=as_json) as advance:
         done = prune(kit, older_than, dry_run=dry_run, advance=advance)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+from ..options.element import element_options
 from ..widget.assets import hashed_name
-from ..widget.options import element_options
 from .http import Page, Unreachable
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site

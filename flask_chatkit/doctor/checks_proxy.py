@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..chats import DEFAULT
-from . import answers
+from ..chats.declarations import DEFAULT
+from ..http import probes
 from .http import Page, Unreachable
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site, seen_in
@@ -189,9 +189,9 @@ def body_limit(site: Site) -> Iterator[Finding]:
         yield skipped(_NO_URL)
         return
     if any(chat.attachments_accepted is not None for chat in site.served):
-        size = site.settings.max_upload_bytes + answers.FORM
+        size = site.settings.max_upload_bytes + probes.FORM
     elif site.served:
-        size = answers.FORM
+        size = probes.FORM
     else:
         yield skipped("no chat takes bodies of a size")
         return
@@ -234,7 +234,7 @@ def streaming(site: Site) -> Iterator[Finding]:
     if site.seen is None:
         yield skipped(_NO_URL)
         return
-    lasts = answers.EVERY * (answers.EVENTS - 1)
+    lasts = probes.EVERY * (probes.EVENTS - 1)
     try:
         page, times = _streamed(site)
     except Unreachable as why:
@@ -326,7 +326,7 @@ def _carries(site: Site) -> bool:
     with ThreadPoolExecutor(AT_ONCE) as clients:
         spans = [times for times in clients.map(one, range(AT_ONCE)) if times]
     # What a proxy holds back arrives all at once, and says nothing of the workers.
-    lasts = answers.EVERY * (answers.EVENTS - 1)
+    lasts = probes.EVERY * (probes.EVENTS - 1)
     if any(times[-1] - times[0] < lasts / 2 for times in spans):
         return True
     # One that waits begins when another one has ended.

@@ -9,7 +9,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ..chats import ServedChat
+from ..chats.declarations import ServedChat
 from ..config import PREFIX, Settings, documented
 from ..errors import ApiError, ConfigurationError
 from .report import Finding, check, error, ok, skipped, warning

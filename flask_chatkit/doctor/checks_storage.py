@@ -124,7 +124,7 @@ def _tables(connection: Any, site: Site) -> Iterator[Finding]:
     from sqlalchemy import inspect
 
     from ..server.history.migrations import is_current
-    from ..server.tables import metadata
+    from ..server.history.tables import metadata
 
     there = set(inspect(connection).get_table_names())
     missing = sorted(set(metadata.tables) - there)
@@ -250,7 +250,7 @@ def uploads(site: Site) -> Iterator[Finding]:
 
 
 def _space(folder: Path, largest: int) -> Finding:
-    from ..server.room import kept_free
+    from ..server.attachments.capacity import kept_free
 
     usage = shutil.disk_usage(_existing(folder))
     free = usage.free

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from ..errors import ChatKitError, OptionError
-from ..state import KitState
+from ..registry import KitState
 from . import (
     checks_hosted,
     checks_limits,

@@ -13,13 +13,13 @@ from flask import Flask
 from limits.storage import MemoryStorage
 from werkzeug.routing import BuildError
 
-from ..chats import HostedChat, ServedChat
+from ..chats.declarations import HostedChat, ServedChat
 from ..config import LOOPBACK, signing_keys
 from ..errors import ConfigurationError
-from ..state import KitState
-from . import answers
+from ..http import probes
+from ..identity.probes import HEADER
+from ..registry import KitState
 from .http import Http, Page, Unreachable, plain_headers
-from .probe import HEADER
 
 T = TypeVar("T")
 
@@ -164,7 +164,7 @@ class Site:
         """What is marked in the storage of the limits, for the running site to find."""
         nonce = secrets.token_hex(8)
         if not isinstance(self.kit.quotas.limiter.storage, MemoryStorage):
-            self.kit.quotas.mark(answers.mark_name(nonce), 60)
+            self.kit.quotas.mark(probes.mark_name(nonce), 60)
         return nonce
 
     def probe(self, purpose: Any) -> dict[str, str]:

@@ -32,8 +32,8 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from .deadline import Adapter, Watch
 from .share import Share
+from .transport import Adapter, Watch
 
 logger = logging.getLogger("flask_chatkit")
 

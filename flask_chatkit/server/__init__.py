@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .chat import Chat, ClientToolResult, Message, Turn
+    from .assistants.chat import Chat, ClientToolResult, Message, Turn
     from .context import ChatContext
+    from .history.isolation import OwnedStore
     from .history.migrations import upgrade_tables
-    from .owned import OwnedStore
-    from .store import SQLAlchemyStore
-    from .tables import metadata
+    from .history.store import SQLAlchemyStore
+    from .history.tables import metadata
 
 _HOMES = {
-    "Chat": "chat",
+    "Chat": "assistants.chat",
     "ChatContext": "context",
-    "ClientToolResult": "chat",
-    "Message": "chat",
-    "OwnedStore": "owned",
-    "SQLAlchemyStore": "store",
-    "Turn": "chat",
-    "metadata": "tables",
+    "ClientToolResult": "assistants.chat",
+    "Message": "assistants.chat",
+    "OwnedStore": "history.isolation",
+    "SQLAlchemyStore": "history.store",
+    "Turn": "assistants.chat",
+    "metadata": "history.tables",
     "upgrade_tables": "history.migrations",
 }
 

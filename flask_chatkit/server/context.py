@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, cast
 
-from ..visitor import Visitor
+from ..identity.visitor import Visitor
 
 
 class ChatContext(dict[str, Any]):

@@ -10,14 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .failures import Failure
-from .items import (
-    assistant_message,
-    client_tool_call,
-    task,
-    task_group,
-    user_message,
-    widget,
-)
+from .items import assistant_message, client_tool_call, task, task_group, user_message, widget
 from .standin import OpenAIStandIn, RecordedHeaders, RecordedRequest
 
 if TYPE_CHECKING:

@@ -10,15 +10,7 @@ from typing import Any
 from agents import AgentOutputSchemaBase, FunctionTool, ModelBehaviorError, ModelSettings, Tool
 from pydantic_core import to_json
 
-from .replies import (
-    FakeModelError,
-    HandoffTo,
-    ModelReply,
-    ToolCall,
-    as_json,
-    model_error,
-    pieces,
-)
+from .replies import FakeModelError, HandoffTo, ModelReply, ToolCall, as_json, model_error, pieces
 
 
 @dataclass

@@ -13,8 +13,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import TypeAdapter
 
-from ..chats import DEFAULT
-from ..kit import ChatKit
+from ..blueprint import ChatKit
+from ..chats.declarations import DEFAULT
 from .answers import Answer, CallRefusedError, StopWhen
 from .clicks import find_action
 from .conversation import Conversation, Tool

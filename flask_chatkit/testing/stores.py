@@ -65,8 +65,8 @@ from chatkit.types import (
 from chatkit.widgets import Card, Text
 from pydantic import AnyUrl, BaseModel
 
+from ..identity.visitor import Visitor
 from ..server.context import ChatContext
-from ..visitor import Visitor
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]

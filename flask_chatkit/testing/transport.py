@@ -13,13 +13,13 @@ from flask.testing import FlaskClient
 from werkzeug.routing import BuildError
 from werkzeug.test import TestResponse
 
-from ..chats import DEFAULT, ServedChat
+from ..chats.declarations import DEFAULT, ServedChat
 from ..errors import ApiError, OptionError
-from ..state import KitState, kits, named_kit
+from ..registry import KitState, kits, named_kit
 from .answers import CallRefusedError
 
 if TYPE_CHECKING:
-    from ..server.endpoint import Endpoint
+    from ..server.protocol.dispatcher import Endpoint
 
 T = TypeVar("T")
 

@@ -81,10 +81,10 @@ def person(uri, name, threads, items, others=0):
 
     :param others: how many others say as much at the same time.
     """
+    from flask_chatkit.identity.visitor import Visitor
     from flask_chatkit.server import ChatContext
-    from flask_chatkit.server.tables import items as items_table
-    from flask_chatkit.server.tables import threads as threads_table
-    from flask_chatkit.visitor import Visitor
+    from flask_chatkit.server.history.tables import items as items_table
+    from flask_chatkit.server.history.tables import threads as threads_table
 
     # The site tells whose a thread is; this file needs not know how.
     browser = ours(uri).test_client()

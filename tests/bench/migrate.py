@@ -83,7 +83,7 @@ def child(api_base: str, uri: str, folder: str, most: int) -> None:
     kit = app.extensions["chatkit"]["chatkit"]
     from itertools import islice
 
-    from flask_chatkit.server.history.carry import Carrier
+    from flask_chatkit.owner.carry import Carrier
 
     began = time.perf_counter()
     with app.app_context():
@@ -126,7 +126,7 @@ def in_history(uri: str) -> Iterator[tuple[str, ...]]:
     """The threads and items of the history, in the order of their positions."""
     from sqlalchemy import create_engine, select
 
-    from flask_chatkit.server.tables import items, threads
+    from flask_chatkit.server.history.tables import items, threads
 
     engine = create_engine(uri)
     with engine.connect() as db:
@@ -151,8 +151,8 @@ def at_openai(api_base: str) -> Iterator[tuple[str, ...]]:
     """The same of what OpenAI has."""
     from flask_chatkit.hosted.client import Client
     from flask_chatkit.hosted.threads import HostedThreads
+    from flask_chatkit.identity.visitor import Visitor
     from flask_chatkit.server.context import owner_name
-    from flask_chatkit.visitor import Visitor
 
     hosted = HostedThreads(Client(api_key=KEY, base=api_base, timeout=(3.0, 10.0)))
     all_threads = list(hosted.threads())
@@ -180,7 +180,7 @@ def databases(kind: str, folder: Path, count: int) -> Iterator[list[str]]:
     if kind == "sqlite":
         yield [f"sqlite:///{folder}/history{number}.sqlite3" for number in range(count)]
         return
-    from tests.server.databases import fresh_database
+    from tests.helpers.databases import fresh_database
 
     def missing(server: str, how: str) -> Any:
         sys.exit(f"{server} is missing: {how}")

@@ -29,7 +29,7 @@ from stream import environment, listening
 sys.path.append(str(ROOT))
 
 from flask_chatkit.testing import OpenAIStandIn
-from tests import chromium
+from tests.helpers import chromium
 
 GUNICORN = [
     *("gunicorn", "-k", "gthread", "--threads", "16", "-w", "1", "--keep-alive", "30"),

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from flask_chatkit.server import upgrade_tables
 from flask_chatkit.server.history.engines import database_url
-from tests.server.databases import fresh_database
-from tests.server.history.schema_1 import STATEMENTS
+from tests.helpers.databases import fresh_database
+from tests.helpers.schema_1 import STATEMENTS
 
 BATCH = 20_000
 MOMENT = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import pytest
 from werkzeug.wrappers import Request, Response
 
-from tests import chromium
+from tests.helpers import chromium
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

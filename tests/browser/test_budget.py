@@ -15,8 +15,8 @@ import requests
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
 from flask_chatkit.widget.assets import FOLDER, served
-from tests.browser.sites import Sites, alien, hold, launcher, ready, until
-from tests.support import MakeApp
+from tests.helpers.pages import Sites, alien, hold, launcher, ready, until
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flask import Flask, Response, request
 
-from tests.browser import builtin_server as site
+from tests.helpers import builtin_server as site
+from tests.helpers.paths import STATIC
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator, Page
 
-STATIC = Path(__file__).parents[2] / "flask_chatkit" / "static"
 EVENTS = """ready error effect deeplink response.start response.end history.open history.close
 thread.change thread.load.start thread.load.end tool.change log""".split()
 AXE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

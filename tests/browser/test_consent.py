@@ -10,8 +10,8 @@ import pytest
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.browser.sites import NONCE, STRICT, Sites, alien, chat, launcher, ready, state, until
-from tests.support import MakeApp
+from tests.helpers.pages import NONCE, STRICT, Sites, alien, chat, launcher, ready, state, until
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -17,6 +17,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Request, Response
 
 from flask_chatkit.testing.standin import OpenAIStandIn
+from tests.helpers.paths import PACKAGE
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, FrameLocator, Page
@@ -454,7 +455,7 @@ def test_module_import_stays_blank(page: Page, serve, openai_standin, console) -
 
 def test_insecure_context_stays_blank(page: Page, context: BrowserContext, console) -> None:
     """On plain http that is not loopback it stays blank and says why."""
-    script = Path(__file__).parents[2] / "flask_chatkit/testing/element/chatkit.js"
+    script = PACKAGE / "testing/element/chatkit.js"
     for path, kind, body in (
         ("/", HTML, document("/chatkit.js")),
         ("/chatkit.js", "text/javascript", script.read_text()),
@@ -1160,7 +1161,7 @@ def test_deeplinks_are_events(page: Page, own: OwnServer) -> None:
 
 def test_the_files_are_plain() -> None:
     """The element's files need nothing from elsewhere and say that they are not OpenAI's."""
-    folder = Path(__file__).parents[2] / "flask_chatkit/testing/element"
+    folder = PACKAGE / "testing/element"
     assert sorted(each.name for each in folder.iterdir()) == [
         "chatkit.js",
         "frame.css",

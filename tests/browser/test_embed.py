@@ -15,12 +15,12 @@ from werkzeug.wrappers import Request, Response
 
 from flask_chatkit import ChatKit
 from flask_chatkit.config import Settings
+from flask_chatkit.identity.visitor import Visitor, VisitorToken
 from flask_chatkit.testing import OpenAIStandIn
-from flask_chatkit.visitor import Visitor, VisitorToken
-from tests.browser import sites
-from tests.browser.sites import usable as ready
-from tests.server.helpers_api import PNG
-from tests.support import MakeApp
+from tests.helpers import pages as chats
+from tests.helpers.pages import usable as ready
+from tests.helpers.served import PNG
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Locator, Page
@@ -104,7 +104,7 @@ def open_chat(page: Page, root: str = "[data-chatkit]") -> FrameLocator:
 def say(page: Page, text: str) -> None:
     """Open the chat, write a message, and wait for the answer to it."""
     open_chat(page)
-    sites.say(page, text)
+    chats.say(page, text)
 
 
 def users(openai: OpenAIStandIn) -> list[str]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import flask_chatkit
 from flask_chatkit import ChatKit
 from flask_chatkit.doctor.report import CHECKS
 from flask_chatkit.testing import Failure, OpenAIStandIn
-from tests.browser.sites import STRICT, Sites, chat, launcher, ready, state
-from tests.support import MakeApp
+from tests.helpers.pages import STRICT, Sites, chat, launcher, ready, state
+from tests.helpers.paths import STATIC
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -294,7 +294,7 @@ def test_console_names_the_doctors_check(page: Page, site: Sites) -> None:
 
 def test_checks_that_the_widget_names_are_the_doctors() -> None:
     """Each check that the widget's script names is one of the doctor's."""
-    script = (Path(flask_chatkit.__file__).parent / "static" / "widget.js").read_text("utf-8")
+    script = (STATIC / "widget.js").read_text("utf-8")
     (causes,) = re.findall(r"const causeOf = .*?\n  };\n", script, re.DOTALL)
     named = set(re.findall(r', "([a-z-]+)"\];', causes)) | set(
         re.findall(r'\? "([a-z-]+)"', causes)

@@ -13,8 +13,8 @@ from flask import Flask, session
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import Failure
-from tests.browser.sites import HEAD, NONCE, Sites, chat, say
-from tests.browser.sites import usable as ready
+from tests.helpers.pages import HEAD, NONCE, Sites, chat, say
+from tests.helpers.pages import usable as ready
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page

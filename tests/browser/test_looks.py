@@ -11,8 +11,9 @@ import pytest
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.browser.sites import HEAD, Sites, chat, launcher, ready, styled, until
-from tests.support import MakeApp
+from tests.helpers.pages import HEAD, Sites, chat, launcher, ready, styled, until
+from tests.helpers.paths import STATIC
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -945,11 +946,7 @@ def speaking(locale: str) -> ChatKit:
 def test_full_page_has_its_own_words(page: Page, site: Sites, browser: Any) -> None:
     """Title, way back and what is said without scripts are in the chat's language."""
     base = site({}, speaking("de"))
-    words = json.loads(
-        (Path(__file__).parents[2] / "flask_chatkit" / "static" / "lang" / "de.json").read_text(
-            "utf-8"
-        )
-    )["page"]
+    words = json.loads((STATIC / "lang" / "de.json").read_text("utf-8"))["page"]
     page.goto(f"{base}/chatkit/")
     assert page.title() == words["chat"]
     back = page.get_by_role("link", name=words["back"])

@@ -20,8 +20,8 @@ from flask_chatkit.testing import (
     user_message,
     widget,
 )
-from tests.browser.sites import chat, say
-from tests.support import MakeApp
+from tests.helpers.pages import chat, say
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

@@ -15,14 +15,15 @@ from jinja2 import DictLoader
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.browser.sites import chat, say, wrote
-from tests.browser.sites import usable as ready
-from tests.support import MakeApp
+from tests.helpers.pages import chat, say, wrote
+from tests.helpers.pages import usable as ready
+from tests.helpers.paths import DOCS
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-RECIPES = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+RECIPES = (DOCS / "recipes.md").read_text("utf-8")
 IMPORT = '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'
 DOCUMENT = (
     "<!doctype html><html lang=en><head><meta charset=utf-8><title>Site</title>HEAD</head>"

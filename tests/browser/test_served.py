@@ -12,8 +12,8 @@ from flask import redirect, render_template_string, request, session
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.server.helpers_api import visit
-from tests.support import Browser, MakeApp
+from tests.helpers.served import visit
+from tests.helpers.sites import Browser, MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Locator, Page

@@ -12,9 +12,9 @@ from flask import redirect, render_template_string, request, session
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import Failure, OpenAIStandIn
-from tests.browser.sites import IMPORT, chat, say
-from tests.browser.sites import usable as ready
-from tests.support import MakeApp
+from tests.helpers.pages import IMPORT, chat, say
+from tests.helpers.pages import usable as ready
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

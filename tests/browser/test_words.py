@@ -12,13 +12,14 @@ import pytest
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.browser.sites import HEAD, Sites, chat, hold, launcher, ready, state
-from tests.support import MakeApp
+from tests.helpers.pages import HEAD, Sites, chat, hold, launcher, ready, state
+from tests.helpers.paths import STATIC
+from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-LANG = Path(__file__).parents[2] / "flask_chatkit" / "static" / "lang"
+LANG = STATIC / "lang"
 SCRIPT = re.compile(r"/deployments/chatkit/chatkit\.js$")
 
 

@@ -10,9 +10,9 @@ from flask import current_app
 
 from flask_chatkit import ChatKit, Misconfigured
 from flask_chatkit.cli.base import pass_kit, person
-from flask_chatkit.state import KitState
-from flask_chatkit.visitor import Visitor
-from tests.support import MakeApp
+from flask_chatkit.identity.visitor import Visitor
+from flask_chatkit.registry import KitState
+from tests.helpers.sites import MakeApp
 
 
 @click.command()

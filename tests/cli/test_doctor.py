@@ -14,8 +14,8 @@ from flask import Flask
 from flask_chatkit import ChatKit, OptionError
 from flask_chatkit.doctor import report
 from flask_chatkit.doctor.report import CHECKS, Check, Finding, error, ok, skipped, warning
-from tests.doctor.conftest import answer
-from tests.support import MakeApp
+from tests.helpers.doctor import answer
+from tests.helpers.sites import MakeApp
 
 
 @pytest.fixture

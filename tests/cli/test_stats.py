@@ -15,9 +15,9 @@ from sqlalchemy.exc import OperationalError
 from flask_chatkit import ChatKit
 from flask_chatkit.cli.stats import time_span
 from flask_chatkit.server import SQLAlchemyStore
-from tests.server.helpers_api import Shop, of_type, visit
-from tests.server.leaky import TidyStore
-from tests.support import MakeApp
+from tests.helpers.served import Shop, of_type, visit
+from tests.helpers.sites import MakeApp
+from tests.helpers.stores import TidyStore
 
 WORDS = "what the owner need not read"
 

@@ -11,7 +11,7 @@ from flask import Flask
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import Failure, OpenAIStandIn, assistant_message, user_message
-from tests.support import MakeApp
+from tests.helpers.sites import MakeApp
 
 
 def everybody(user: str) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from flask_chatkit.server.files import Files
+from flask_chatkit.server.attachments.files import Files
 from flask_chatkit.testing import OpenAIStandIn
-from tests.server.helpers_api import visit
-from tests.server.history.sites import Site
-from tests.support import MakeApp
+from tests.helpers.histories import Site
+from tests.helpers.served import visit
+from tests.helpers.sites import MakeApp
 
 DAY = timedelta(days=1)
 

@@ -1,13 +1,9 @@
-"""Sites to be examined."""
+"""Fixtures of the doctor's tests."""
 
 from __future__ import annotations
 
-import secrets
 import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,24 +11,8 @@ import pytest
 from flask import Flask, render_template_string
 
 from flask_chatkit import ChatKit
-from flask_chatkit.doctor.report import Result
-from tests.support import MakeApp
-
-PAGE = "{% from 'chatkit/macros.html' import chatkit_floating %}<p>{{ chatkit_floating() }}</p>"
-#: A secret key as it should be.
-STRONG = secrets.token_hex()
-
-
-def answer(message: Any, chat: Any) -> str:
-    """Answer as an assistant, or what else takes two arguments."""
-    return f"You wrote {message.text}"
-
-
-def served_kit(**options: Any) -> ChatKit:
-    """Make a kit whose chat a function answers in."""
-    kit = ChatKit()
-    kit.assistant(attachments=True, **options)(answer)
-    return kit
+from tests.helpers.doctor import PAGE, STRONG
+from tests.helpers.sites import MakeApp
 
 
 @pytest.fixture
@@ -67,62 +47,3 @@ def production(make_app: MakeApp, tmp_path: Path) -> Callable[..., Flask]:
         return app
 
     return make
-
-
-def examine(app: Flask, url: str | None = None, pages: Sequence[str] = ("/",)) -> list[Result]:
-    """Have a look at the site's first kit."""
-    kit = next(bp for bp in app.blueprints.values() if isinstance(bp, ChatKit))
-    with app.app_context():
-        return kit.doctor(url, pages)
-
-
-def faults(results: list[Result]) -> list[Result]:
-    """What is wrong."""
-    return [result for result in results if result.status in {"error", "warning"}]
-
-
-def the_fault(results: list[Result], check: str, found: str, cure: str) -> Result:
-    """The one fault of a check that was planted: what is said of it, and its cure."""
-    matching = [
-        result
-        for result in faults(results)
-        if result.check == check and found in result.found and cure in result.cure
-    ]
-    assert len(matching) == 1, faults(results)
-    assert "\n" not in matching[0].found + matching[0].cure
-    return matching[0]
-
-
-@contextmanager
-def process(
-    folder: Path, *command: str, env: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends with the test."""
-    with (folder / "log").open("ab") as log:
-        started = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
-        try:
-            yield started
-        finally:
-            started.terminate()
-            started.wait(20)
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
-
-
-def wait_for(
-    port: int, running: subprocess.Popen[bytes], folder: Path, host: str = "127.0.0.1"
-) -> None:
-    """Wait until somebody listens."""
-    end = time.monotonic() + 60
-    while True:
-        assert running.poll() is None, (folder / "log").read_text()
-        with socket.socket() as probe:
-            if probe.connect_ex((host, port)) == 0:
-                return
-        assert time.monotonic() < end, (folder / "log").read_text()
-        time.sleep(0.05)

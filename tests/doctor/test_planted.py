@@ -23,10 +23,11 @@ from flask_chatkit.doctor import checks_hosted, checks_storage
 from flask_chatkit.doctor.checks_storage import file_system
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.testing import Failure, OpenAIStandIn
-from tests.doctor.conftest import STRONG, answer, examine, faults, free_port, served_kit, the_fault
-from tests.doctor.proxy import Habits, proxy
-from tests.server.databases import fresh_database
-from tests.server.history.schema_1 import STATEMENTS
+from tests.helpers.databases import fresh_database
+from tests.helpers.doctor import STRONG, answer, examine, faults, served_kit, the_fault
+from tests.helpers.processes import free_port
+from tests.helpers.proxy import Habits, proxy
+from tests.helpers.schema_1 import STATEMENTS
 
 Make = Callable[..., Flask]
 NONE = {"CHATKIT_WORKFLOW_ID": None}

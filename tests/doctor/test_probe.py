@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_chatkit.doctor.probe import HEADER, Probes
-from tests.doctor.conftest import STRONG, served_kit
-from tests.support import Browser, told
+from flask_chatkit.identity.probes import HEADER, Probes
+from tests.helpers.doctor import STRONG, served_kit
+from tests.helpers.sites import Browser, told
 
 Make = Callable[..., Flask]
 Browse = Callable[[Any], Browser]

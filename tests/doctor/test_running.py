@@ -11,20 +11,12 @@ import pytest
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_chatkit.doctor import answers
 from flask_chatkit.doctor.report import Result
-from tests.doctor.conftest import (
-    STRONG,
-    examine,
-    faults,
-    free_port,
-    process,
-    served_kit,
-    the_fault,
-    wait_for,
-)
-from tests.doctor.proxy import Habits, proxy
-from tests.support import Serve
+from flask_chatkit.http import probes
+from tests.helpers.doctor import STRONG, examine, faults, served_kit, the_fault
+from tests.helpers.processes import free_port, process, wait_for
+from tests.helpers.proxy import Habits, proxy
+from tests.helpers.sites import Serve
 
 Make = Callable[..., Flask]
 
@@ -34,7 +26,7 @@ def behind(
     production: Make, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[Result]]:
     """Examine a site that runs behind a proxy of some habits, with or without ProxyFix."""
-    monkeypatch.setattr(answers, "EVERY", 0.15)
+    monkeypatch.setattr(probes, "EVERY", 0.15)
 
     def run(
         habits: Habits, *, fixed: bool = True, prefixes: int = 0, user: str = "", **config: Any

@@ -18,10 +18,11 @@ from typing import NoReturn
 import pytest
 from click.testing import Result
 
-from tests.doctor.conftest import STRONG, free_port, process, wait_for
-from tests.server.databases import fresh_database
+from tests.helpers.databases import fresh_database
+from tests.helpers.doctor import STRONG
+from tests.helpers.paths import ROOT
+from tests.helpers.processes import free_port, process, wait_for
 
-ROOT = Path(__file__).parents[2]
 Missing = Callable[[str, str], NoReturn]
 SITE = """
 import os

@@ -16,7 +16,7 @@ from flask_chatkit.hosted.client import Client
 from flask_chatkit.hosted.export import FileFormError, export_threads, last_place, read_lines
 from flask_chatkit.hosted.threads import HostedThreads
 from flask_chatkit.testing import Failure, OpenAIStandIn, assistant_message, user_message
-from tests.support import MakeApp
+from tests.helpers.sites import MakeApp
 
 
 @pytest.fixture

@@ -24,16 +24,16 @@ from chatkit.types import (
 from chatkit.widgets import Card, Text
 
 from flask_chatkit import ChatKit
-from flask_chatkit.handlers import Handlers
+from flask_chatkit.chats.callbacks import Handlers
 from flask_chatkit.server import SQLAlchemyStore
-from flask_chatkit.server.assistant import AssistantServer
-from flask_chatkit.server.owned import OwnedStore
+from flask_chatkit.server.assistants.base import AssistantServer
+from flask_chatkit.server.history.isolation import OwnedStore
 from flask_chatkit.server.surrogates import clean, whole, whole_json
-from tests.server.driving import ALICE, call, deltas, items_of, kinds, said, stored, thread_of
-from tests.server.helpers_api import visit
-from tests.server.model_api import ModelApi, Say, Use
-from tests.server.test_agent import Context, Site, api, dialect, quiet, site
-from tests.support import MakeApp
+from tests.helpers.driving import ALICE, call, deltas, items_of, kinds, said, stored, thread_of
+from tests.helpers.model_api import ModelApi, Say, Use
+from tests.helpers.served import visit
+from tests.helpers.sites import MakeApp
+from tests.server.agents.test_server import Context, Site, api, dialect, quiet, site
 
 __all__ = ["api", "dialect", "quiet", "site"]
 

@@ -11,10 +11,10 @@ from flask import Flask, render_template_string, request
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.server import helpers_api
-from tests.server.helpers_api import Client, Shop, said
-from tests.server.leaky import TidyStore
-from tests.support import MakeApp, told
+from tests.helpers import served
+from tests.helpers.served import Client, Shop, said
+from tests.helpers.sites import MakeApp, told
+from tests.helpers.stores import TidyStore
 
 PAGE = """<!doctype html><title>Shop</title>
 {% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}
@@ -26,7 +26,7 @@ PAGE = """<!doctype html><title>Shop</title>
 MODES: dict[str, dict[str, Any]] = {
     # The fixture's own configuration has CHATKIT_WORKFLOW_ID.
     "hosted": {},
-    "served": {"CHATKIT_WORKFLOW_ID": None, "CHATKIT_SERVER": "tests.server.helpers_api:instance"},
+    "served": {"CHATKIT_WORKFLOW_ID": None, "CHATKIT_SERVER": "tests.helpers.served:instance"},
 }
 
 
@@ -34,7 +34,7 @@ MODES: dict[str, dict[str, Any]] = {
 def fresh_server(monkeypatch: pytest.MonkeyPatch) -> Shop:
     """Put a new server where the setting points to."""
     fresh = Shop(TidyStore())
-    monkeypatch.setattr(helpers_api, "instance", fresh)
+    monkeypatch.setattr(served, "instance", fresh)
     return fresh
 
 

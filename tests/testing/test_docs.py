@@ -19,8 +19,9 @@ from flask_chatkit.testing import (
     OpenAIStandIn,
     ServedChat,
 )
+from tests.helpers.paths import DOCS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text("utf-8")
+PAGE = (DOCS / "testing.md").read_text("utf-8")
 FLAGS = re.DOTALL | re.MULTILINE
 
 

@@ -27,7 +27,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from flask_chatkit import ChatKit
-from flask_chatkit.server import loop as server_loop
+from flask_chatkit.server.streaming import loop as server_loop
 from flask_chatkit.testing import (
     AnswerError,
     FakeModel,
@@ -39,8 +39,8 @@ from flask_chatkit.testing import (
     fake_models,
     model_error,
 )
-from tests.server.helpers_api import PNG
-from tests.server.model_api import KEY, Fail, ModelApi, Say, Use, serve_model
+from tests.helpers.model_api import KEY, Fail, ModelApi, Say, Use, serve_model
+from tests.helpers.served import PNG
 
 pytest_plugins = ["pytester"]
 

@@ -27,7 +27,7 @@ from flask_chatkit.testing import (
     ServedChat,
     widget_texts,
 )
-from tests.server.helpers_api import PNG, now
+from tests.helpers.served import PNG, now
 
 CARD = {
     "type": "Card",

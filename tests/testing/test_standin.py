@@ -21,13 +21,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
-from flask_chatkit.testing import (
-    Failure,
-    OpenAIStandIn,
-    assistant_message,
-    standin,
-    user_message,
-)
+from flask_chatkit.testing import Failure, OpenAIStandIn, assistant_message, standin, user_message
 
 HEADERS = {"Authorization": "Bearer sk-standin", "OpenAI-Beta": "chatkit_beta=v1"}
 VALID = {"user": "ada", "workflow": {"id": "wf_standin"}}

@@ -17,7 +17,7 @@ from flask import Flask, redirect
 from flask_chatkit import ChatKit
 from flask_chatkit.widget import assets
 from flask_chatkit.widget.assets import FOLDER, hashed_name, resolve, served
-from tests.support import MakeApp
+from tests.helpers.sites import MakeApp
 
 NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file())
 TEXTS = [name for name in NAMES if name.endswith((".js", ".css", ".json", ".svg"))]

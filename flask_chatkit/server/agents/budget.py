@@ -24,9 +24,9 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from ..chat import text_of
+from ..assistants.chat import text_of
+from ..history.tool_outputs import is_memory
 from ..streaming.record import note_refusal
-from .memory import is_memory
 
 #: Characters of a history, and bytes of a message's files, that an agent is told by default.
 HISTORY_CHARACTERS = 200_000

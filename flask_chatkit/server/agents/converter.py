@@ -23,8 +23,8 @@ from openai.types.responses import (
 )
 from typing_extensions import override
 
-from ..chat import text_of
-from .memory import is_memory
+from ..assistants.chat import text_of
+from ..history.tool_outputs import is_memory
 
 #: Characters of a text file that an agent is told at most.
 FILE_CHARACTERS = 100_000

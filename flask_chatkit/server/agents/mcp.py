@@ -28,7 +28,7 @@ from agents import Agent
 from agents.exceptions import UserError
 from agents.mcp import MCPServer, MCPServerSse, MCPServerStdio, MCPServerStreamableHttp
 
-from .. import loop
+from ..streaming import loop
 from .graph import reachable
 
 logger = logging.getLogger("flask_chatkit")

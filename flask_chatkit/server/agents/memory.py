@@ -23,26 +23,17 @@ from chatkit.types import (
     UserMessageItem,
 )
 
+from ..history.tool_outputs import KIND, is_memory
 from ..surrogates import clean
 
 #: Characters of one output that are kept, and of all outputs that an agent is told in a turn: the
 #: oldest are left out.
 OUTPUT_CHARACTERS = 10_000
 TOLD_CHARACTERS = 50_000
-#: How a hidden item of ours is told from one of the site's, and where the speaker is kept.
-KIND = "flask_chatkit.tools"
+#: The key of a thread's metadata that holds the agent that spoke last.
 SPEAKER = "flask_chatkit_agent"
 
 _CUT = "\n(The rest is left out.)"
-
-
-def is_memory(item: ThreadItem) -> bool:
-    """Whether an item of a thread is what tools returned."""
-    return (
-        isinstance(item, HiddenContextItem)
-        and isinstance(item.content, dict)
-        and item.content.get("kind") == KIND
-    )
 
 
 class Recorder:

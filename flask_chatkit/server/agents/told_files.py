@@ -21,9 +21,9 @@ from openai.types.responses import (
 )
 from typing_extensions import Self
 
-from ..chat import ReadAttachment
+from ..assistants.chat import ReadAttachment
+from ..assistants.workers import call
 from ..context import ChatContext
-from ..threads import call
 from . import converter
 from .budget import Budget, Share, size_of
 from .errors import Fault

@@ -11,12 +11,12 @@ from agents import Agent
 from chatkit.types import ThreadMetadata, ThreadStreamEvent, UserMessageItem
 from typing_extensions import override
 
-from ..agent import TITLE_SECONDS, AgentServer
+from ..assistants.workers import Work, call, stopping
 from ..context import ChatContext
-from ..threads import Work, call, stopping
 from .errors import for_visitor
 from .half_answers import ask_for_ends
 from .runner import answering, install_runner
+from .server import TITLE_SECONDS, AgentServer
 from .shape import FIELD, checked_input
 from .tracing import guard_workflow
 from .usage import begin_usage
@@ -27,7 +27,7 @@ class WorkflowServer(AgentServer):
     """A chat that an exported workflow answers.
 
     :param agent: the exported function.
-    :param options: as for :class:`~flask_chatkit.server.agent.AgentServer`.
+    :param options: as for :class:`~flask_chatkit.server.agents.server.AgentServer`.
     """
 
     def __init__(self, agent: Callable[..., Any], *args: Any, **options: Any) -> None:

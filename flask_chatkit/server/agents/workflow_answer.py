@@ -26,15 +26,15 @@ from chatkit.types import (
 from pydantic import BaseModel
 from typing_extensions import override
 
-from ..agent import AgentServer, _cleaning, _Run, _Title
-from ..assistant import Writer
-from ..chat import Step, text_of
-from ..threads import Work
+from ..assistants.base import Writer
+from ..assistants.chat import Step, text_of
+from ..assistants.workers import Work
 from .errors import REFUSED, ending, fault_of, told
 from .mcp import connected
 from .models import warn_retiring
 from .refusals import Refusals, shortened_outputs
 from .runner import answering, merged_options
+from .server import AgentServer, _cleaning, _Run, _Title
 from .shape import FIELD
 from .told_files import Files
 from .tracing import guarded

@@ -15,10 +15,11 @@ from chatkit.types import (
     UserMessageTextContent,
 )
 
-from ..chat import text_of
+from ..assistants.chat import text_of
+from ..history.tool_outputs import KIND, is_memory
 from ..surrogates import clean
 from .converter import Converter, ToldFiles, paired
-from .memory import KIND, is_memory, recall
+from .memory import recall
 
 #: Where a hidden item keeps the texts that models are told in the place of messages.
 TEXTS = "texts"

@@ -1,1 +1,1 @@
-"""What the history is besides a store: its migrations, its people, how long it is kept."""
+"""The history of served chats: its tables, stores and databases."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...errors import HistoryUnavailable
-from ...watchdog import Watchdog
+from ...runtime.watchdog import Watchdog
 
 #: Seconds after which a database that did not answer is tried again, by one call.
 RECHECK_SECONDS = 1.0

@@ -22,8 +22,8 @@ from sqlalchemy import Connection, Insert, bindparam, func, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from ...activity import Activity, Count
-from .. import loop
-from ..tables import counts, feedback, items, threads
+from ..streaming import loop
+from .tables import counts, feedback, items, threads
 
 if TYPE_CHECKING:
     from flask import Flask

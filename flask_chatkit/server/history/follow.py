@@ -15,9 +15,9 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from chatkit.store import NotFoundError
 from sqlalchemy import Connection, bindparam, select
 
-from ...visitor import Visitor
+from ...identity.visitor import Visitor
 from ..context import ChatContext, as_context, owner_name
-from ..tables import aliases
+from .tables import aliases
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -27,9 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import AddConstraint, CreateIndex, DropIndex
 
-from ..tables import TRIGGERS, attachments, metadata, schema, threads
+from .tables import TRIGGERS, attachments, metadata, schema, threads
 
-#: The version of :data:`~flask_chatkit.server.tables.metadata`. 1 had threads, items and
+#: The version of :data:`~flask_chatkit.server.history.tables.metadata`. 1 had threads, items and
 #: attachments only, and no table of versions; 2 had no claims.
 VERSION = 3
 #: Seconds that a process waits, on MySQL, for another one that upgrades the same tables.

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, delete, insert, inspect, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ...visitor import Visitor
-from ..tables import aliases, claims, deletions, jobs, revocations
+from ...identity.visitor import Visitor
+from .tables import aliases, claims, deletions, jobs, revocations
 
 #: Microseconds that a revocation is kept: twice as long as a session of a served chat can last.
 _REVOKED_FOR = 2 * 86400 * 1_000_000

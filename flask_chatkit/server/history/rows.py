@@ -21,8 +21,8 @@ from sqlalchemy import (
     update,
 )
 
-from ..tables import attachments, feedback, items, threads
 from . import records
+from .tables import attachments, feedback, items, threads
 
 #: Threads, or files, that are deleted in one transaction: it must not keep a visitor waiting.
 BATCH = 100

@@ -1,1 +1,1 @@
-"""How an answer is made and sent: beside ``loop`` and ``bridge``, what is noted of it."""
+"""How an answer becomes a stream of bytes, under WSGI and ASGI."""

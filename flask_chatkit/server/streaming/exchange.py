@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import ClientDisconnected
 
-from ...concurrency import SEND_SECONDS, SLOWEST
+from ...limits.concurrency import SEND_SECONDS, SLOWEST
 from .environ import RequestBody, is_read_ahead, make_environ
 from .feed import ENVIRON, Feed, Handoff, Pulse, leads_to
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..bridge import Reader
+    from .stream import Reader
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -201,7 +201,7 @@ class Exchange:
 
     async def _stream(self, reader: Reader) -> None:
         """Send an answer, as it is made, until its end or until the client goes."""
-        from ..bridge import HEARTBEAT
+        from .stream import HEARTBEAT
 
         feed = Feed(reader, HEARTBEAT)
         self._task = asyncio.current_task()

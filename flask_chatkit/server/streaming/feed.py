@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
-from ...concurrency import Held
+from ...limits.concurrency import Held
 
 if TYPE_CHECKING:
     from flask import Request
 
-    from ..bridge import Reader
+    from .stream import Reader
 
 #: Where a request's environment has the :class:`Handoff`, if it was made by an ASGI server.
 ENVIRON = "flask_chatkit.asgi"

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from ... import signals
 from ...errors import UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
-from .. import loop
+from . import loop
 
 if TYPE_CHECKING:
     from ...activity import Activity

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.server.test_agent import api, dialect, quiet, site
+from tests.server.agents.test_server import api, dialect, quiet, site
 
 __all__ = ["api", "dialect", "quiet", "site"]

@@ -16,25 +16,15 @@ import pytest
 from agents import StopAtTools, function_tool, set_tracing_disabled
 from chatkit.types import FileAttachment
 
+from flask_chatkit.identity.visitor import Visitor
 from flask_chatkit.server.agents import budget as budget_module
 from flask_chatkit.server.agents import told_files
 from flask_chatkit.server.agents.budget import COPIES, ROOM, TOO_MUCH, Budget
 from flask_chatkit.server.context import ChatContext
-from flask_chatkit.server.paging import new_id
-from flask_chatkit.visitor import Visitor
-from tests.server.driving import (
-    ALICE,
-    BOB,
-    Answer,
-    call,
-    deltas,
-    kinds,
-    said,
-    thread_of,
-    upload,
-)
-from tests.server.model_api import Fail, ModelApi, Say, Use
-from tests.server.test_agent import PNG, Site, add_to_cart, texts
+from flask_chatkit.server.ids import new_id
+from tests.helpers.driving import ALICE, BOB, Answer, call, deltas, kinds, said, thread_of, upload
+from tests.helpers.model_api import Fail, ModelApi, Say, Use
+from tests.server.agents.test_server import PNG, Site, add_to_cart, texts
 
 MB = 1_000_000
 #: A picture of 3 MB, to the stand-in's eyes.

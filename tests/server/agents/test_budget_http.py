@@ -15,10 +15,10 @@ from flask_chatkit import ChatKit
 from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.server.agents import budget
 from flask_chatkit.server.agents.budget import ROOM, TOO_MUCH
+from tests.helpers.model_api import Half, ModelApi, Say
+from tests.helpers.served import Client, said, visit
+from tests.helpers.sites import MakeApp
 from tests.server.agents.test_workflow_http import api
-from tests.server.helpers_api import Client, said, visit
-from tests.server.model_api import Half, ModelApi, Say
-from tests.support import MakeApp
 
 __all__ = ["api"]
 

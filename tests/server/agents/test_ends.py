@@ -9,9 +9,9 @@ import pytest
 
 from flask_chatkit.server.agents import errors
 from flask_chatkit.server.agents.errors import CUT_OFF, FILTERED
-from tests.server.driving import call, kinds, said, stored, thread_of
-from tests.server.model_api import Fail, ModelApi, Stop
-from tests.server.test_agent import Site
+from tests.helpers.driving import call, kinds, said, stored, thread_of
+from tests.helpers.model_api import Fail, ModelApi, Stop
+from tests.server.agents.test_server import Site
 
 
 def _no_fault(events: list[Any], log: pytest.LogCaptureFixture) -> None:

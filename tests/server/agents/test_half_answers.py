@@ -11,10 +11,10 @@ from agents import Runner, function_tool
 from chatkit.types import SDKHiddenContextItem
 
 from flask_chatkit.server.agents.half_answers import CUT_SHORT
+from tests.helpers.driving import ALICE, call, deltas, kinds, said, stored, thread_of
+from tests.helpers.model_api import Gateway, Half, ModelApi, Say
+from tests.server.agents.test_server import Site
 from tests.server.agents.test_workflow import drive, export
-from tests.server.driving import ALICE, call, deltas, kinds, said, stored, thread_of
-from tests.server.model_api import Gateway, Half, ModelApi, Say
-from tests.server.test_agent import Site
 
 NOTHING = [
     Gateway("<html><h1>502 Bad Gateway</h1></html>"),

@@ -20,13 +20,14 @@ from agents.mcp import MCPServerSse, MCPServerStdio, MCPServerStreamableHttp
 from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit
-from flask_chatkit.server import loop
 from flask_chatkit.server.agents import mcp
 from flask_chatkit.server.agents.mcp import connected
-from tests.server.helpers_api import Client, events, of_type, said, until, visit
-from tests.server.model_api import KEY, ModelApi, Say, Use, serve_model
+from flask_chatkit.server.streaming import loop
+from tests.helpers.model_api import KEY, ModelApi, Say, Use, serve_model
+from tests.helpers.paths import HELPERS
+from tests.helpers.served import Client, events, of_type, said, until, visit
 
-SCRIPT = Path(__file__).with_name("mcp_server.py")
+SCRIPT = HELPERS / "mcp_server.py"
 PID = Use([("pid", {})])
 clients: list[AsyncOpenAI] = []
 #: What may be in no line of the log.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.paths import HELPERS, ROOT
+from tests.helpers.served import Client, events, said, until
+from tests.helpers.sites import Browser
 from tests.server.agents.test_mcp import is_alive
-from tests.server.helpers_api import Client, events, said, until
-from tests.support import Browser
 
-ROOT = Path(__file__).parents[3]
 COMMANDS = {
     "gunicorn": "-m gunicorn -b 127.0.0.1:{port} --no-control-socket -k gthread --threads 4 "
     "site_with_mcp:make_app()",
@@ -38,7 +38,7 @@ def test_no_process_is_left_behind(kind: str, sent: signal.Signals, tmp_path: Pa
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    path = f"{ROOT}{os.pathsep}{Path(__file__).parent}"
+    path = f"{ROOT}{os.pathsep}{HELPERS}"
     site = subprocess.Popen(
         [sys.executable, *COMMANDS[kind].format(port=port).split()],
         env={**os.environ, "PYTHONPATH": path, "SITE_FOLDER": str(tmp_path)},

@@ -9,9 +9,9 @@ import pytest
 from agents import Agent, function_tool, handoff
 
 from flask_chatkit.server.agents import memory
-from tests.server.driving import ALICE, call, deltas, kinds, said, stored, thread_of
-from tests.server.model_api import ModelApi, Say, Use
-from tests.server.test_agent import Site, look_up
+from tests.helpers.driving import ALICE, call, deltas, kinds, said, stored, thread_of
+from tests.helpers.model_api import ModelApi, Say, Use
+from tests.server.agents.test_server import Site, look_up
 
 
 async def _next(server: Any, thread: str, text: str = "next") -> list[Any]:

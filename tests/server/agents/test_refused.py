@@ -10,9 +10,9 @@ from agents import function_tool
 
 from flask_chatkit.server.agents.errors import Blame, Fault
 from flask_chatkit.server.agents.refusals import ATTEMPTS, BEGINNING_LEFT_OUT, NO_WAY_ON, TOO_LONG
-from tests.server.driving import call, deltas, kinds, said, thread_of, upload
-from tests.server.model_api import Fail, ModelApi, Say, Use
-from tests.server.test_agent import PNG, Site, texts
+from tests.helpers.driving import call, deltas, kinds, said, thread_of, upload
+from tests.helpers.model_api import Fail, ModelApi, Say, Use
+from tests.server.agents.test_server import PNG, Site, texts
 
 DAMAGED = PNG[:8] + bytes(60)
 

@@ -14,10 +14,10 @@ from flask import Flask, current_app
 
 from flask_chatkit import ChatKit
 from flask_chatkit.errors import ConfigurationError
-from flask_chatkit.server import loop, startup
-from flask_chatkit.server.startup import Startup
-from tests.server.helpers_api import Client, said, visit
-from tests.support import told as refused_with
+from flask_chatkit.server.streaming import loop, startup
+from flask_chatkit.server.streaming.startup import Startup
+from tests.helpers.served import Client, said, visit
+from tests.helpers.sites import told as refused_with
 
 
 def make_kit(folder: Path) -> ChatKit:
@@ -161,7 +161,7 @@ def test_it_may_not_take_for_ever(
 
 def test_factory_comes_after_it(make_app: Any, browse: Any, tmp_path: Path) -> None:
     """A factory of a server finds what was started."""
-    from tests.server.helpers_api import Shop
+    from tests.helpers.served import Shop
 
     kit = ChatKit(store=f"sqlite:///{tmp_path}/history.sqlite3")
     kit.on_startup(lambda: current_app.config["STARTED"].append("pool"))

@@ -18,11 +18,11 @@ from agents.tracing.processors import BackendSpanExporter, BatchTraceProcessor
 from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit
-from flask_chatkit.server import loop
 from flask_chatkit.server.agents import tracing
 from flask_chatkit.server.agents.tracing import guard_workflow, guarded, tracing_of
-from tests.server.helpers_api import said, visit
-from tests.server.model_api import KEY, ModelApi, Say, serve_model
+from flask_chatkit.server.streaming import loop
+from tests.helpers.model_api import KEY, ModelApi, Say, serve_model
+from tests.helpers.served import said, visit
 
 clients: list[AsyncOpenAI] = []
 

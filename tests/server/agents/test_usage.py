@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flask_chatkit.server.agents.usage import Usage, current_usage
-from tests.server.driving import call, said
-from tests.server.model_api import ModelApi, Say, Use
-from tests.server.test_agent import Site, look_up
+from tests.helpers.driving import call, said
+from tests.helpers.model_api import ModelApi, Say, Use
+from tests.server.agents.test_server import Site, look_up
 
 
 def test_usage_is_counted(site: Site, api: ModelApi, dialect: str) -> None:

@@ -14,13 +14,13 @@ from agents.models import _openai_shared
 from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit
+from flask_chatkit.chats.callbacks import Handlers
 from flask_chatkit.errors import ConfigurationError
-from flask_chatkit.handlers import Handlers
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server.agents.workflow import WorkflowServer
 from flask_chatkit.server.sources import kind_of
-from tests.server.driving import Answer, call, deltas, items_of, said, stored, thread_of, upload
-from tests.server.model_api import KEY, ModelApi, Say, Use, serve_model
+from tests.helpers.driving import Answer, call, deltas, items_of, said, stored, thread_of, upload
+from tests.helpers.model_api import KEY, ModelApi, Say, Use, serve_model
 
 #: Exports call what pydantic has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:The `json` method is deprecated")
@@ -68,7 +68,7 @@ def api() -> Iterator[ModelApi]:
 
 def export(name: str) -> Any:
     """The function of an export."""
-    return importlib.import_module(f"tests.server.exports.{name}").run_workflow
+    return importlib.import_module(f"tests.helpers.exports.{name}").run_workflow
 
 
 def drive(api: ModelApi, function: Any, test: Any, **more: Any) -> Any:
@@ -175,7 +175,7 @@ def test_workflow_is_recognised_and_others_are_refused() -> None:
 def test_other_ways_to_run_are_shown(api: ModelApi, way: str) -> None:
     """Runs in a thread, on a loop of the export's own, and streamed ones are shown once."""
     api.replies = [Say(["Hel", "lo"])]
-    model = importlib.import_module("tests.server.exports.linear").WorkflowInput
+    model = importlib.import_module("tests.helpers.exports.linear").WorkflowInput
     agent = agents.Agent(name="Coach", model="small")
 
     def run_sync(given: model) -> Any:  # type: ignore[valid-type]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from agents import Agent, GuardrailFunctionOutput, InputGuardrail, Runner
 
-from flask_chatkit.server.chat import text_of
+from flask_chatkit.server.assistants.chat import text_of
+from tests.helpers.driving import call, deltas, items_of, said, stored, thread_of, upload
+from tests.helpers.model_api import ModelApi, Say
 from tests.server.agents.test_workflow import api, drive, export
-from tests.server.driving import call, deltas, items_of, said, stored, thread_of, upload
-from tests.server.model_api import ModelApi, Say
 
 __all__ = ["api"]
 CARD = "4111111111111111"
@@ -73,7 +73,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "guardrails.runtime", runtime)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-guardrails")
     yield
-    sys.modules.pop("tests.server.exports.guardrails_package", None)
+    sys.modules.pop("tests.helpers.exports.guardrails_package", None)
 
 
 def test_tripwire_of_the_package_is_refused(api: ModelApi) -> None:

@@ -11,12 +11,12 @@ from agents.models import _openai_shared
 from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit
-from flask_chatkit.server import loop
-from tests.server.helpers_api import Client, said, visit
-from tests.server.model_api import KEY, ModelApi, Say, serve_model
-from tests.support import MakeApp
+from flask_chatkit.server.streaming import loop
+from tests.helpers.model_api import KEY, ModelApi, Say, serve_model
+from tests.helpers.served import Client, said, visit
+from tests.helpers.sites import MakeApp
 
-LINEAR = "tests.server.exports.linear:run_workflow"
+LINEAR = "tests.helpers.exports.linear:run_workflow"
 
 
 @pytest.fixture

@@ -29,8 +29,7 @@ from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.server.agents import mcp, models
 from flask_chatkit.server.agents.runner import install_runner
 from flask_chatkit.server.sources import imported, kind_of
-from tests.server.agents.test_workflow import api, drive, export
-from tests.server.driving import (
+from tests.helpers.driving import (
     ALICE,
     BOB,
     Answer,
@@ -41,8 +40,10 @@ from tests.server.driving import (
     thread_of,
     upload,
 )
-from tests.server.helpers_api import PNG
-from tests.server.model_api import ModelApi, Say, Stop, Use
+from tests.helpers.model_api import ModelApi, Say, Stop, Use
+from tests.helpers.paths import HELPERS
+from tests.helpers.served import PNG
+from tests.server.agents.test_workflow import api, drive, export
 
 __all__ = ["api"]
 WorkflowInput = export("linear").__globals__["WorkflowInput"]
@@ -350,7 +351,7 @@ def test_mcp_server_is_connected(api: ModelApi, tmp_path: Path) -> None:
     """The MCP servers of an export's agents are connected before their runs."""
     command = {
         "command": sys.executable,
-        "args": [str(Path(__file__).with_name("mcp_server.py")), str(tmp_path)],
+        "args": [str(HELPERS / "mcp_server.py"), str(tmp_path)],
     }
     server = MCPServerStdio(params=command, cache_tools_list=True)  # type: ignore[arg-type]
     api.replies = [Use([("pid", {})]), Say(["done"])]

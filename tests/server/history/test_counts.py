@@ -24,16 +24,16 @@ from flask import Flask
 
 from flask_chatkit import ChatKit, signals
 from flask_chatkit.activity import Activity, Count, Tally
+from flask_chatkit.identity.visitor import Visitor
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server.context import ChatContext
 from flask_chatkit.server.history import counts as counting
-from flask_chatkit.server.tables import counts, feedback
+from flask_chatkit.server.history.tables import counts, feedback
 from flask_chatkit.testing.stores import new_message, new_thread
-from flask_chatkit.visitor import Visitor
-from tests.server.databases import fresh_database
-from tests.server.helpers_api import Client, Shop, of_type, until, visit
-from tests.server.leaky import TidyStore
-from tests.support import MakeApp
+from tests.helpers.databases import fresh_database
+from tests.helpers.served import Client, Shop, of_type, until, visit
+from tests.helpers.sites import MakeApp
+from tests.helpers.stores import TidyStore
 
 ANN = ChatContext(visitor=Visitor.login("ann"))
 BOB = ChatContext(visitor=Visitor.login("bob"))

@@ -20,15 +20,16 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from chatkit.store import NotFoundError
 
+from flask_chatkit.identity.visitor import Visitor
 from flask_chatkit.server import SQLAlchemyStore, metadata, upgrade_tables
 from flask_chatkit.server.context import ChatContext, owner_of
 from flask_chatkit.server.history import migrations
 from flask_chatkit.server.history.engines import database_url
-from flask_chatkit.server.tables import attachments, feedback, items, schema, threads
+from flask_chatkit.server.history.tables import attachments, feedback, items, schema, threads
 from flask_chatkit.testing.stores import new_attachment, new_message, new_thread
-from flask_chatkit.visitor import Visitor
-from tests.server.databases import fresh_database
-from tests.server.history.schema_1 import STATEMENTS
+from tests.helpers.databases import fresh_database
+from tests.helpers.paths import DOCS
+from tests.helpers.schema_1 import STATEMENTS
 
 Missing = Callable[[str, str], NoReturn]
 ANN = ChatContext(visitor=Visitor.login("ann"))
@@ -218,8 +219,8 @@ def test_an_upgrade_that_broke_off_is_finished(
 STARTER = """
 import asyncio, os, sys
 from flask_chatkit.server.context import ChatContext
-from flask_chatkit.server.store import SQLAlchemyStore
-from flask_chatkit.visitor import Visitor
+from flask_chatkit.server.history.store import SQLAlchemyStore
+from flask_chatkit.identity.visitor import Visitor
 
 ann = ChatContext(visitor=Visitor.login("ann"))
 wait, start = os.pipe()
@@ -419,7 +420,7 @@ def differences_but_alembics(engine: sa.Engine) -> list[Any]:
 @pytest.fixture
 def recipe() -> str:
     """Read the revision that the docs show."""
-    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
+    page = (DOCS / "operations.md").read_text("utf-8")
     section = page.partition("## Migrations with Alembic")[2]
     snippet = section.partition("```python")[2].partition("```")[0]
     assert "down_revision" in snippet

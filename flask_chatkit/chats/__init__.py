@@ -1,0 +1,1 @@
+"""What a site declares: its chats, who answers in them, and their checks."""

@@ -1,0 +1,1 @@
+"""The HTTP surface: routes, the checks that come before a view, and the views."""

@@ -1,0 +1,124 @@
+"""What a running site answers to the doctor's probes.
+
+A probe comes on a call of the kit and is answered before anything else is done, so that it takes
+the way of a real call through all proxies, and has no effect.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Request, Response, current_app, jsonify
+from limits.storage import MemoryStorage
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from ..errors import TooLarge, Unauthenticated
+from ..identity.probes import HEADER
+from ..registry import KitState
+
+#: Events of the stream that is measured, and seconds between two.
+EVENTS, EVERY = 5, 0.25
+#: Bytes that an upload's form has beside its file.
+FORM = 64 * 1024
+_CHUNK = 64 * 1024
+#: Headers that proxies add.
+_FORWARDED = (
+    *("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"),
+    *("X-Forwarded-Port", "X-Forwarded-Prefix", "X-Real-IP", "Via"),
+)
+_names: dict[int, str] = {}
+
+
+def answer(kit: KitState, request: Request) -> Response | None:
+    """Answer a request that carries a probe; None where there is none.
+
+    :raises Unauthenticated: the probe is not genuine, or is older than five minutes.
+    :raises TooLarge: more bytes came than an upload may have.
+    """
+    value = request.headers.get(HEADER)
+    if value is None:
+        return None
+    probe = kit.probes.read(value)
+    if probe is None:
+        raise Unauthenticated("The probe is not genuine, or is older than five minutes.")
+    if probe.purpose == "stream":
+        return _stream()
+    if probe.purpose == "body":
+        return jsonify(bytes=_count(request, kit.settings.max_upload_bytes + FORM))
+    return jsonify(_seen(kit, request, probe.nonce))
+
+
+def _stream() -> Response:
+    def events() -> Iterator[bytes]:
+        for number in range(EVENTS):
+            if number:
+                time.sleep(EVERY)
+            yield f'data: {{"type": "probe", "number": {number}}}\n\n'.encode()
+
+    response = current_app.response_class(
+        events(), content_type="text/event-stream; charset=utf-8", direct_passthrough=True
+    )
+    # As a served chat's answers have them: see server/endpoint.py.
+    response.headers["Cache-Control"] = "no-cache, no-transform"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _count(request: Request, most: int) -> int:
+    # One byte more than accepted: a body is cut off there, and not after the last one that is.
+    request.max_content_length = most + 1
+    count = 0
+    try:
+        while chunk := request.stream.read(_CHUNK):
+            count += len(chunk)
+    except RequestEntityTooLarge:
+        count = most + 1
+    if count > most:
+        raise TooLarge(f"The body has more than {most} bytes.")
+    return count
+
+
+def _seen(kit: KitState, request: Request, nonce: str) -> dict[str, Any]:
+    environ = request.environ
+    return {
+        "time": time.time(),
+        "scheme": request.scheme,
+        "host": request.host,
+        "root": request.root_path,
+        "address": request.remote_addr,
+        "forwarded": [name for name in _FORWARDED if name in request.headers],
+        "has_proxy_fix": "werkzeug.proxy_fix.orig" in environ,
+        "process": _process_name(),
+        "server": str(environ.get("SERVER_SOFTWARE", ""))[:80],
+        "threads": bool(environ.get("wsgi.multithread")),
+        "processes": bool(environ.get("wsgi.multiprocess")),
+        "uwsgi_threads": _uwsgi_threads(),
+        "debug": current_app.debug,
+        "counts_in_memory": isinstance(kit.quotas.limiter.storage, MemoryStorage),
+        "has_mark": kit.quotas.is_marked(mark_name(nonce)),
+        "cookie": kit.cookie.attributes(request),
+    }
+
+
+def mark_name(nonce: str) -> str:
+    """What the doctor remembers in the storage of the limits, for the running site to find."""
+    return f"doctor-{nonce}"
+
+
+def _process_name() -> str:
+    """A name for this process, on whichever machine it is."""
+    return _names.setdefault(os.getpid(), secrets.token_hex(8))
+
+
+def _uwsgi_threads() -> bool | None:
+    """Whether uWSGI lets Python's threads run; None under another server."""
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return None
+    options = {bytes(name) if isinstance(name, bytes) else str(name).encode() for name in uwsgi.opt}
+    return bool(options & {b"threads", b"enable-threads", b"gevent"})

@@ -1,0 +1,267 @@
+"""What was minted: the signed record of a session, and its life from mint to cancel.
+
+OpenAI has no call that retrieves or refreshes a session. So the browser keeps a record of ours,
+signed and bound to its visitor and chat; refreshing mints anew, and validating reads the record.
+
+A served chat's secret is a token of ours, as short-lived and as revocable: the widget sends it as
+``Authorization: Bearer``, so that a page whose cookies are blocked has a visitor too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from itsdangerous import BadData, Signer, base64_decode, base64_encode
+
+from ..errors import ApiError, NotFound, Unauthenticated, UpstreamRejected
+from ..hosted.client import Client
+from .signing import CLOCK_TOLERANCE, SIGNATURE, signer
+from .visitor import Visitor
+
+logger = logging.getLogger("flask_chatkit")
+
+#: Seconds. OpenAI's longest session has 600; what is far beyond any storage's reach is refused.
+LONGEST = 10**10
+#: Seconds that a refresh spends on cancelling what it replaced.
+CANCEL_BUDGET = 2.0
+
+EXPIRED = "This chat's session has ended. Please reload the page."
+
+Status = Literal["active", "expired", "cancelled"]
+
+#: What a served session's id begins with; OpenAI's is ``cksess_``.
+SERVED = "served_"
+#: What a token begins with, so that people and scanners of leaks know one.
+TOKEN = "ck_"  # noqa: S105  the prefix of a secret, and none
+
+#: A record and its signature, in their exact form.
+_RECORD = re.compile(rf"[A-Za-z0-9_-]{{16,1024}}\.{SIGNATURE}")
+
+
+class Marks(Protocol):
+    """Remembers names for a while, for all processes if they share a storage."""
+
+    def mark(self, name: str, seconds: int) -> None:
+        """Remember a name for some seconds."""
+
+    def is_marked(self, name: str) -> bool:
+        """Whether the name is remembered."""
+
+
+@dataclass(frozen=True)
+class Minted:
+    """What the browser gets.
+
+    :param client_secret: the short-lived secret for ChatKit's element.
+    :param expires_at: when it ends, in Unix seconds.
+    :param expires_in: how many seconds are left.
+    :param session_id: our signed record of it.
+    """
+
+    client_secret: str = field(repr=False)
+    expires_at: int
+    expires_in: int
+    session_id: str
+
+
+@dataclass(frozen=True)
+class Token:
+    """Who speaks, as the token of a served session tells it.
+
+    :param session: the session's id.
+    :param anonymous: the anonymous visitor, whom the token alone is enough for; None for a login,
+        which has to be there still.
+    :param digest: the visitor's digest.
+    """
+
+    session: str
+    anonymous: Visitor | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """A session as its signed record tells it.
+
+    :param upstream_id: OpenAI's id, ``cksess_…``, or ours, ``served_…``.
+    :param expires_at: when it ends, in Unix seconds.
+    :param visitor: whose it is, as :attr:`.Visitor.digest`.
+    :param chat: the chat's name.
+    :param issued_at: when it was minted, in Unix microseconds, see :meth:`Sessions.status`; 0 in
+        those of earlier releases.
+    """
+
+    upstream_id: str
+    expires_at: int
+    visitor: str
+    chat: str
+    issued_at: int = 0
+
+
+class Sessions:
+    """Mints, refreshes, validates and cancels the sessions of one kit on one application.
+
+    :param keys: the signing keys, the newest last.
+    :param kit: the kit's name, which salts the signature.
+    :param client: how OpenAI is asked.
+    :param marks: where cancelled sessions are remembered until they would have expired.
+    :param revoked_at: tells since when nothing that a visitor was given before is good, by the
+        visitor's digest, in Unix seconds; None for never.
+    :param clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[bytes],
+        kit: str,
+        client: Client,
+        marks: Marks,
+        clock: Callable[[], float] = time.time,
+        revoked_at: Callable[[str], float | None] = lambda _: None,
+    ) -> None:
+        self._signer = signer(Signer, keys, "session", kit)
+        self._token_signer = signer(Signer, keys, "token", kit)
+        self._client = client
+        self._marks = marks
+        self._clock = clock
+        self._revoked_at = revoked_at
+
+    def mint(self, chat: str, visitor: Visitor, body: Mapping[str, Any]) -> Minted:
+        """Ask OpenAI for a session.
+
+        :param chat: the chat's name.
+        :param body: the body of the call, by
+            :meth:`HostedChat.session <flask_chatkit.chats.declarations.HostedChat.session>`.
+        :raises ApiError: one of the ``Upstream…`` errors.
+        """
+        issued_at = self._issue_time(visitor)
+        session = self._client.create_session(body)
+        expires_in = session.expires_at - int(self._clock())
+        if not 1 <= expires_in <= LONGEST:
+            raise UpstreamRejected(
+                detail="the session ends in the past, or beyond reason: is this machine's clock "
+                f"right? OpenAI's request id {session.request_id}"
+            )
+        record = SessionRecord(session.id, session.expires_at, visitor.digest, chat, issued_at)
+        return Minted(session.client_secret, session.expires_at, expires_in, self._sign(record))
+
+    def mint_token(self, chat: str, visitor: Visitor, seconds: int) -> Minted:
+        """Sign a token for a served chat.
+
+        :param seconds: how long it is good.
+        """
+        expires_at = int(self._clock()) + seconds
+        session = SERVED + secrets.token_urlsafe(16)
+        issued_at = self._issue_time(visitor)
+        record = SessionRecord(session, expires_at, visitor.digest, chat, issued_at)
+        # A login's id is nobody's business but the server's; an anonymous one is random.
+        anonymous = visitor.key if visitor.is_anonymous else ""
+        token = _pack(self._token_signer, [*_fields(record), anonymous])
+        return Minted(TOKEN + token, expires_at, seconds, self._sign(record))
+
+    def open_token(self, token: str, chat: str) -> Token:
+        """Read a token.
+
+        :raises Unauthenticated: it is not genuine, or another chat's, or no longer good.
+        """
+        fields = _unpack(self._token_signer, token.removeprefix(TOKEN))
+        try:
+            *rest, anonymous = fields or []
+            record = SessionRecord(*rest)
+        except (ValueError, TypeError):
+            raise Unauthenticated(EXPIRED, refusal="session_ended") from None
+        if record.chat != chat or self.status(record) != "active":
+            raise Unauthenticated(EXPIRED, refusal="session_ended")
+        visitor = Visitor(anonymous, known=True) if anonymous else None
+        return Token(record.upstream_id, visitor, record.visitor)
+
+    def open(self, session_id: str, chat: str, visitor: Visitor) -> SessionRecord:
+        """Read a record.
+
+        :raises NotFound: it is not genuine, or it is another visitor's or another chat's.
+        """
+        try:
+            record = SessionRecord(*(_unpack(self._signer, session_id) or ()))
+        except TypeError:
+            raise NotFound from None
+        if record.visitor != visitor.digest or record.chat != chat:
+            raise NotFound
+        return record
+
+    def status(self, record: SessionRecord) -> Status:
+        """Whether a session is still good.
+
+        Its end is the end by the clock of whoever looks. A revocation ends also what was issued by
+        a host whose clock is ahead; what is issued after it says so, and not by any clock.
+        """
+        if self._marks.is_marked(record.upstream_id):
+            return "cancelled"
+        if record.expires_at <= self._clock():
+            return "expired"
+        revoked = self._revoked_at(record.visitor)
+        is_revoked = revoked is not None and record.issued_at <= _latest(revoked)
+        return "cancelled" if is_revoked else "active"
+
+    def cancel(self, record: SessionRecord, budget: float | None = None) -> None:
+        """End a session that is active, upstream too.
+
+        :param budget: how many seconds it may take; the client's own limit by default.
+        :raises ApiError: OpenAI could not be asked; the session is still active then.
+        """
+        if not record.upstream_id.startswith(SERVED):
+            self._client.cancel_session(record.upstream_id, budget)
+        self._mark(record)
+
+    def replace(self, record: SessionRecord) -> None:
+        """End a session that a new one has replaced; the new one is good whatever OpenAI says."""
+        try:
+            self.cancel(record, CANCEL_BUDGET)
+        except ApiError as error:
+            logger.warning("The session that was refreshed could not be cancelled: %s", error.slug)
+            self._mark(record)
+
+    def _mark(self, record: SessionRecord) -> None:
+        # For longer than it lasts, by whichever clock.
+        left = int(record.expires_at - self._clock()) + CLOCK_TOLERANCE
+        self._marks.mark(record.upstream_id, left)
+
+    def _issue_time(self, visitor: Visitor) -> int:
+        """The time of now, in Unix microseconds, and later than that of any revocation."""
+        revoked = self._revoked_at(visitor.digest)
+        now = int(self._clock() * 1_000_000)
+        return now if revoked is None else max(now, _latest(revoked) + 1)
+
+    def _sign(self, record: SessionRecord) -> str:
+        return _pack(self._signer, _fields(record))
+
+
+def _latest(revoked_at: float) -> int:
+    """The last microsecond at which what is revoked may say that it was issued."""
+    return int((revoked_at + CLOCK_TOLERANCE) * 1_000_000)
+
+
+def _fields(record: SessionRecord) -> list[Any]:
+    return [*dataclasses.astuple(record)]
+
+
+def _pack(key: Signer, fields: Sequence[Any]) -> str:
+    return key.sign(base64_encode(json.dumps(fields, separators=(",", ":")))).decode("ascii")
+
+
+def _unpack(key: Signer, packed: str) -> list[Any] | None:
+    """What was packed; None unless it is genuine, in its one exact form."""
+    if not _RECORD.fullmatch(packed):
+        return None
+    try:
+        fields: list[Any] = json.loads(base64_decode(key.unsign(packed)))
+    except (BadData, ValueError):
+        return None
+    return fields

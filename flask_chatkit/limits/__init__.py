@@ -1,0 +1,1 @@
+"""How often and how much: rate limits, requests at a time, and how long a body may take."""

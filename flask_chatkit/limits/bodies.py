@@ -1,0 +1,105 @@
+"""How long a client may take to send a body, where a server holds a thread for it meanwhile.
+
+A server's timeout bounds the wait for the next bytes, if it has one: a client that sends one now
+and then would hold the thread for ever. Where the server shows the connection, it is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from flask import Request, Response
+from werkzeug.exceptions import RequestTimeout
+
+from ..runtime.processes import PerProcess
+from ..runtime.watchdog import Watchdog
+from .concurrency import SLOWEST, connection_of
+
+logger = logging.getLogger("flask_chatkit")
+
+#: Seconds for a body, and more of them for each ``SLOWEST`` bytes that it has.
+RECEIVE_SECONDS = 30.0
+#: Seconds for the rest of a body when its request was answered without it.
+DISCARD_SECONDS = 5.0
+
+
+class _Reading:
+    """A body under way; see :class:`~flask_chatkit.runtime.watchdog.Ending`."""
+
+    def __init__(self, connection: Any, seconds: float) -> None:
+        self._connection = connection
+        self.deadline = time.monotonic() + seconds
+        self.ended = False
+
+    def end(self) -> None:
+        """Close the connection: who reads from it is told that there is no more."""
+        self.ended = True
+        logger.info("A connection was closed whose client is too slow to send a body")
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def in_time(request: Request, most: int) -> Iterator[None]:
+    """Bound how long the block may read the request's body.
+
+    :param most: the most bytes that are read of it.
+    :raises RequestTimeout: it has taken longer, and the connection is closed.
+    """
+    connection = connection_of(request.environ)
+    if connection is None or not _has_body(request):
+        yield
+        return
+    size = min(request.content_length or most, most)
+    with _reading(connection, RECEIVE_SECONDS + size / SLOWEST) as reading:
+        try:
+            yield
+        except Exception:
+            if reading.ended:
+                raise RequestTimeout from None
+            raise
+
+
+def end_unread(request: Request, response: Response) -> None:
+    """Bound how long the server goes on reading a body that nobody has read, after the answer.
+
+    Gunicorn reads the rest before it takes the connection's next request, and bounds the time for a
+    piece of it and not for all (27.0): a byte now and then would hold the thread.
+    """
+    connection = request.environ.get("gunicorn.socket")
+    if connection is None or not _has_body(request):
+        return
+    body = request.environ["wsgi.input"]
+
+    def discard() -> None:
+        # What it raises where the connection has ended, is gunicorn's own.
+        with _reading(connection, DISCARD_SECONDS), suppress(Exception):
+            while body.read(64 * 1024):
+                pass
+
+    response.call_on_close(discard)
+
+
+@contextmanager
+def _reading(connection: Any, seconds: float) -> Iterator[_Reading]:
+    """Close the connection if the block takes longer."""
+    reading, watchdog = _Reading(connection, seconds), _watchdogs.get()
+    watchdog.add(reading)
+    try:
+        yield reading
+    finally:
+        watchdog.discard(reading)
+
+
+def _has_body(request: Request) -> bool:
+    coding = request.headers.get("Transfer-Encoding", "").lower()
+    return bool(request.content_length or "chunked" in coding)
+
+
+#: The parent's thread is not in a process that was forked.
+_watchdogs = PerProcess(Watchdog)

@@ -1,0 +1,1 @@
+"""The options of the macros: names, accepted forms, translations."""

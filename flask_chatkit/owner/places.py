@@ -1,0 +1,269 @@
+"""Where the history of a kit is: our own databases, stores of the site's, files."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from chatkit.store import NotFoundError
+from chatkit.types import Attachment, Page, ThreadItem, ThreadMetadata, UserMessageItem
+from sqlalchemy import Connection
+
+from ..chats.declarations import HostedChat, ServedChat
+from ..errors import ChatKitError
+from ..hosted.threads import HostedThreads
+from ..identity.visitor import Visitor
+from ..registry import KitState
+from ..server.context import ChatContext
+from ..server.history import records, rows
+from ..server.history.store import SQLAlchemyStore
+from ..server.ids import LONGEST_PAGE
+from ..server.protocol.dispatcher import Endpoint
+from ..server.streaming.run import run_at_once, run_within
+
+logger = logging.getLogger("flask_chatkit")
+
+T = TypeVar("T")
+
+#: Seconds that one step may take: a page, a batch, the deletion of a file.
+STEP_SECONDS = 120.0
+
+
+class Problems(list[str]):
+    """What failed, each thing once, in the owner's words."""
+
+    def add(self, what: str, error: BaseException) -> None:
+        """Note a failure; the log tells where it came from."""
+        # A driver's message may hold a password, or what people wrote: nobody is shown it.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("%s: %s, raised here:\n%s", what, type(error).__name__, where)
+        detail = str(error) if isinstance(error, ChatKitError) else ""
+        told = f"{what}: {type(error).__name__}" + (f" ({detail})" if detail else "")
+        if told not in self:
+            self.append(told)
+
+
+class Rows:
+    """One of our own databases.
+
+    :param store: the store that has it.
+    """
+
+    def __init__(self, store: SQLAlchemyStore) -> None:
+        self._database = store.database
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Do what only reads."""
+        return run_at_once(
+            lambda: self._database.statement(work, seconds=STEP_SECONDS), STEP_SECONDS
+        )
+
+    def change(self, work: Callable[[Connection], T]) -> T:
+        """Do what happens as a whole or not at all."""
+        return run_within(
+            None, lambda: self._database.transaction(work, seconds=STEP_SECONDS), STEP_SECONDS
+        )
+
+
+class Walk:
+    """A store of the site's own in one chat: what it has is found by its own methods only.
+
+    :param kit: the kit's own name.
+    :param endpoint: the chat.
+    """
+
+    def __init__(self, kit: str, endpoint: Endpoint) -> None:
+        self.chat = endpoint.chat
+        self._kit = kit
+        self.endpoint = endpoint
+        self.store = endpoint.server.store
+
+    def context(self, visitor: Visitor, owner: str | None = None) -> ChatContext:
+        """The context in which a visitor's threads are asked for."""
+        return ChatContext(visitor=visitor, kit=self._kit, chat=self.chat.name, owner=owner)
+
+    def made(self, context: ChatContext) -> Any:
+        """The site's own context of ours."""
+        return self.chat.context(context) if self.chat.context else context
+
+    def ask(self, context: ChatContext, ask: Callable[[Any], Any]) -> Any:
+        """What the store answers when it is asked in a context."""
+
+        async def act() -> Any:
+            return await ask(self.made(context))
+
+        return run_within(context, act, STEP_SECONDS)
+
+    def threads(self, context: ChatContext) -> Iterator[ThreadMetadata]:
+        """The visitor's threads, the first one first."""
+        after = None
+        while True:
+            page: Page[ThreadMetadata] = self.ask(
+                context,
+                lambda made, after=after: self.store.load_threads(  # type: ignore[misc]
+                    LONGEST_PAGE, after, "asc", made
+                ),
+            )
+            yield from page.data
+            if not page.has_more or not page.data:
+                return
+            after = page.after or page.data[-1].id
+
+    def items(self, context: ChatContext, thread_id: str) -> Iterator[ThreadItem]:
+        """The items of a thread, the first one first."""
+        after = None
+        while True:
+            page: Page[ThreadItem] = self.ask(
+                context,
+                lambda made, after=after: self.store.load_thread_items(  # type: ignore[misc]
+                    thread_id, after, LONGEST_PAGE, "asc", made
+                ),
+            )
+            yield from page.data
+            if not page.has_more or not page.data:
+                return
+            after = page.after or page.data[-1].id
+
+    def count(self, context: ChatContext, thread_id: str) -> tuple[int, int]:
+        """How many items a thread has, and how many files."""
+        items, files = 0, 0
+        for item in self.items(context, thread_id):
+            items += 1
+            files += len(item.attachments) if isinstance(item, UserMessageItem) else 0
+        return items, files
+
+    def delete(self, context: ChatContext, thread_id: str) -> tuple[int, int]:
+        """Delete a thread; how many items it had, and how many files."""
+        count, files = 0, []
+        for item in self.items(context, thread_id):
+            count += 1
+            files += item.attachments if isinstance(item, UserMessageItem) else []
+        for file in files:
+            # First the bytes: who finds the thread again, finds them again.
+            self.delete_file(context, file)
+        self.ask(context, lambda made: self.store.delete_thread(thread_id, made))
+        return count, len(files)
+
+    def delete_file(self, context: ChatContext, file: Attachment) -> None:
+        """Delete a file and what the store knows of it, if they are there."""
+        keeper = self.endpoint.server.attachment_store
+        with suppress(NotFoundError):
+            if keeper is not None:
+                self.ask(context, lambda made: keeper.delete_attachment(file.id, made))
+            self.ask(context, lambda made: self.store.delete_attachment(file.id, made))
+
+
+class Places:
+    """All that a kit keeps of its served chats.
+
+    :param kit: the kit.
+    :param problems: what could not be had.
+    """
+
+    def __init__(self, kit: KitState, problems: Problems) -> None:
+        self.kit = kit
+        self.problems = problems
+        self.rows: list[Rows] = []
+        self.walks: list[Walk] = []
+        self.endpoints: dict[str, Endpoint] = {}
+        seen: set[int] = set()
+        for chat in kit.served:
+            try:
+                store = self._endpoint(chat).server.store
+            except Exception as error:  # noqa: BLE001  code of the site's
+                problems.add(f"the chat {chat.name!r} could not be opened", error)
+                continue
+            if not isinstance(store, SQLAlchemyStore):
+                self.walks.append(Walk(kit.own_name, self.endpoints[chat.name]))
+            elif id(store.database) not in seen:
+                seen.add(id(store.database))
+                self.rows.append(Rows(store))
+        self.records: Rows | None = None
+        try:
+            # Also where nothing is served any more.
+            if kit.service.has_records:
+                self.records = Rows(kit.service.records)
+                if id(kit.service.records.database) not in seen:
+                    self.rows.append(self.records)
+        except Exception as error:  # noqa: BLE001  of any driver
+            problems.add("the history could not be opened", error)
+
+    def _endpoint(self, chat: ServedChat) -> Endpoint:
+        endpoint = self.endpoints[chat.name] = self.kit.service.endpoint(chat)
+        return endpoint
+
+    def aliases_of(self, person: Visitor) -> list[records.Alias]:
+        """What a person was before they signed in."""
+        found: list[records.Alias] = []
+        for where in self.rows:
+            try:
+                found += where.read(
+                    partial(records.aliases_of, kit=self.kit.own_name, key=person.key)
+                )
+            except Exception as error:  # noqa: BLE001  of any database
+                self.problems.add("the history could not be read", error)
+        return found
+
+    def files_of(self, where: Rows, keys: list[str]) -> Iterator[list[rows.FileRow]]:
+        """The attachments of a person in a database, batch by batch."""
+        after = 0
+        while found := where.read(
+            partial(rows.files_of, kit=self.kit.own_name, keys=keys, after=after)
+        ):
+            yield found
+            after = found[-1].position
+
+    def hosted(self, asked: bool | None) -> HostedThreads | None:  # noqa: FBT001  handed on
+        """OpenAI's threads, if they are to be asked for.
+
+        By default not where nobody ever was in a hosted chat: a login is nobody's business there.
+
+        :param asked: whether they are; None for the default.
+        """
+        kit = self.kit
+        if asked is None:
+            has_hosted = kit.settings.workflow_id is not None or any(
+                isinstance(chat, HostedChat) for chat in kit.declared.chats.values()
+            )
+            asked = bool(kit.settings.api_key) and (has_hosted or self._was_hosted())
+        return kit.hosted_threads if asked else None
+
+    def _was_hosted(self) -> bool:
+        """Whether there are threads here that were OpenAI's before."""
+        for where in self.rows:
+            try:
+                if where.read(partial(rows.has_imported, kit=self.kit.own_name)):
+                    return True
+            except Exception as error:  # noqa: BLE001  of any database
+                self.problems.add("the history could not be read", error)
+        return False
+
+    def delete_bytes(self, file: rows.FileRow) -> None:
+        """Delete the bytes of an attachment that one of our databases knows of."""
+        if file.is_ours:
+            self.kit.service.files.delete(file.id)
+            return
+        endpoint = self.endpoints.get(file.chat)
+        keeper = endpoint.server.attachment_store if endpoint else None
+        if endpoint is None or keeper is None:
+            return
+        walk = Walk(self.kit.own_name, endpoint)
+        context = walk.context(Visitor(file.visitor, known=True))
+        with suppress(NotFoundError):
+            walk.ask(context, lambda made: keeper.delete_attachment(file.id, made))
+
+    def delete_files(self, where: Rows, found: list[rows.FileRow]) -> int:
+        """Delete attachments: the bytes, and then what the database has; how many went."""
+        gone = []
+        for file in found:
+            try:
+                self.delete_bytes(file)
+            except Exception as error:  # noqa: BLE001  of any driver
+                self.problems.add(f"the file {file.id} could not be deleted", error)
+            else:
+                gone.append(file)
+        return where.change(lambda db: rows.remove_files(db, gone)) if gone else 0

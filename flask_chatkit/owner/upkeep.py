@@ -1,0 +1,96 @@
+"""The history is pruned once an hour, by one process, while nobody waits.
+
+With ``CHATKIT_KEEP_DAYS`` after any answer. Without it only files go that nobody sent and what
+killed uploads have left, after one that has come.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+from typing import cast
+
+from flask import Flask, Response
+from werkzeug.wsgi import ClosingIterator
+
+from ..registry import KitState
+from ..server.streaming.run import this_app
+
+logger = logging.getLogger("flask_chatkit")
+
+#: How often, whatever the number of processes and machines that share a database.
+EVERY = timedelta(hours=1)
+JOB = "prune"
+
+
+def prune_after(kit: KitState, response: Response, *, took_file: bool = False) -> Response:
+    """Have the history pruned after a response has been sent, if it is time to.
+
+    It is done in a thread of its own, when the server has closed the response.
+
+    :param took_file: whether a file has come with the request.
+    """
+    is_wanted = took_file or kit.settings.keep_days is not None
+    if not is_wanted or time.monotonic() < kit.prune_at:
+        return response
+    # Others that are answered meanwhile have nothing to look for.
+    kit.prune_at = time.monotonic() + EVERY.total_seconds()
+    start = partial(_start, kit, this_app())
+    if response.direct_passthrough:
+        # Werkzeug hands a stream on as it is, and calls nothing when that is closed.
+        response.response = ClosingIterator(cast("Iterable[bytes]", response.response), start)
+    else:
+        response.call_on_close(start)
+    return response
+
+
+def _start(kit: KitState, app: Flask) -> None:
+    threading.Thread(
+        target=_prune, args=(kit, app), name="flask_chatkit upkeep", daemon=True
+    ).start()
+
+
+def _prune(kit: KitState, app: Flask) -> None:
+    """Prune, unless another process has within the hour."""
+    keeps_threads = kit.settings.keep_days is None
+    try:
+        with app.app_context():
+            from .prune import prune
+
+            if not _begin(kit, at_first=not keeps_threads):
+                return
+            done = prune(kit, is_automatic=True, orphans=not keeps_threads)
+            files = done.files + done.unsent + done.orphans
+            if not keeps_threads:
+                logger.info(
+                    "CHATKIT_KEEP_DAYS: %s threads and %s files of the kit %r were deleted",
+                    done.threads,
+                    files,
+                    kit.name,
+                )
+            elif files or done.leftovers:
+                logger.info(
+                    "%s files of the kit %r that were never sent were deleted, and %s that did "
+                    "not come whole",
+                    files,
+                    kit.name,
+                    done.leftovers,
+                )
+    except Exception:
+        logger.exception("The history of the kit %r could not be pruned", kit.name)
+
+
+def _begin(kit: KitState, *, at_first: bool) -> bool:
+    """Whether it is this process's turn; each one's where no database of ours tells."""
+    if not kit.service.has_records:
+        return True
+    from ..server.history import records
+    from .places import Rows
+
+    # Where it was never done there is nothing yet that is old enough.
+    begin = partial(records.begin_job, kit=kit.own_name, name=JOB, every=EVERY, at_first=at_first)
+    return Rows(kit.service.records).change(begin)

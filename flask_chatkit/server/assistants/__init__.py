@@ -1,0 +1,1 @@
+"""Chats that a function of the site answers."""

@@ -1,0 +1,1 @@
+"""Attachments: checked, stored, linked and sent."""

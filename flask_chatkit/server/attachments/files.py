@@ -1,0 +1,464 @@
+"""Where the bytes of attachments are: a private folder, or any URL that fsspec understands."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from ...errors import (
+    ApiError,
+    BadRequest,
+    ConfigurationError,
+    Misconfigured,
+    NotFound,
+    TooLarge,
+    UpstreamUnavailable,
+)
+from ...quota import size_text
+from ...startup_checks import unwritable
+from .capacity import Room, not_stored, not_written
+from .remote import EndingSystem
+
+#: Bytes at the beginning of a file that tell what it is; puremagic looks at 36,870.
+HEAD = 64 * 1024
+_CHUNK = 64 * 1024
+
+#: The form of a key: it becomes the name of a file.
+_KEY = re.compile(r"[A-Za-z0-9_]{1,128}")
+#: What :func:`~flask_chatkit.server.ids.new_id` names attachments.
+_ATTACHMENT = re.compile(r"atc_[0-9a-f]{32}")
+_PART = re.compile(r"\.[A-Za-z0-9_]{1,128}\.[0-9a-f]{16}\.part")
+#: What drivers of fsspec call the type and disposition with which a store answers.
+_SIGNED = {
+    **dict.fromkeys(("s3", "s3a"), ("ResponseContentType", "ResponseContentDisposition")),
+    **dict.fromkeys(("gs", "gcs"), ("response_type", "response_disposition")),
+    **dict.fromkeys(("abfs", "abfss", "az"), ("content_type", "content_disposition")),
+}
+_ACCEPTED = "an absolute folder, or a URL for fsspec such as s3://bucket/folder"
+
+
+class Readable(Protocol):
+    """What bytes come from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most that many bytes; none at the end."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that lies where the files are.
+
+    :param name: its name there.
+    :param modified: when it was written last, in Unix seconds; None if the place can't tell.
+    :param size: bytes; 0 if the place can't tell.
+    """
+
+    name: str
+    modified: float | None
+    size: int = 0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it has the name of an attachment of ours."""
+        return _ATTACHMENT.fullmatch(self.name) is not None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is what an upload that was killed has left."""
+        return _PART.fullmatch(self.name) is not None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it has a name that was given here."""
+        return self.is_file or self.is_part
+
+
+class Files:
+    """Stores files by key, each written once.
+
+    :param folder: an absolute path, made if it is missing, or a URL for fsspec, whose driver
+        (``s3fs`` for ``s3://``) the site installs.
+    :param max_bytes: bytes of one file, at most.
+    :param total: bytes of all files; None for no bound but the disk's.
+    :param shared: whether the folder's group may read them, such as a web server that sends them.
+    :raises ConfigurationError: the folder or URL can't be used; it is not repeated in the message,
+        because it may hold credentials.
+    """
+
+    def __init__(
+        self, folder: str, max_bytes: int, total: int | None = None, *, shared: bool = False
+    ) -> None:
+        self.max_bytes = max_bytes
+        self._place: _Place = _Remote(folder) if _is_remote(folder) else _Folder(folder, shared)
+        self._room = Room(self._place, total)
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for a file of so many bytes.
+
+        :raises RateLimited: all files together would be too large.
+        :raises UpstreamUnavailable: the disk is almost full.
+        """
+        self._room.check(size)
+
+    def write(self, key: str, stream: Readable, limit: int | None = None) -> tuple[int, bytes]:
+        """Copy a stream, chunk by chunk, and count on the way; a failure leaves nothing behind.
+
+        :param limit: bytes that may come, at most; ``max_bytes`` by default.
+        :return: the size in bytes, and the first :data:`HEAD` bytes.
+        :raises TooLarge: one byte too many came; nothing is read after it.
+        :raises BadRequest: there is not one byte.
+        :raises FileExistsError: there is a file of that key.
+        :raises UpstreamUnavailable: it can't be written.
+        """
+        limit = self.max_bytes if limit is None else min(limit, self.max_bytes)
+        source = _Counted(stream, limit)
+        try:
+            size, head = self._place.write(_checked(key), source)
+        except UpstreamUnavailable as error:
+            # It says of reading and writing alike that there is trouble; this is a visitor's file.
+            raise not_written(str(error.detail)) from error
+        except (ApiError, FileExistsError):
+            raise
+        except Exception as error:
+            if error is source.broken:
+                raise
+            raise not_stored(error) from error
+        self._room.add(size)
+        return size, head
+
+    def open(self, key: str) -> BinaryIO:
+        """A file to read from, which the caller closes.
+
+        :raises NotFound: there is none of that key.
+        """
+        try:
+            return self._place.open(_checked(key))
+        except FileNotFoundError:
+            raise NotFound("This file is not there any more.") from None
+
+    def read(self, key: str) -> bytes:
+        """All bytes of a file.
+
+        :raises NotFound: there is none of that key.
+        :raises TooLarge: they are more than ``max_bytes``, which may have been more once.
+        """
+        with self.open(key) as file:
+            data = file.read(self.max_bytes + 1)
+        if len(data) > self.max_bytes:
+            raise too_large(self.max_bytes)
+        return data
+
+    def path(self, key: str) -> Path:
+        """Where a file is, for another program of this machine.
+
+        :raises NotFound: there is none of that key, in a folder of this machine.
+        """
+        found = self._place.path(_checked(key))
+        if found is None or not found.is_file():
+            raise NotFound("This file is not there any more.")
+        return found
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """A URL under which the store that has a file hands it out for some seconds.
+
+        :param mime_type: as what, where the store can say so.
+        :param disposition: the header ``Content-Disposition``, likewise.
+        :raises Misconfigured: the store signs no URLs.
+        """
+        try:
+            url = self._place.sign(_checked(key), seconds, mime_type, disposition)
+        except NotImplementedError:
+            raise Misconfigured(
+                detail="CHATKIT_SENDFILE is redirect, but the driver of CHATKIT_UPLOAD_FOLDER "
+                "signs no URLs"
+            ) from None
+        return url
+
+    def delete(self, key: str) -> None:
+        """Remove a file, if there is one of that key."""
+        self._place.delete(_checked(key))
+
+    def entries(self) -> Iterator[Entry]:
+        """All that lies in the folder, ours or not.
+
+        :raises OSError: the folder can't be read.
+        :raises NotImplementedError: it is a URL of a kind that lists nothing, such as ``https``.
+        """
+        return self._place.entries()
+
+    def delete_entry(self, entry: Entry) -> None:
+        """Remove a file, or what is left of one, if it is still there.
+
+        :raises ValueError: it is not one of ours.
+        """
+        if not entry.is_ours:
+            raise ValueError("only what has a name that was given here is removed")
+        self._place.delete(entry.name)
+
+
+class _Counted:
+    """A stream that is counted while it is copied."""
+
+    def __init__(self, stream: Readable, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self.size = 0
+        self.head = b""
+        #: What was raised while it was read, by the visitor's connection.
+        self.broken: Exception | None = None
+
+    def _read(self) -> bytes:
+        try:
+            # One byte more than allowed is asked for, and no more: a longer stream is told from it.
+            return self._stream.read(min(_CHUNK, self._limit - self.size + 1))
+        except Exception as error:
+            self.broken = error
+            raise
+
+    def copy(self, target: BinaryIO) -> None:
+        while chunk := self._read():
+            self.size += len(chunk)
+            if self.size > self._limit:
+                raise too_large(self._limit)
+            if len(self.head) < HEAD:
+                self.head += chunk[: HEAD - len(self.head)]
+            target.write(chunk)
+        if not self.size:
+            raise BadRequest("The file is empty.", refusal="file_refused")
+
+
+class _Place(Protocol):
+    """Where files are."""
+
+    def write(self, key: str, source: _Counted) -> tuple[int, bytes]: ...
+    def open(self, key: str) -> BinaryIO: ...
+    def delete(self, key: str) -> None: ...
+    def entries(self) -> Iterator[Entry]: ...
+    def space(self) -> tuple[int, int] | None: ...
+    def path(self, key: str) -> Path | None: ...
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str: ...
+
+
+class _Folder:
+    """A folder of this machine, private to the user who runs the site, or shared with its group."""
+
+    def __init__(self, folder: str, shared: bool) -> None:  # noqa: FBT001  see Files
+        self._mode, self._folder_mode = (0o640, 0o750) if shared else (0o600, 0o700)
+        self._folder = Path(_local_path(folder))
+        if not self._folder.is_absolute() or "\0" in folder:
+            raise ConfigurationError(f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}")
+        if self._folder.exists() and not self._folder.is_dir():
+            raise ConfigurationError(
+                f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}, but there is a file of that name"
+            )
+        trouble = unwritable(self._folder)
+        if trouble:
+            raise ConfigurationError(f"CHATKIT_UPLOAD_FOLDER must be {_ACCEPTED}, but {trouble}")
+
+    def write(self, key: str, source: _Counted) -> tuple[int, bytes]:
+        self._folder.mkdir(mode=self._folder_mode, parents=True, exist_ok=True)
+        part = self._folder / f".{key}.{secrets.token_hex(8)}.part"
+        part.touch(mode=self._mode, exist_ok=False)
+        try:
+            with part.open("wb") as target:
+                source.copy(target)
+            _place_once(part, self._folder / key)
+        finally:
+            part.unlink(missing_ok=True)
+        return source.size, source.head
+
+    def open(self, key: str) -> BinaryIO:
+        return (self._folder / key).open("rb")
+
+    def delete(self, key: str) -> None:
+        (self._folder / key).unlink(missing_ok=True)
+
+    def entries(self) -> Iterator[Entry]:
+        try:
+            found = os.scandir(self._folder)
+        except FileNotFoundError:
+            return
+        with found:
+            for entry in found:
+                with suppress(FileNotFoundError):
+                    if entry.is_file(follow_symlinks=False):
+                        found_there = entry.stat(follow_symlinks=False)
+                        yield Entry(entry.name, found_there.st_mtime, found_there.st_size)
+
+    def path(self, key: str) -> Path | None:
+        """Where a file is."""
+        return self._folder / key
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """Nobody signs a path."""
+        raise NotImplementedError
+
+    def space(self) -> tuple[int, int] | None:
+        """Bytes of the file system, and of it free."""
+        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        usage = shutil.disk_usage(there)
+        return usage.total, usage.free
+
+
+class _Remote:
+    """A place that fsspec reaches."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._core = _fsspec("fsspec.core")
+        registry = _fsspec("fsspec.registry")
+        for part in url.split("::"):
+            protocol = part.partition("://")[0]
+            try:
+                # Looks the driver up and no more: some connect as soon as they are made.
+                registry.get_filesystem_class(protocol)
+            except ImportError:
+                raise ConfigurationError(
+                    f"CHATKIT_UPLOAD_FOLDER is a {protocol}:// URL, whose driver for fsspec is "
+                    f"not installed; install it, or set {_ACCEPTED}"
+                ) from None
+            except ValueError:
+                raise ConfigurationError(
+                    "CHATKIT_UPLOAD_FOLDER is a URL of a kind that fsspec does not know; it must "
+                    f"be {_ACCEPTED}"
+                ) from None
+
+    def write(self, key: str, source: _Counted) -> tuple[int, bytes]:
+        system, path = self._find(key)
+        if system.exists(path):
+            raise FileExistsError(key)
+        try:
+            with _writing(system, path) as target:
+                source.copy(target)
+        except BaseException:
+            # Drivers keep what was written so far when a file is closed, whatever the reason.
+            if system.exists(path):
+                system.rm_file(path)
+            raise
+        return source.size, source.head
+
+    def open(self, key: str) -> BinaryIO:
+        system, path = self._find(key)
+        return cast("BinaryIO", system.open(path, "rb"))
+
+    def delete(self, key: str) -> None:
+        system, path = self._find(key)
+        with suppress(FileNotFoundError):
+            system.rm_file(path)
+
+    def entries(self) -> Iterator[Entry]:
+        system, root = self._system()
+        # What was listed before is remembered by some.
+        system.invalidate_cache(root)
+        try:
+            found = system.ls(root, detail=True)
+        except FileNotFoundError:
+            return
+        for entry in found:
+            if entry.get("type") == "file":
+                name = entry["name"].rstrip("/").rpartition("/")[2]
+                yield Entry(name, _modified(entry), entry.get("size") or 0)
+
+    def path(self, key: str) -> Path | None:  # noqa: ARG002  as of a folder
+        """None: it is elsewhere."""
+        return None
+
+    def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """A URL that the store signs."""
+        system, path = self._find(key)
+        protocols = system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)
+        names = next((_SIGNED[one] for one in protocols if one in _SIGNED), ())
+        told = dict(zip(names, (mime_type, disposition), strict=False))
+        return str(system.sign(path, expiration=seconds, **told))
+
+    def space(self) -> tuple[int, int] | None:
+        """None: what is elsewhere tells of no end."""
+        return None
+
+    def _find(self, key: str) -> tuple[Any, str]:
+        system, root = self._system()
+        return system, f"{root.rstrip('/')}/{key}"
+
+    def _system(self) -> tuple[Any, str]:
+        # Asked for each time: fsspec keeps one per process, and one does not survive a fork.
+        system = EndingSystem(lambda: self._core.url_to_fs(self._url))
+        return system, system.root
+
+
+def _modified(entry: dict[str, Any]) -> float | None:
+    """When a file was written, which each driver has by a name of its own."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "modified", "created"):
+        value = entry.get(name)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return None
+
+
+def _is_remote(folder: str) -> bool:
+    return "://" in folder and not folder.startswith("file://")
+
+
+def _local_path(folder: str) -> str:
+    if not folder.startswith("file://"):
+        return folder
+    parts = urlsplit(folder)
+    return url2pathname(parts.path) if parts.netloc in ("", "localhost") else ""
+
+
+def _fsspec(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ConfigurationError(
+            "CHATKIT_UPLOAD_FOLDER is a URL, which needs fsspec; install it and the driver of "
+            f"that kind of URL, or set {_ACCEPTED}"
+        ) from None
+
+
+def _writing(system: Any, path: str) -> Any:
+    try:
+        return system.open(path, "wb")
+    except FileNotFoundError:
+        system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        return system.open(path, "wb")
+
+
+def _place_once(part: Path, path: Path) -> None:
+    """Give a complete file its name, all at once, unless the name is taken."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some file systems have no hard links.
+        if path.exists():
+            raise FileExistsError(path.name) from None
+        part.rename(path)
+
+
+def _checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise NotFound("There is no such file.")
+    return key
+
+
+def too_large(limit: int) -> TooLarge:
+    """The refusal of a file that has more bytes than may come."""
+    size = size_text(limit)
+    return TooLarge(f"The file is larger than {size}.", refusal="file_too_large", limit=size)

@@ -1,0 +1,217 @@
+"""``…/attachments`` of a served chat: the requests that bring files, and those that fetch them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from chatkit.store import NotFoundError
+from chatkit.types import Attachment
+from flask import Request, Response, current_app
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+from werkzeug.wsgi import wrap_file
+
+from ...config import REDIRECT, X_SENDFILE
+from ...errors import BadRequest, NotFound, RateLimited, UpstreamTimeout
+from ...limits.bodies import in_time
+from ..context import ChatContext
+from ..history.outages import raise_outage
+from ..streaming.loop import Late
+from ..streaming.run import run_within
+from .capacity import FULL, not_stored
+from .files import too_large
+from .links import Purpose
+from .store import Attachments, Kept, Served, headers_for
+
+T = TypeVar("T")
+
+#: Bytes that are read of a file at a time.
+CHUNK = 64 * 1024
+#: Bytes of a form around its file.
+FORM = 64 * 1024
+#: Seconds for which a URL of an object store is good.
+SIGNED_SECONDS = 600
+#: Seconds that the store may take.
+STORE_SECONDS = 30.0
+
+
+class Uploads:
+    """The files of one served chat, over HTTP.
+
+    :param attachments: where they are kept.
+    :param sendfile: who sends them in our place, as ``CHATKIT_SENDFILE`` has it; None for nobody.
+    """
+
+    def __init__(self, attachments: Attachments, sendfile: str | None = None) -> None:
+        self._attachments = attachments
+        self._sendfile = sendfile
+
+    def linked(self, link: str, attachment_id: str, chat: str, *, writes: bool) -> str:
+        """The owner whom a signed link was made for.
+
+        :raises NotFound: the link is not genuine, is too old, or is for something else.
+        """
+        purpose: Purpose = "write" if writes else "read"
+        owner = self._attachments.links.read(link, attachment_id, chat, purpose=purpose)
+        if owner is None:
+            raise NotFound("This link has expired. Please reload the page.")
+        return owner
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of one file, at most."""
+        return self._attachments.max_bytes
+
+    def receive(
+        self,
+        request: Request,
+        context: ChatContext,
+        check: Callable[[int], None],
+        count: Callable[[int], None],
+    ) -> Response:
+        """Take a file in one call: the field ``file`` of a form.
+
+        :param check: raises :class:`~flask_chatkit.RateLimited` if so many bytes are too much.
+        :param count: counts the bytes of a file that was stored.
+        :raises BadRequest: there is none, or its kind is not accepted.
+        :raises TooLarge: it has too many bytes.
+        :raises UpstreamUnavailable: there is no room for it.
+        """
+        request.max_content_length = self.max_bytes + FORM
+        size = request.content_length
+        if not size and (size == 0 or not _has_body(request)):
+            raise _no_file()
+        # Who does not tell how much comes may bring as much as anybody may.
+        size = self.max_bytes if size is None else size
+        if size > request.max_content_length:
+            raise too_large(self.max_bytes)
+        self._attachments.check_room(size)
+        check(size)
+        try:
+            with in_time(request, self.max_bytes + FORM):
+                file = request.files.get("file")
+        except RequestEntityTooLarge:
+            raise too_large(self.max_bytes) from None
+        except RequestTimeout:
+            raise
+        except OSError as error:
+            # A large form goes through the folder for temporary files.
+            if error.errno in FULL:
+                raise not_stored(error) from error
+            raise BadRequest("The file did not arrive whole.") from None
+        except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
+            raise BadRequest("The file did not arrive whole.") from None
+        if file is None:
+            raise _no_file()
+        kept = self._attachments.keep(file.stream)
+        try:
+            # Others of the same visitor may have come meanwhile.
+            check(kept.size)
+        except RateLimited:
+            self._attachments.discard(kept)
+            raise
+        receive = self._attachments.receive
+        response = self._saved(
+            kept, context, lambda: receive(kept, file.filename, file.mimetype, context)
+        )
+        count(kept.size)
+        return response
+
+    def fill(self, request: Request, attachment_id: str, context: ChatContext) -> Response:
+        """Take the bytes of a file that was announced before.
+
+        :raises NotFound: it was not, by this visitor.
+        :raises BadRequest: it has come already, or its kind is not accepted.
+        :raises TooLarge: it has too many bytes.
+        :raises UpstreamUnavailable: there is no room for it.
+        """
+        attachments = self._attachments
+        expected = _run(context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS)
+        request.max_content_length = attachments.max_bytes + 1
+        attachments.check_room(request.content_length or attachments.max_bytes)
+        try:
+            with in_time(request, attachments.max_bytes):
+                kept = attachments.keep(request.stream, expected)
+        except RequestEntityTooLarge:
+            raise too_large(attachments.max_bytes) from None
+        return self._saved(kept, context, lambda: attachments.fill(kept, context))
+
+    def _saved(
+        self, kept: Kept, context: ChatContext, save: Callable[[], Coroutine[Any, Any, Attachment]]
+    ) -> Response:
+        try:
+            attachment = _run(context, save, STORE_SECONDS)
+        except NotFoundError:
+            # All that the visitor had was deleted meanwhile.
+            raise NotFound("There is no such file.") from None
+        except Late:
+            # It may not even have begun, and then nobody else knows of the bytes.
+            self._attachments.discard(kept)
+            raise UpstreamTimeout("The file could not be stored in time.") from None
+        # What we know of a file beside is nobody else's business.
+        said = attachment.model_dump_json(exclude_none=True, context={"exclude_metadata": True})
+        return current_app.response_class(said, mimetype="application/json")
+
+    def send(self, request: Request, attachment_id: str, context: ChatContext) -> Response:
+        """Hand out a file.
+
+        :raises NotFound: there is none for this visitor.
+        """
+        served = _run(
+            context, lambda: self._attachments.open_for(attachment_id, context), STORE_SECONDS
+        )
+        headers = headers_for(served)
+        response = self._handed_over(served, headers["Content-Disposition"])
+        if response is None:
+            file = served.open()
+            body: Any = wrap_file(request.environ, file, CHUNK)
+            if request.method == "HEAD":
+                # Nobody closes what is not sent.
+                file.close()
+                body = None
+            response = current_app.response_class(body, direct_passthrough=True)
+            response.content_length = served.size
+        response.headers.update(headers)
+        if response.location:
+            response.headers["Cache-Control"] = f"private, max-age={SIGNED_SECONDS // 2}"
+        return response
+
+    def _handed_over(self, served: Served, disposition: str) -> Response | None:
+        """An answer that has somebody else send the file; None if nobody does."""
+        files, to = self._attachments.files, self._sendfile
+        if to is None:
+            return None
+        if to == REDIRECT:
+            url = files.sign(served.key, SIGNED_SECONDS, served.mime_type, disposition)
+            return current_app.response_class(status=302, headers={"Location": url})
+        path = files.path(served.key)
+        if to == X_SENDFILE:
+            return current_app.response_class(headers={X_SENDFILE: str(path)})
+        return current_app.response_class(headers={"X-Accel-Redirect": f"{to}{path.name}"})
+
+    def is_uploaded(self, attachment: Attachment) -> bool:
+        """Whether the bytes of a file have come."""
+        return self._attachments.is_uploaded(attachment)
+
+
+def _has_body(request: Request) -> bool:
+    """Whether a request may bring something, though it does not tell how much."""
+    # A server that ends the body itself may know of one that is neither told nor in chunks.
+    ends, chunked = "wsgi.input_terminated", "HTTP_TRANSFER_ENCODING"
+    return bool(request.environ.get(ends) or request.environ.get(chunked))
+
+
+def _no_file() -> BadRequest:
+    return BadRequest("Send the file as the field 'file' of a multipart/form-data body.")
+
+
+def _run(context: ChatContext, make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+    """Run a coroutine on the loop.
+
+    :raises HistoryUnavailable: the database is not there.
+    """
+    try:
+        return run_within(context, make, seconds)
+    except Exception as error:
+        raise_outage(error)
+        raise

@@ -1,0 +1,420 @@
+"""Where the history is: the processes and threads that use an engine, transactions, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as WaitTimeout
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary, WeakSet, finalize
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import Pool, StaticPool
+
+from ...errors import ConfigurationError
+from ...runtime.watchdog import Watchdog
+from ...runtime.workers import Stuck, Workers
+from .calls import GRACE, Call, Health, overdue, silent, watched
+from .engines import (
+    check_engine,
+    database_url,
+    is_in_memory,
+    make_engine,
+    make_folder,
+    show_connections,
+)
+from .migrations import PATIENCE, is_current, upgrade_tables
+
+logger = logging.getLogger("flask_chatkit")
+
+T = TypeVar("T")
+
+#: How many pieces of work wait for the database at once, beside what request threads do themselves.
+WORKERS = 8
+#: Seconds that a piece of work may take, unless a site says otherwise.
+SECONDS = 10.0
+#: Seconds that a piece of work may have waited before SQLite is told to wait less.
+HURRY = 0.5
+#: Seconds that what is under way gets when a database is closed.
+CLOSE_SECONDS = 2.0
+#: How often a piece of work is done that met a deadlock, or a connection that had died.
+ATTEMPTS = 5
+DEADLOCKS = frozenset({"40001", "40P01", 1205, 1213})
+
+
+class Extension(Protocol):
+    """A Flask-SQLAlchemy extension, as far as it is needed here."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the current application."""
+
+
+Source: TypeAlias = "str | URL | Engine | Extension"
+
+
+class _Process:
+    """What one process has of a database: nothing of it survives a fork."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.workers = Workers(WORKERS, "flask-chatkit-store")
+        self.watchdog = Watchdog()
+        self.health = Health()
+        self.engine: Engine | None = None
+        self.ready: WeakSet[Engine] = WeakSet()
+        #: Engines that are just being prepared, each in a thread of its own.
+        self.preparing: WeakKeyDictionary[Engine, Future[None]] = WeakKeyDictionary()
+        #: Connections of the parent process, which must neither be used nor closed here.
+        self.inherited: list[Pool] = []
+
+
+class Database:
+    """Does pieces of work on a database.
+
+    :param source: a URI, an engine, or a Flask-SQLAlchemy extension. The latter is asked for its
+        engine at each piece of work, since it has one for each application.
+    :param create_tables: whether missing tables are made, and those of an earlier release brought
+        up to date, at the first piece of work.
+    :param seconds: how long a piece of work may take. What hangs is given up then: its connection
+        is shut and replaced, and so is its thread.
+    :raises ConfigurationError: the source is none of these, or can't be used.
+    """
+
+    def __init__(self, source: Source, *, create_tables: bool, seconds: float = SECONDS) -> None:
+        self._create_tables = create_tables
+        self._seconds = seconds
+        self._pid = os.getpid()
+        self._processes: dict[int, _Process] = {}
+        finalize(self, _let_go, self._pid, self._processes)
+        self._source: URL | Engine | Extension
+        if isinstance(source, (str, URL)):
+            self._source = database_url(source)
+            self._process().engine = self._make_engine(self._source)
+        elif isinstance(source, Engine):
+            check_engine(source)
+            self._source = source
+        # Looked for on the class: outside of an application context the property itself raises.
+        elif hasattr(type(source), "engine") and not hasattr(source, "sync_engine"):
+            self._source = source
+        else:
+            raise ConfigurationError(
+                "the history's database must be a URI, an Engine of SQLAlchemy (not an "
+                f"AsyncEngine) or a Flask-SQLAlchemy extension, not {type(source).__name__}"
+            )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may use it, too."""
+        return not (isinstance(self._source, URL) and is_in_memory(self._source))
+
+    async def statement(
+        self, work: Callable[[Connection], T], *, seconds: float | None = None
+    ) -> T:
+        """Do work that is a single statement, in one round trip where the driver can.
+
+        :param seconds: how long it may take, where that is longer than usual.
+        :raises HistoryUnavailable: the database did not answer in that time.
+        """
+        return await self._run(work, seconds, transaction=False)
+
+    async def transaction(
+        self, work: Callable[[Connection], T], *, seconds: float | None = None
+    ) -> T:
+        """Do work that happens as a whole or not at all; as :meth:`statement`."""
+        return await self._run(work, seconds, transaction=True)
+
+    def close(self) -> None:
+        """End this process's threads and its own connections; an engine of the site stays open."""
+        process = self._processes.pop(os.getpid(), None)
+        if process is not None:
+            process.workers.close(CLOSE_SECONDS)
+            if process.engine is not None:
+                process.engine.dispose()
+
+    async def _run(
+        self, work: Callable[[Connection], T], seconds: float | None, *, transaction: bool
+    ) -> T:
+        process = self._process()
+        engine = self._pick(process)
+        process.health.admit()
+        call = Call(max(seconds or 0.0, self._seconds))
+
+        def perform() -> T:
+            return self._perform(process, engine, work, call, transaction=transaction)
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            # Somebody drives this coroutine by hand, in a thread that may wait.
+            return self._perform_here(process, engine, call, perform)
+        try:
+            future = process.workers.submit(perform)
+        except Stuck:
+            raise silent() from None
+        return await _awaited(process, future, call)
+
+    def _perform_here(
+        self, process: _Process, engine: Engine, call: Call, perform: Callable[[], T]
+    ) -> T:
+        if isinstance(self._source, URL) or engine.dialect.name == "sqlite":
+            return perform()
+        # How long a site's engine waits to connect is not known.
+        try:
+            return process.workers.run(perform, call.left + GRACE)
+        except Stuck:
+            process.health.overdue(call)
+            raise overdue(call) from None
+
+    def _process(self) -> _Process:
+        pid = os.getpid()
+        # A lock could have been held by another thread while this process was forked.
+        return self._processes.get(pid) or self._processes.setdefault(pid, _Process())
+
+    def _pick(self, process: _Process) -> Engine:
+        source = self._source
+        if isinstance(source, Engine):
+            return source
+        if not isinstance(source, URL):
+            return source.engine
+        if process.engine is None:
+            with process.lock:
+                process.engine = process.engine or self._make_engine(source)
+        return process.engine
+
+    def _make_engine(self, url: URL) -> Engine:
+        return make_engine(url, WORKERS, self._seconds)
+
+    def _perform(
+        self,
+        process: _Process,
+        engine: Engine,
+        work: Callable[[Connection], T],
+        call: Call,
+        *,
+        transaction: bool,
+    ) -> T:
+        try:
+            if engine not in process.ready:
+                self._await_ready(process, engine, call)
+            # The one connection of a database in memory is for one thread at a time.
+            turn = process.lock if isinstance(engine.pool, StaticPool) else nullcontext()
+            with watched(process.watchdog, call), turn:
+                result = _again(
+                    lambda: self._work(engine, work, call, transaction=transaction), call
+                )
+        except (DBAPIError, PoolTimeout) as error:
+            if not call.is_over:
+                raise
+            process.health.overdue(call)
+            raise overdue(call) from error
+        process.health.answered()
+        return result
+
+    def _work(
+        self, engine: Engine, work: Callable[[Connection], T], call: Call, *, transaction: bool
+    ) -> T:
+        with engine.connect() as connection, _hurried(connection, call):
+            call.begun = None
+            dialect = engine.dialect.name
+            if dialect == "sqlite":
+                if transaction:
+                    _begin_immediate(connection)
+                elif not isinstance(self._source, URL):
+                    # Our own engines commit by themselves.
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+            else:
+                call.show(connection.connection.dbapi_connection)
+                if transaction:
+                    # A site's engine may commit by itself; and MySQL's own level locks gaps.
+                    connection.execution_options(isolation_level="READ COMMITTED")
+                elif dialect == "postgresql":
+                    # For the driver this is a flag; MySQL's would ask the server twice.
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+            result = work(connection)
+            connection.commit()
+            return result
+
+    def _await_ready(self, process: _Process, engine: Engine, call: Call) -> None:
+        """Have an engine prepared once for all that wait for it, each as long as it may.
+
+        It goes on when they are gone: bringing large tables up to date takes what it takes.
+        """
+        with process.lock:
+            if engine in process.ready:
+                return
+            if isinstance(engine.pool, StaticPool):
+                self._prepare(process, engine)
+                return
+            job = process.preparing.get(engine)
+            if job is None:
+                job = process.preparing[engine] = Future()
+                # A process that ends waits for it.
+                threading.Thread(
+                    target=self._prepare_apart,
+                    args=(process, engine, job),
+                    name="flask-chatkit-tables",
+                ).start()
+        try:
+            job.result(call.left)
+        except WaitTimeout:
+            if job.done():
+                raise
+            process.health.overdue(call)
+            raise overdue(call) from None
+
+    def _prepare_apart(self, process: _Process, engine: Engine, job: Future[None]) -> None:
+        try:
+            self._prepare(process, engine)
+        except BaseException as error:  # noqa: BLE001 - those who wait get it
+            process.preparing.pop(engine, None)
+            job.set_exception(error)
+        else:
+            process.preparing.pop(engine, None)
+            job.set_result(None)
+
+    def _prepare(self, process: _Process, engine: Engine) -> None:
+        if not isinstance(self._source, URL):
+            check_engine(engine)
+            show_connections(engine)
+            if os.getpid() != self._pid and not isinstance(engine.pool, StaticPool):
+                process.inherited.append(engine.pool)
+                engine.dispose(close=False)
+        elif engine.dialect.name == "sqlite" and not isinstance(engine.pool, StaticPool):
+            make_folder(engine.url)
+            _use_wal(engine, self._seconds)
+        if self._create_tables:
+            self._upgrade(process.watchdog, engine)
+        process.ready.add(engine)
+
+    def _upgrade(self, watchdog: Watchdog, engine: Engine) -> None:
+        def do(work: Callable[[Connection], T], seconds: float, *, transaction: bool) -> T:
+            call = Call(seconds)
+            with watched(watchdog, call):
+                return _again(
+                    lambda: self._work(engine, work, call, transaction=transaction),
+                    call,
+                    anything=True,
+                )
+
+        if do(is_current, self._seconds, transaction=False):
+            return
+        try:
+            do(upgrade_tables, max(PATIENCE, self._seconds), transaction=True)
+        except DBAPIError as error:
+            logger.error(  # noqa: TRY400  the error itself is raised, and logged by who gets it
+                "The tables of the history could not be made or brought up to date (%s). If the "
+                "database's user may not change tables, let one who may call "
+                "flask_chatkit.server.upgrade_tables, and make the store with create_tables=False",
+                type(error).__name__,
+            )
+            raise
+
+
+async def _awaited(process: _Process, future: Future[T], call: Call) -> T:
+    """What a worker returns, if it does so in time; else it is given up, and replaced."""
+    waiter = asyncio.wrap_future(future)
+    try:
+        await asyncio.wait([waiter], timeout=call.left + GRACE)
+    except asyncio.CancelledError:
+        # What was begun ends before anything else is written on the way out.
+        await asyncio.wait([waiter], timeout=call.left + GRACE)
+        if not waiter.done():
+            _give_up(process, future, waiter)
+        raise
+    if waiter.done():
+        return waiter.result()
+    _give_up(process, future, waiter)
+    process.health.overdue(call)
+    raise overdue(call)
+
+
+def _give_up(process: _Process, future: Future[T], waiter: asyncio.Future[T]) -> None:
+    # What it says in the end is nobody's concern any more, not even asyncio's.
+    waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+    process.workers.abandon(future)
+
+
+@contextmanager
+def _hurried(connection: Connection, call: Call) -> Iterator[None]:
+    """Have SQLite wait for others no longer than a call may that has waited before."""
+    if connection.dialect.name != "sqlite" or call.left > call.seconds - HURRY:
+        yield
+        return
+    # Past SQLAlchemy, for which a transaction would begin with it.
+    execute = cast("Any", connection.connection.dbapi_connection).execute
+    ((usual,),) = execute("PRAGMA busy_timeout")
+    execute(f"PRAGMA busy_timeout = {min(usual, int(call.left * 1000))}")
+    try:
+        yield
+    finally:
+        # Somebody else uses the connection next.
+        execute(f"PRAGMA busy_timeout = {usual}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take SQLite's write lock at once: who reads first and writes then can be refused."""
+    if not getattr(connection.connection.dbapi_connection, "in_transaction", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _again(work: Callable[[], T], call: Call, *, anything: bool = False) -> T:
+    """Do work again that lost to somebody else's; all that is done here may be done twice."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return work()
+        except DBAPIError as error:
+            if call.is_over or not (anything or error.connection_invalidated or _has_lost(error)):
+                raise
+        time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - no secret
+    return work()
+
+
+def _has_lost(error: DBAPIError) -> bool:
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return sqlstate in DEADLOCKS or bool(error.orig and DEADLOCKS & {*error.orig.args[:1]})
+
+
+def _let_go(pid: int, processes: dict[int, _Process]) -> None:
+    """Close the connections of a database that nobody uses any more."""
+    process = processes.get(os.getpid())
+    if pid == os.getpid() and process is not None and process.engine is not None:
+        process.engine.dispose()
+
+
+def _use_wal(engine: Engine, seconds: float) -> None:
+    """Let readers and a writer work at once. The file remembers it."""
+    deadline = time.monotonic() + seconds
+    while not _is_wal(engine):
+        if time.monotonic() > deadline:
+            # As slow as it would be without: readers and writers wait for each other.
+            logger.warning("The history's SQLite database could not be put into WAL mode")
+            return
+        time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - no secret
+
+
+def _is_wal(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal":
+            return True
+        patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+        # Two processes that both do this wait for each other, so neither waits for long.
+        connection.exec_driver_sql("PRAGMA busy_timeout = 20")
+        try:
+            mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
+        except OperationalError as error:
+            if "locked" not in str(error.orig):
+                raise
+            return False
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience}")
+    return mode == "wal"

@@ -1,0 +1,261 @@
+"""The tables of the history, for SQLite, PostgreSQL and MySQL or MariaDB.
+
+A site that migrates with Alembic adds :data:`metadata` to its ``target_metadata``, and makes its
+store with ``create_tables=False``. What each release changes is applied by
+:func:`~flask_chatkit.server.history.migrations.upgrade_tables`, which such a site calls from a
+revision of its own.
+
+On SQLite foreign keys hold only on a connection that switches them on, which a plain one does not.
+There the tables have triggers too, so that a plain ``DELETE`` leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    CHAR,
+    DDL,
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
+from sqlalchemy.dialects import mysql
+
+#: Characters of the longest id that can be stored.
+LONGEST_ID = 255
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_MYSQL = ("mysql", "mariadb")
+#: What MySQL needs for emoji in texts, and for transactions at all.
+_OPTIONS: dict[str, Any] = {
+    f"{dialect}_{name}": value
+    for dialect in _MYSQL
+    for name, value in {"engine": "InnoDB", "charset": "utf8mb4"}.items()
+}
+
+
+def _exact(length: int) -> String:
+    """A text that is compared byte by byte; MySQL would take A for a."""
+    return String(length).with_variant(
+        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), *_MYSQL
+    )
+
+
+# SQLite numbers only an INTEGER PRIMARY KEY by itself.
+_POSITION = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _ascii(length: int) -> CHAR:
+    """A string of always that many characters, all of them ASCII."""
+    return CHAR(length).with_variant(
+        mysql.CHAR(length, charset="ascii", collation="ascii_bin"), *_MYSQL
+    )
+
+
+_OWNER = _ascii(64)
+_ID = _exact(LONGEST_ID)
+_NAME = _exact(255)
+#: ``user:`` and a login id of at most 512 characters.
+_VISITOR = _exact(520)
+_TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
+# A text and no JSON type: PostgreSQL's refuses the NUL that a message may have.
+_DATA = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), *_MYSQL)
+
+#: ``position`` is the order of insertion. ``owner`` is what every query asks for: see
+#: :func:`~flask_chatkit.server.context.owner_name`. ``kit``, ``chat`` and ``visitor`` say the same
+#: in plain words, so that a site can find and delete a person's data.
+threads = Table(
+    "chatkit_threads",
+    metadata,
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False),
+    Column("owner", _OWNER, nullable=False),
+    Column("kit", _NAME, nullable=False),
+    Column("chat", _NAME, nullable=False),
+    Column("visitor", _VISITOR, nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    Column("data", _DATA, nullable=False),
+    UniqueConstraint("id"),
+    sqlite_autoincrement=True,
+    **_OPTIONS,
+)
+Index(None, threads.c.owner, threads.c.position)
+Index(None, threads.c.owner, threads.c.created_at, threads.c.position)
+Index(None, threads.c.visitor)
+
+#: ``thread`` is the thread's position. An id is unique within its thread only: adapters for models
+#: that are not OpenAI's give all their messages one id.
+items = Table(
+    "chatkit_items",
+    metadata,
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("thread", _POSITION, ForeignKey(threads.c.position, ondelete="CASCADE"), nullable=False),
+    Column("id", _ID, nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    Column("data", _DATA, nullable=False),
+    UniqueConstraint("thread", "id"),
+    sqlite_autoincrement=True,
+    **_OPTIONS,
+)
+Index(None, items.c.thread, items.c.position)
+
+#: ``thread`` is the id of the owner's thread that the attachment was sent to; null until it was.
+attachments = Table(
+    "chatkit_attachments",
+    metadata,
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False),
+    Column("owner", _OWNER, nullable=False),
+    Column("kit", _NAME, nullable=False),
+    Column("chat", _NAME, nullable=False),
+    Column("visitor", _VISITOR, nullable=False),
+    Column("thread", _ID, ForeignKey(threads.c.id, ondelete="CASCADE"), nullable=True),
+    Column("created_at", _TIME, nullable=False),
+    Column("data", _DATA, nullable=False),
+    UniqueConstraint("id"),
+    sqlite_autoincrement=True,
+    **_OPTIONS,
+)
+Index(None, attachments.c.owner, attachments.c.thread)
+Index(None, attachments.c.thread)
+Index(None, attachments.c.visitor)
+
+#: What a visitor thinks of an answer: ``kind`` is ``positive`` or ``negative``. ``thread`` is the
+#: thread's position, ``item`` the item's id.
+feedback = Table(
+    "chatkit_feedback",
+    metadata,
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("thread", _POSITION, nullable=False),
+    Column("item", _ID, nullable=False),
+    Column("kind", _exact(16), nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    ForeignKeyConstraint(["thread", "item"], [items.c.thread, items.c.id], ondelete="CASCADE"),
+    UniqueConstraint("thread", "item"),
+    sqlite_autoincrement=True,
+    **_OPTIONS,
+)
+
+#: How often something happened on a day (``2026-11-28``, in UTC) in a chat. Nobody's name is in it.
+counts = Table(
+    "chatkit_counts",
+    metadata,
+    Column("day", _ascii(10), primary_key=True),
+    Column("kit", _NAME, primary_key=True),
+    Column("chat", _NAME, primary_key=True),
+    Column("name", _exact(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+#: Which anonymous visitor (``alias``, a key) signed in as whom (``visitor``, a key). ``pair`` is
+#: SHA-256 of kit, alias and visitor, for no database has an index over strings that long.
+aliases = Table(
+    "chatkit_aliases",
+    metadata,
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("pair", _ascii(64), nullable=False),
+    Column("kit", _NAME, nullable=False),
+    Column("alias", _VISITOR, nullable=False),
+    Column("visitor", _VISITOR, nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    UniqueConstraint("pair"),
+    sqlite_autoincrement=True,
+    **_OPTIONS,
+)
+Index(None, aliases.c.alias)
+Index(None, aliases.c.visitor)
+
+#: Since when nothing that a visitor was given before is good: ``revoked_at`` is Unix time in
+#: microseconds, ``visitor`` is :attr:`.Visitor.digest`.
+revocations = Table(
+    "chatkit_revocations",
+    metadata,
+    Column("kit", _NAME, primary_key=True),
+    Column("visitor", _ascii(32), primary_key=True),
+    Column("revoked_at", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+#: Threads of OpenAI's that were deleted here: carried over again, they would come back.
+#: ``thread`` is SHA-256 of the id, so that nobody's id is left.
+deletions = Table(
+    "chatkit_deletions",
+    metadata,
+    Column("thread", _ascii(64), primary_key=True),
+    **_OPTIONS,
+)
+
+#: When a job that one process does for all was last begun.
+jobs = Table(
+    "chatkit_jobs",
+    metadata,
+    Column("kit", _NAME, primary_key=True),
+    Column("name", _exact(64), primary_key=True),
+    Column("begun_at", _TIME, nullable=False),
+    **_OPTIONS,
+)
+
+#: Messages that are being answered, or just were: ``message`` is SHA-256 of whose they are and of
+#: every word, ``visitor`` as in :data:`revocations`, ``holder`` the process that answers,
+#: ``touched_at`` Unix time in microseconds.
+claims = Table(
+    "chatkit_claims",
+    metadata,
+    Column("message", _ascii(64), primary_key=True),
+    Column("visitor", _ascii(32), nullable=False),
+    Column("holder", _ascii(32), nullable=False),
+    Column("touched_at", BigInteger, nullable=False),
+    Column("is_answered", Integer, nullable=False),
+    **_OPTIONS,
+)
+
+#: The versions of these tables that the database has reached; see
+#: :mod:`~flask_chatkit.server.history.migrations`.
+schema = Table(
+    "chatkit_schema",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("applied_at", _TIME, nullable=False),
+    **_OPTIONS,
+)
+
+#: What SQLite does on a connection that has not switched foreign keys on, by table.
+#: A trigger may set off another one; ``recursive_triggers`` is about one that sets off itself.
+TRIGGERS = {
+    threads: (
+        "CREATE TRIGGER IF NOT EXISTS chatkit_threads_deleted AFTER DELETE ON chatkit_threads "
+        "BEGIN "
+        "DELETE FROM chatkit_feedback WHERE thread = OLD.position; "
+        "DELETE FROM chatkit_items WHERE thread = OLD.position; "
+        "DELETE FROM chatkit_attachments WHERE thread = OLD.id; "
+        "END"
+    ),
+    items: (
+        "CREATE TRIGGER IF NOT EXISTS chatkit_items_deleted AFTER DELETE ON chatkit_items "
+        "BEGIN DELETE FROM chatkit_feedback WHERE thread = OLD.thread AND item = OLD.id; END"
+    ),
+}
+for _table, _trigger in TRIGGERS.items():
+    _ddl: Any = DDL(_trigger)  # type: ignore[no-untyped-call]  # SQLAlchemy's own typing
+    event.listen(_table, "after_create", _ddl.execute_if(dialect="sqlite"))

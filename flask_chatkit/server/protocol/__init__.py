@@ -1,0 +1,1 @@
+"""ChatKit's protocol: its operations, who may call them, and retries of the same message."""
