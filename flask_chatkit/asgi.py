@@ -35,7 +35,7 @@ logger = logging.getLogger("flask_chatkit")
 #: Seconds between two looks at the streams that are silent, or whose clients don't read.
 PULSE_SECONDS = 0.2
 #: Seconds that streams get to write their last words once all answers have ended.
-LAST_WORDS = 2.0
+CLEANUP_SECONDS = 2.0
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -111,7 +111,7 @@ class ChatKitASGI:
         if known.is_on(asyncio.get_running_loop()):
             await known.drain()
         if self._running:
-            await asyncio.wait(self._running, timeout=LAST_WORDS)
+            await asyncio.wait(self._running, timeout=CLEANUP_SECONDS)
         if self._pool is not None:
             self._pool.shutdown(wait=False)
             self._pool = None

@@ -13,14 +13,14 @@ from flask import Blueprint, Flask, current_app
 from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 
-from .chats.callbacks import Handlers
+from .chats.callbacks import Callbacks
 from .chats.declarations import (
     DEFAULT,
+    Backend,
     Chat,
     HostedChat,
     ServedChat,
     ServedOptions,
-    Source,
     StateSource,
 )
 from .cli import threads, users
@@ -42,7 +42,7 @@ from .hosted.export import (
 from .http import views
 from .identity.visitor import Visitor
 from .owner.stats import DEFAULT_SINCE, Stats, read_stats
-from .registry import Declared, KitState, UserLoader, kits
+from .registry import ChatKitState, Declarations, UserLoader, kits
 from .server.agents.shape import checked_input, refuse_workflow
 from .server.context import ChatContext
 from .widget import html
@@ -103,7 +103,7 @@ class ChatKit(Blueprint):
             template_folder="templates",
             **blueprint,
         )
-        self._declared = Declared(store=store)
+        self._declared = Declarations(store=store)
         self.cli = KitGroup(self._declared)
         self.cli.add_command(stats_command)
         for command in (*users.COMMANDS, threads.group):
@@ -383,14 +383,14 @@ class ChatKit(Blueprint):
         """
 
         def declare(function: F) -> F:
-            handlers = self._handlers(chat)
-            if kind in handlers.actions:
+            callbacks = self._callbacks(chat)
+            if kind in callbacks.actions:
                 raise ConfigurationError(
                     f"the action {kind!r} of the chat {chat!r} is declared twice"
                 )
-            handlers.actions[kind] = function
+            callbacks.actions[kind] = function
             if from_page:
-                handlers.from_page.add(kind)
+                callbacks.from_page.add(kind)
             return function
 
         return declare
@@ -447,26 +447,26 @@ class ChatKit(Blueprint):
 
     def _handler(self, kind: str, chat: str) -> Callable[[F], F]:
         def declare(function: F) -> F:
-            handlers = self._handlers(chat)
-            if getattr(handlers, kind) is not None:
+            callbacks = self._callbacks(chat)
+            if getattr(callbacks, kind) is not None:
                 raise ConfigurationError(f"{kind} of the chat {chat!r} is declared twice")
-            setattr(handlers, kind, function)
+            setattr(callbacks, kind, function)
             return function
 
         return declare
 
-    def _handlers(self, chat: str) -> Handlers:
+    def _callbacks(self, chat: str) -> Callbacks:
         declared = self._declared.chats.get(chat)
         if isinstance(declared, ServedChat) and declared.source.kind == "server":
             raise ConfigurationError(_OWN_METHODS.format(chat))
-        return self._declared.handlers[chat]
+        return self._declared.callbacks[chat]
 
     def _serve(self, name: str, kind: str, value: object, **options: Any) -> None:
         check_extra(f"the chat {name!r}")
-        handlers = self._declared.handlers[name]
-        if kind == "server" and handlers != Handlers():
+        callbacks = self._declared.callbacks[name]
+        if kind == "server" and callbacks != Callbacks():
             raise ConfigurationError(_OWN_METHODS.format(name))
-        self._add(ServedChat.declare(name, Source(kind, value), handlers, **options))
+        self._add(ServedChat.declare(name, Backend(kind, value), callbacks, **options))
 
     def _add(self, chat: Chat) -> None:
         if chat.name in self._declared.chats:
@@ -651,7 +651,7 @@ class ChatKit(Blueprint):
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         return diagnose(app, self._here(), url, pages)
 
-    def _here(self) -> KitState:
+    def _here(self) -> ChatKitState:
         """What the kit is on the current application."""
         for state in kits(current_app).values():
             if state.declared is self._declared:
@@ -679,8 +679,8 @@ class ChatKit(Blueprint):
                     f"{setup.url_prefix!r}: give one another url_prefix"
                 )
         settings = Settings.from_config(app.config)
-        settings.tell_misspelled(app.config)
-        kits(app)[name] = KitState(app, name, self.name, self._declared, settings, path, mount)
+        settings.warn_unknown_keys(app.config)
+        kits(app)[name] = ChatKitState(app, name, self.name, self._declared, settings, path, mount)
         html.install(app)
 
 

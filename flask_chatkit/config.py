@@ -644,7 +644,7 @@ class Settings:
         ]
 
     @staticmethod
-    def tell_misspelled(config: Mapping[str, Any]) -> None:
+    def warn_unknown_keys(config: Mapping[str, Any]) -> None:
         """Tell the log which keys look like ours and are none, with what was probably meant."""
         known = [item.metadata["key"] for item in documented()]
         for key in config:

@@ -18,14 +18,14 @@ from flask.sansio.app import App
 from markupsafe import Markup
 
 from .activity import Activity
-from .chats.callbacks import Handlers
+from .chats.callbacks import Callbacks
 from .chats.declarations import (
     DEFAULT,
     TOKEN_SECONDS,
+    Backend,
     Chat,
     HostedChat,
     ServedChat,
-    Source,
     StateValue,
     check_state_variables,
     takes,
@@ -39,11 +39,11 @@ from .identity.probes import Probes
 from .identity.sessions import Minted, Sessions
 from .identity.visitor import LONGEST_ID, Visitor, VisitorCookie, VisitorToken
 from .limits.concurrency import UnderWay
-from .limits.ratelimit import Quotas
+from .limits.ratelimit import RateLimiter
 from .startup_checks import unwritable, uwsgi_problems
 
 if TYPE_CHECKING:
-    from .server.served_chats import Service
+    from .server.served_chats import ServedChats
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -63,20 +63,20 @@ UserLoader = Callable[[], UserId | None] | Callable[[], Awaitable[UserId | None]
 
 
 @dataclass
-class Declared:
+class Declarations:
     """What the code of a site declares on a kit, for every application that registers it."""
 
     chats: dict[str, Chat] = field(default_factory=dict)
     user_loader: UserLoader | None = None
     #: What a site declares beside a served chat, by the chat's name, before or after the chat.
-    handlers: dict[str, Handlers] = field(default_factory=lambda: defaultdict(Handlers))
+    callbacks: dict[str, Callbacks] = field(default_factory=lambda: defaultdict(Callbacks))
     #: The site's own choice of a store for served chats.
     store: object = None
     #: What runs once in each process before the first answer of served chats.
     startup: list[Callable[[], Any]] = field(default_factory=list)
 
 
-class KitState:
+class ChatKitState:
     """One kit on one application.
 
     :param app: the application.
@@ -93,7 +93,7 @@ class KitState:
         app: App,
         name: str,
         kit: str,
-        declared: Declared,
+        declared: Declarations,
         settings: Settings,
         path: str,
         mount: tuple[str | None, str],
@@ -101,12 +101,12 @@ class KitState:
         self.name = name
         self.settings = settings
         self.mount = mount
-        self.declared: Declared = declared
+        self.declared: Declarations = declared
         #: The HTML of widgets that were rendered before, by all that it depends on.
         self.rendered: dict[Hashable, Markup] = {}
         # Under a second name a kit has the same visitors, and so the same quotas.
         twin = next((kit for kit in kits(app).values() if kit.declared is declared), None)
-        self.quotas: Quotas = twin.quotas if twin else Quotas(app, name, settings)
+        self.quotas: RateLimiter = twin.quotas if twin else RateLimiter(app, name, settings)
         self.under_way: UnderWay = twin.under_way if twin else _under_way(settings)
         self.activity: Activity = twin.activity if twin else Activity(app, kit)
         self.activity.chat_names = lambda: self.chats
@@ -115,7 +115,7 @@ class KitState:
         self._told_end = False
         self._warned_other_key = False
         self._making = threading.Lock()
-        self._service: Service | None = None
+        self._service: ServedChats | None = None
         self._used = False
         #: When this process looks again whether the history is to be pruned (time.monotonic).
         self.prune_at = 0.0
@@ -131,7 +131,7 @@ class KitState:
         self._implied = HostedChat.declare(DEFAULT) if implied else None
         self._served_instead: dict[int, ServedChat] = {}
         for chat in self.chats.values():
-            self._tell_end(chat)
+            self._warn_sunset(chat)
 
     @property
     def chats(self) -> dict[str, Chat]:
@@ -167,7 +167,7 @@ class KitState:
                 detail=f"the chat {name!r} has no workflow: pass workflow_id to add_hosted or set "
                 "CHATKIT_WORKFLOW_ID, or CHATKIT_SERVER to serve it yourself"
             )
-        self._tell_end(chat)
+        self._warn_sunset(chat)
         return chat
 
     def _here(self, chat: Chat) -> Chat:
@@ -177,8 +177,8 @@ class KitState:
             return chat
         served = self._served_instead.get(id(chat))
         if served is None:
-            handlers = self.declared.handlers[chat.name]
-            served = ServedChat.instead_of(chat, Source("path", path), handlers, self.settings)
+            callbacks = self.declared.callbacks[chat.name]
+            served = ServedChat.from_hosted(chat, Backend("path", path), callbacks, self.settings)
             # One object for one declaration: what is remembered of a chat is found by it.
             served = self._served_instead.setdefault(id(chat), served)
         return served
@@ -221,7 +221,7 @@ class KitState:
         return self._path
 
     @property
-    def service(self) -> Service:
+    def service(self) -> ServedChats:
         """What served chats are answered with; it needs the packages of the extra.
 
         :raises Misconfigured: they are not installed.
@@ -234,9 +234,9 @@ class KitState:
             keys = self._keys
             with self._making:
                 if self._service is None:
-                    from .server.served_chats import Service
+                    from .server.served_chats import ServedChats
 
-                    self._service = Service(
+                    self._service = ServedChats(
                         self.own_name,
                         self.settings,
                         keys,
@@ -246,7 +246,7 @@ class KitState:
                     )
         return self._service
 
-    def hand_over(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> bool:
+    def transfer_threads(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> bool:
         """Give what an anonymous visitor has said to the login that they signed in with.
 
         :returns: whether all of it is the login's now. What could not be had is asked for again,
@@ -258,7 +258,7 @@ class KitState:
             return True
         if self.quotas.is_marked(waiting):
             return False
-        is_whole = self.service.hand_over(chats, old, new)
+        is_whole = self.service.transfer_threads(chats, old, new)
         if is_whole:
             self.activity.transferred(old, new)
             self.quotas.mark(done, HANDED_OVER)
@@ -382,7 +382,7 @@ class KitState:
             self.name,
         )
 
-    def _tell_end(self, chat: Chat) -> None:
+    def _warn_sunset(self, chat: Chat) -> None:
         if not self._told_end and isinstance(chat, HostedChat):
             self._told_end = True
             logger.warning(
@@ -457,13 +457,13 @@ def _checked_id(user_id: object) -> str:
     )
 
 
-def kits(app: App) -> dict[str, KitState]:
+def kits(app: App) -> dict[str, ChatKitState]:
     """The kits of an application by full name, in the order of registration."""
-    registered: dict[str, KitState] = app.extensions.setdefault(EXTENSION, {})
+    registered: dict[str, ChatKitState] = app.extensions.setdefault(EXTENSION, {})
     return registered
 
 
-def current_kit() -> KitState:
+def current_kit() -> ChatKitState:
     """The kit whose URL was asked for."""
     registered = kits(current_app)
     kit = next(registered[name] for name in request.blueprints if name in registered)
@@ -471,7 +471,7 @@ def current_kit() -> KitState:
     return kit
 
 
-def named_kit(app: App, name: str | None) -> KitState:
+def named_kit(app: App, name: str | None) -> ChatKitState:
     """The kit of that name, full or its own; the application's first without one.
 
     :raises OptionError: there is none; the message names those there are.

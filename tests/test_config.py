@@ -191,7 +191,7 @@ def test_contradictions_are_refused(config: dict[str, Any], named: str) -> None:
 
 def test_misspelled_key_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """An unknown key of ours is told with the one that was probably meant."""
-    Settings.tell_misspelled({"CHATKIT_RATELIMT": "1/minute", "CHATKIT_ENABLED": True})
+    Settings.warn_unknown_keys({"CHATKIT_RATELIMT": "1/minute", "CHATKIT_ENABLED": True})
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "CHATKIT_RATELIMT" in record.message

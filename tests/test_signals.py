@@ -428,7 +428,7 @@ def test_same_message_twice_is_one(browse: Any, site: Any, watch: Any) -> None:
     ann = visit(browse(app))
     first, second = Slow(ann), Slow(ann)
     (state,) = app.extensions["chatkit"].values()
-    (served,) = state.service._endpoints.values()
+    (served,) = state.service._dispatchers.values()
     served.server.open_gate()
     assert b"so far, so good" in first.rest()
     assert b"so far, so good" in second.rest()
@@ -444,7 +444,7 @@ def test_message_after_a_break_is_the_same(browse: Any, site: Any, watch: Any) -
     until(lambda: seen.of("answer_finished"))
     again = Slow(ann)
     (state,) = app.extensions["chatkit"].values()
-    (served,) = state.service._endpoints.values()
+    (served,) = state.service._dispatchers.values()
     served.server.open_gate()
     assert b"so far, so good" in again.rest()
     outcomes = [(one["operation"], one["outcome"]) for one in seen.of("answer_finished")]

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass
-class Handlers:
+class Callbacks:
     """The functions of a site for one chat, each sync or async.
 
     :param actions: by the action's type: ``handler(payload, chat)``, which answers like an

@@ -20,7 +20,7 @@ from limits import RateLimitItem
 from ..config import Settings, limits
 from ..errors import ConfigurationError, OptionError
 from ..options.element import element_options
-from .callbacks import Handlers
+from .callbacks import Callbacks
 
 #: A state variable's value.
 StateValue = str | int | float | bool
@@ -403,7 +403,7 @@ class ServedOptions(TypedDict, total=False):
     widget: Mapping[str, Any] | None
 
 
-class Source(NamedTuple):
+class Backend(NamedTuple):
     """What answers in a served chat; only :mod:`flask_chatkit.server` looks inside.
 
     :param kind: ``server``, ``agent``, ``workflow``, ``assistant``, or ``path``, which is what
@@ -435,8 +435,8 @@ class ServedChat:
     """
 
     name: str
-    source: Source = field(repr=False)
-    handlers: Handlers = field(default_factory=Handlers, repr=False)
+    source: Backend = field(repr=False)
+    callbacks: Callbacks = field(default_factory=Callbacks, repr=False)
     session_seconds: int | None = None
     state_variables: StateSource | None = None
     attachments_accepted: Mapping[str, Any] | None = None
@@ -457,7 +457,9 @@ class ServedChat:
     widget: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def declare(cls, name: str, source: Source, handlers: Handlers, **declared: Any) -> ServedChat:
+    def declare(
+        cls, name: str, source: Backend, callbacks: Callbacks, **declared: Any
+    ) -> ServedChat:
         """Check a declaration.
 
         :raises ConfigurationError: something is not of the accepted form; the message names it.
@@ -476,11 +478,11 @@ class ServedChat:
             if value is not None
         }
         checked["attachments_accepted"] = checked.pop("attachments", None)
-        return cls(name=name, source=source, handlers=handlers, **checked)
+        return cls(name=name, source=source, callbacks=callbacks, **checked)
 
     @classmethod
-    def instead_of(
-        cls, chat: HostedChat, source: Source, handlers: Handlers, settings: Settings
+    def from_hosted(
+        cls, chat: HostedChat, source: Backend, callbacks: Callbacks, settings: Settings
     ) -> ServedChat:
         """The served chat that takes a hosted one's place when ``CHATKIT_SERVER`` is set.
 
@@ -491,7 +493,7 @@ class ServedChat:
         return cls(
             name=chat.name,
             source=source,
-            handlers=handlers,
+            callbacks=callbacks,
             session_seconds=chat.session_seconds,
             state_variables=chat.state_variables,
             attachments_accepted=accepted,
@@ -535,7 +537,7 @@ class ServedChat:
     @property
     def takes_dictation(self) -> bool:
         """Whether the site's code turns speech into text."""
-        if self.handlers.transcribe is not None:
+        if self.callbacks.transcribe is not None:
             return True
         if self.source.kind in {"agent", "assistant", "workflow"}:
             return False

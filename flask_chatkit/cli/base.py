@@ -19,7 +19,7 @@ from flask.cli import AppGroup, with_appcontext
 
 from ..errors import ApiError, ChatKitError, OptionError
 from ..identity.visitor import Visitor
-from ..registry import Declared, KitState, kits
+from ..registry import ChatKitState, Declarations, kits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,7 +33,7 @@ class KitGroup(AppGroup):
     :param declared: what the site declares on the kit, by which its state is found.
     """
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declarations) -> None:
         super().__init__(help="Move, check and look after the chats of this kit.")
         self.declared = declared
 
@@ -55,7 +55,7 @@ def pass_kit(function: F) -> F:
     return update_wrapper(invoke, function)  # type: ignore[return-value]  # click's own typing
 
 
-def _kit_of(context: click.Context) -> KitState:
+def _kit_of(context: click.Context) -> ChatKitState:
     place: click.Context | None = context
     while place is not None and not isinstance(place.command, KitGroup):
         place = place.parent

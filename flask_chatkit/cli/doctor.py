@@ -12,7 +12,7 @@ from flask import current_app
 from ..doctor.report import CHECKS, Result
 from ..doctor.run import diagnose
 from ..errors import OptionError
-from ..registry import KitState
+from ..registry import ChatKitState
 from .base import json_option, pass_kit, print_json, progress
 
 
@@ -28,7 +28,7 @@ from .base import json_option, pass_kit, print_json, progress
 )
 @json_option
 @pass_kit
-def doctor(kit: KitState, *, url: str | None, pages: tuple[str, ...], as_json: bool) -> None:
+def doctor(kit: ChatKitState, *, url: str | None, pages: tuple[str, ...], as_json: bool) -> None:
     """Check the set-up, and name each fault with its cure.
 
     Run it as the user who runs the site, with its configuration and environment. It exits with 1

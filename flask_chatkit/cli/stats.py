@@ -10,7 +10,7 @@ import click
 
 from ..activity import REASONS
 from ..owner.stats import Figures, Stats, read_stats
-from ..registry import KitState
+from ..registry import ChatKitState
 from .base import json_option, pass_kit, print_json
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -39,7 +39,7 @@ def time_span(value: str) -> timedelta | datetime:
 )
 @json_option
 @pass_kit
-def stats(kit: KitState, since: timedelta | datetime, *, as_json: bool) -> None:
+def stats(kit: ChatKitState, since: timedelta | datetime, *, as_json: bool) -> None:
     """Show what happened in the kit's chats: messages, answers, refusals, feedback.
 
     Threads, messages and feedback are read of the history, to the second. Answers, secrets and

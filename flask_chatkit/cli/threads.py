@@ -25,7 +25,7 @@ from ..hosted.export import (
     threads_since,
 )
 from ..identity.visitor import Visitor
-from ..registry import KitState
+from ..registry import ChatKitState
 from .base import json_option, pass_kit, person, print_json, progress
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def group() -> None:
 @json_option
 @pass_kit
 def export_command(
-    kit: KitState,
+    kit: ChatKitState,
     file: Path | None,
     user: Visitor | None,
     since: datetime | None,
@@ -141,7 +141,7 @@ def _print_export(done: Exported, file: Path | None) -> None:
 @import_options
 @pass_kit
 def import_command(
-    kit: KitState,
+    kit: ChatKitState,
     file: IO[bytes],
     chat: str,
     map_users: Callable[[str], Any] | None,
@@ -167,7 +167,7 @@ def import_command(
 @import_options
 @pass_kit
 def migrate_command(
-    kit: KitState,
+    kit: ChatKitState,
     user: Visitor | None,
     since: datetime | None,
     chat: str,

@@ -17,7 +17,7 @@ import click
 
 from ..config import check_extra
 from ..identity.visitor import Visitor
-from ..registry import KitState
+from ..registry import ChatKitState
 from .base import json_option, pass_kit, person, print_json, progress
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def user() -> None:
 @hosted_option
 @pass_kit
 def export_command(
-    kit: KitState,
+    kit: ChatKitState,
     key: Visitor,
     file: str,
     folder: Path | None,
@@ -109,7 +109,7 @@ def _tell_export(key: Visitor, file: str, written: Counter[str]) -> None:
 @json_option
 @pass_kit
 def delete_command(
-    kit: KitState,
+    kit: ChatKitState,
     key: Visitor,
     dry_run: bool,  # noqa: FBT001  an option
     hosted: bool | None,  # noqa: FBT001  an option
@@ -138,7 +138,7 @@ def delete_command(
 @json_option
 @pass_kit
 def prune_command(
-    kit: KitState,
+    kit: ChatKitState,
     older_than: timedelta | None,
     dry_run: bool,  # noqa: FBT001  an option
     as_json: bool,  # noqa: FBT001  an option

@@ -72,7 +72,7 @@ def chats(site: Site) -> Iterator[Finding]:
             )
     for chat in site.served if site.has_key else ():
         try:
-            server = site.kit.service.endpoint(chat).server
+            server = site.kit.service.dispatcher(chat).server
         except ApiError as failed:
             yield error(str(failed.detail or failed.description), _cure_of(chat))
         except Exception as failed:  # noqa: BLE001  the site's own code, such as its imports

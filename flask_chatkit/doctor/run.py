@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from ..errors import ChatKitError, OptionError
-from ..registry import KitState
+from ..registry import ChatKitState
 from . import (
     checks_hosted,
     checks_limits,
@@ -41,7 +41,7 @@ _SECRETS = re.compile(r"\b(?:sk|ek|ck|sess)[-_][\w*.-]{6,}|(?<=://)[^\s/@]*:[^\s
 
 def diagnose(
     app: Flask,
-    kit: KitState,
+    kit: ChatKitState,
     url: str | None = None,
     pages: Sequence[str] = ("/",),
     advance: Callable[[int], object] = lambda _: None,

@@ -18,7 +18,7 @@ from ..config import LOOPBACK, signing_keys
 from ..errors import ConfigurationError
 from ..http import probes
 from ..identity.probes import HEADER
-from ..registry import KitState
+from ..registry import ChatKitState
 from .http import Http, Page, Unreachable, plain_headers
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Site:
     """
 
     def __init__(
-        self, app: Flask, kit: KitState, url: str | None = None, pages: Sequence[str] = ("/",)
+        self, app: Flask, kit: ChatKitState, url: str | None = None, pages: Sequence[str] = ("/",)
     ) -> None:
         self.app = app
         self.kit = kit

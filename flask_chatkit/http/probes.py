@@ -19,7 +19,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..errors import TooLarge, Unauthenticated
 from ..identity.probes import HEADER
-from ..registry import KitState
+from ..registry import ChatKitState
 
 #: Events of the stream that is measured, and seconds between two.
 EVENTS, EVERY = 5, 0.25
@@ -34,7 +34,7 @@ _FORWARDED = (
 _names: dict[int, str] = {}
 
 
-def answer(kit: KitState, request: Request) -> Response | None:
+def answer(kit: ChatKitState, request: Request) -> Response | None:
     """Answer a request that carries a probe; None where there is none.
 
     :raises Unauthenticated: the probe is not genuine, or is older than five minutes.
@@ -83,7 +83,7 @@ def _count(request: Request, most: int) -> int:
     return count
 
 
-def _seen(kit: KitState, request: Request, nonce: str) -> dict[str, Any]:
+def _seen(kit: ChatKitState, request: Request, nonce: str) -> dict[str, Any]:
     environ = request.environ
     return {
         "time": time.time(),

@@ -33,7 +33,7 @@ from ..limits import bodies
 from ..limits.concurrency import Slot
 from ..limits.ratelimit import CALL, MESSAGE, TOOL, UPLOAD, address_of
 from ..owner.upkeep import prune_after
-from ..registry import VISITOR, KitState, current_kit
+from ..registry import VISITOR, ChatKitState, current_kit
 from ..runtime.processes import PerProcess
 from ..server.context import ChatContext, owner_name
 from ..widget import assets
@@ -104,7 +104,7 @@ def api(chat: str = DEFAULT) -> ResponseReturnValue:
     declared = _served(kit, chat)
     guard.check_json(request)
     visitor = _speaker(kit, declared)
-    endpoint = kit.service.endpoint(declared)
+    endpoint = kit.service.dispatcher(declared)
     context = _context(kit, declared, visitor)
     charge = partial(_charge, kit, declared, visitor)
     state = partial(kit.state_variables, declared, visitor)
@@ -233,7 +233,7 @@ HANDLED = tuple(
 )
 
 
-def _endpoint(kit: KitState) -> str:
+def _endpoint(kit: ChatKitState) -> str:
     """The kit's own name of the endpoint; a blueprint that a site nests below has others."""
     return (request.endpoint or "").removeprefix(f"{kit.name}.")
 
@@ -366,7 +366,7 @@ def _answer(error: HTTPException) -> Response:
 
 
 def _note_refusal(
-    kit: KitState,
+    kit: ChatKitState,
     reason: str,
     status: int,
     limit: str | None = None,
@@ -384,7 +384,7 @@ def _note_refusal(
     )
 
 
-def _note_sites_refusal(kit: KitState, response: Response) -> None:
+def _note_sites_refusal(kit: ChatKitState, response: Response) -> None:
     """Note what a hook or a handler of the site's own refuses without an error of ours."""
     if 400 <= response.status_code < 500 and _REFUSED not in request.environ:
         _note_refusal(kit, reason_of(response.status_code), response.status_code)
@@ -399,7 +399,7 @@ def _request_id() -> str:
     return f"{_ids.get().getrandbits(64):016x}"
 
 
-def _own(kit: KitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRecord]:
+def _own(kit: ChatKitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRecord]:
     """Who asks, and the session that is theirs; another one is not found."""
     visitor = kit.identify(request)
     # What is not found was looked for, too.
@@ -409,7 +409,7 @@ def _own(kit: KitState, chat: Chat, session_id: str) -> tuple[Visitor, SessionRe
     return visitor, kit.sessions.open(session_id, chat.name, visitor)
 
 
-def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
+def _mint(kit: ChatKitState, chat: Chat, visitor: Visitor) -> Response:
     _charge(kit, chat, visitor, "mint")
     # The keys are asked for before OpenAI is: without one, nothing is minted.
     kit.require_keys()
@@ -433,7 +433,7 @@ def _mint(kit: KitState, chat: Chat, visitor: Visitor) -> Response:
     return response
 
 
-def _token_for(kit: KitState, visitor: Visitor, origin: str) -> dict[str, Any]:
+def _token_for(kit: ChatKitState, visitor: Visitor, origin: str) -> dict[str, Any]:
     """What a page of another origin is told of its visitor, and whether not to keep it."""
     told = {"visitor": kit.token.sign(visitor, origin)}
     if visitor.known or not kit.token.is_of_other_key(request, origin):
@@ -442,7 +442,7 @@ def _token_for(kit: KitState, visitor: Visitor, origin: str) -> dict[str, Any]:
     return {**told, "temporary": True}
 
 
-def _set_cookie(kit: KitState, response: Response, visitor: Visitor) -> None:
+def _set_cookie(kit: ChatKitState, response: Response, visitor: Visitor) -> None:
     """Set the cookie of an anonymous visitor, unless it would replace one that is good elsewhere.
 
     A new process of a rolling deploy may have signed it: who has it is known there, and will be
@@ -456,7 +456,7 @@ def _set_cookie(kit: KitState, response: Response, visitor: Visitor) -> None:
     kit.cookie.write(request, response, visitor, own=is_own)
 
 
-def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str, size: int = 0) -> None:
+def _charge(kit: ChatKitState, chat: Chat, visitor: Visitor, act: str, size: int = 0) -> None:
     """Count an act.
 
     :param size: bytes of an upload.
@@ -475,7 +475,9 @@ def _charge(kit: KitState, chat: Chat, visitor: Visitor, act: str, size: int = 0
     kit.quotas.charge(visitor, address_of(request), act=act, chat=chat.name, visitor_items=own)
 
 
-def _charge_call(kit: KitState, visitor: Visitor | None = None, owner: str | None = None) -> None:
+def _charge_call(
+    kit: ChatKitState, visitor: Visitor | None = None, owner: str | None = None
+) -> None:
     """Count a call that costs little.
 
     :param owner: whose file a signed link is for, where that alone tells who asks.
@@ -485,7 +487,7 @@ def _charge_call(kit: KitState, visitor: Visitor | None = None, owner: str | Non
     kit.quotas.charge_call(owner, None if _is_login(visitor) else address_of(request))
 
 
-def _begin(kit: KitState, context: ChatContext) -> Slot:
+def _begin(kit: ChatKitState, context: ChatContext) -> Slot:
     """What the visitor has under way from now on."""
     visitor = context.visitor
     slot = kit.under_way.take(context.owner, None if _is_login(visitor) else address_of(request))
@@ -502,14 +504,14 @@ def _is_login(visitor: Visitor | None) -> bool:
     return visitor is not None and not visitor.is_anonymous
 
 
-def _served(kit: KitState, name: str) -> ServedChat:
+def _served(kit: ChatKitState, name: str) -> ServedChat:
     chat = kit.chat(name)
     if not isinstance(chat, ServedChat):
         raise NotFound("This chat is hosted by OpenAI.")
     return chat
 
 
-def _speaker(kit: KitState, chat: ServedChat) -> Visitor:
+def _speaker(kit: ChatKitState, chat: ServedChat) -> Visitor:
     """Who speaks in a served chat: by cookie or login, and by the token if one is sent.
 
     :raises Unauthenticated: nobody is known, or the token is not theirs; the widget mints anew.
@@ -531,7 +533,7 @@ def _speaker(kit: KitState, chat: ServedChat) -> Visitor:
     return visitor
 
 
-def _adopt(kit: KitState, visitor: Visitor) -> None:
+def _adopt(kit: ChatKitState, visitor: Visitor) -> None:
     """Hand what was said before signing in to the login, and forget the anonymous visitor."""
     served = kit.served
     if visitor.is_anonymous or not served:
@@ -543,11 +545,11 @@ def _adopt(kit: KitState, visitor: Visitor) -> None:
     former = kit.cookie.read(request)
     # Nor must a sibling host, by a cookie of its own visitor.
     if former is not None and kit.cookie.is_own(request, former):
-        g.chatkit_adopted = kit.hand_over(served, former, visitor)
+        g.chatkit_adopted = kit.transfer_threads(served, former, visitor)
 
 
 def _context(
-    kit: KitState, chat: ServedChat, visitor: Visitor, owner: str | None = None
+    kit: ChatKitState, chat: ServedChat, visitor: Visitor, owner: str | None = None
 ) -> ChatContext:
     """What the site's code is told of this request; nothing else of it is left later.
 
@@ -574,8 +576,8 @@ def _context(
     return context
 
 
-def _files(kit: KitState, chat: ServedChat) -> Uploads:
-    files = kit.service.endpoint(chat).uploads
+def _files(kit: ChatKitState, chat: ServedChat) -> Uploads:
+    files = kit.service.dispatcher(chat).uploads
     if files is None:
         raise NotFound("This chat accepts no files.", refusal="no_files")
     return files

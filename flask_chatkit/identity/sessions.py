@@ -46,7 +46,7 @@ TOKEN = "ck_"  # noqa: S105  the prefix of a secret, and none
 _RECORD = re.compile(rf"[A-Za-z0-9_-]{{16,1024}}\.{SIGNATURE}")
 
 
-class Marks(Protocol):
+class Revocations(Protocol):
     """Remembers names for a while, for all processes if they share a storage."""
 
     def mark(self, name: str, seconds: int) -> None:
@@ -123,7 +123,7 @@ class Sessions:
         keys: Sequence[bytes],
         kit: str,
         client: Client,
-        marks: Marks,
+        marks: Revocations,
         clock: Callable[[], float] = time.time,
         revoked_at: Callable[[str], float | None] = lambda _: None,
     ) -> None:

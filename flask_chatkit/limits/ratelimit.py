@@ -178,7 +178,7 @@ def networks_of(address: str) -> tuple[tuple[str, int], ...]:
     return tuple((str(network.supernet(new_prefix=size)), times) for size, times in WIDER)
 
 
-class Quotas:
+class RateLimiter:
     """Counts the requests of one kit on one application.
 
     :param app: whose Limiter counts, if it has one by the first request.
@@ -579,7 +579,7 @@ def _waits_for_ever(storage: Any) -> bool:
 
 
 #: All that count in this process.
-_counting: WeakSet[Quotas] = WeakSet()
+_counting: WeakSet[RateLimiter] = WeakSet()
 
 
 def _begin_anew() -> None:

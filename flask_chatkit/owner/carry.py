@@ -21,7 +21,7 @@ from ..hosted.client import PageTooLargeError
 from ..hosted.export import THREAD, items_after
 from ..hosted.threads import HostedThreads, read_ahead
 from ..identity.visitor import Visitor
-from ..registry import KitState
+from ..registry import ChatKitState
 from ..server.attachments.store import Attachments
 from ..server.context import ChatContext
 from ..server.history import records
@@ -103,7 +103,7 @@ class Carrier:
 
     def __init__(
         self,
-        kit: KitState,
+        kit: ChatKitState,
         chat: str,
         *,
         map_users: MapUsers | None = None,
@@ -115,14 +115,14 @@ class Carrier:
         self._advance = advance
         self.done = Carried(chat=chat, dry_run=dry_run)
         self._chat = _served(kit, chat)
-        endpoint = kit.service.endpoint(self._chat)
-        store = endpoint.server.store
+        dispatcher = kit.service.dispatcher(self._chat)
+        store = dispatcher.server.store
         self._target: Target = (
             Tables(store)
             if isinstance(store, SQLAlchemyStore)
-            else SiteStore(Walk(kit.own_name, endpoint))
+            else SiteStore(Walk(kit.own_name, dispatcher))
         )
-        self._endpoint = endpoint
+        self._dispatcher = dispatcher
         self._batch: list[Entry] = []
         self._held = self._bytes = 0
 
@@ -297,7 +297,7 @@ class Carrier:
     @cached_property
     def _files(self) -> Attachments | None:
         """Where files go; None where the site has an attachment store of its own."""
-        server = self._endpoint.server
+        server = self._dispatcher.server
         if server.attachment_store is None:
             return self._kit.service.attachments(self._chat, server.store)
         return server.attachment_store if isinstance(server.attachment_store, Attachments) else None
@@ -323,7 +323,7 @@ class _UnknownUserError(Exception):
     """A thread is nobody's whom the kit knows."""
 
 
-def _served(kit: KitState, name: str) -> ServedChat:
+def _served(kit: ChatKitState, name: str) -> ServedChat:
     chat = kit.chats.get(name)
     if isinstance(chat, ServedChat):
         return chat

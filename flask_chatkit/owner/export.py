@@ -13,14 +13,14 @@ from chatkit.types import ThreadItem, ThreadMetadata
 
 from ..hosted.threads import HostedThreads
 from ..identity.visitor import Visitor
-from ..registry import KitState
+from ..registry import ChatKitState
 from ..server.attachments.filetypes import clean_name
 from ..server.history import records, rows
 from .places import Places, Problems, Rows, Walk
 
 
 def export_person(
-    kit: KitState,
+    kit: ChatKitState,
     person: Visitor,
     *,
     folder: Path | None = None,

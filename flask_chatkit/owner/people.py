@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import ChatKitError
 from ..hosted.threads import HostedThreads
 from ..identity.visitor import Visitor
-from ..registry import KitState
+from ..registry import ChatKitState
 from ..server.context import owner_name
 from ..server.history import records, rows
 from .places import Places, Problems, Rows, Walk
@@ -62,7 +62,7 @@ class Deletion:
 
 
 def delete_person(
-    kit: KitState,
+    kit: ChatKitState,
     person: Visitor,
     *,
     dry_run: bool = False,
@@ -126,7 +126,7 @@ def _keys_of(places: Places, person: Visitor, done: Deletion | None = None) -> l
     return [person.key, *found]
 
 
-def _revoke(kit: KitState, keys: list[str], problems: Problems) -> None:
+def _revoke(kit: ChatKitState, keys: list[str], problems: Problems) -> None:
     if not kit.served or not keys:
         return
     now = time.time()
@@ -159,9 +159,9 @@ def _delete_rows(
             break
         after = last
     done.files += files if done.dry_run else _delete_files(places, where, keys, advance)
-    for name, endpoint in places.endpoints.items():
+    for name, dispatcher in places.dispatchers.items():
         for key in keys:
-            endpoint.forget(owner_name(kit, name, Visitor(key, known=True)))
+            dispatcher.forget(owner_name(kit, name, Visitor(key, known=True)))
 
 
 def _count_files(places: Places, where: Rows, keys: list[str]) -> int:
@@ -190,7 +190,7 @@ def _delete_walked(walk: Walk, keys: list[str], done: Deletion, advance: Advance
             done.items += items
             done.files += files
             advance(1)
-        walk.endpoint.forget(context.owner)
+        walk.dispatcher.forget(context.owner)
 
 
 def _carried(places: Places, keys: list[str]) -> list[str]:

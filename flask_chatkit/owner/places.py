@@ -17,13 +17,13 @@ from ..chats.declarations import HostedChat, ServedChat
 from ..errors import ChatKitError
 from ..hosted.threads import HostedThreads
 from ..identity.visitor import Visitor
-from ..registry import KitState
+from ..registry import ChatKitState
 from ..server.context import ChatContext
 from ..server.history import records, rows
 from ..server.history.store import SQLAlchemyStore
 from ..server.ids import LONGEST_PAGE
-from ..server.protocol.dispatcher import Endpoint
-from ..server.streaming.run import run_at_once, run_within
+from ..server.protocol.dispatcher import Dispatcher
+from ..server.streaming.run import run_at_once, run_sync
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -64,7 +64,7 @@ class Rows:
 
     def change(self, work: Callable[[Connection], T]) -> T:
         """Do what happens as a whole or not at all."""
-        return run_within(
+        return run_sync(
             None, lambda: self._database.transaction(work, seconds=STEP_SECONDS), STEP_SECONDS
         )
 
@@ -76,11 +76,11 @@ class Walk:
     :param endpoint: the chat.
     """
 
-    def __init__(self, kit: str, endpoint: Endpoint) -> None:
-        self.chat = endpoint.chat
+    def __init__(self, kit: str, dispatcher: Dispatcher) -> None:
+        self.chat = dispatcher.chat
         self._kit = kit
-        self.endpoint = endpoint
-        self.store = endpoint.server.store
+        self.dispatcher = dispatcher
+        self.store = dispatcher.server.store
 
     def context(self, visitor: Visitor, owner: str | None = None) -> ChatContext:
         """The context in which a visitor's threads are asked for."""
@@ -96,7 +96,7 @@ class Walk:
         async def act() -> Any:
             return await ask(self.made(context))
 
-        return run_within(context, act, STEP_SECONDS)
+        return run_sync(context, act, STEP_SECONDS)
 
     def threads(self, context: ChatContext) -> Iterator[ThreadMetadata]:
         """The visitor's threads, the first one first."""
@@ -150,7 +150,7 @@ class Walk:
 
     def delete_file(self, context: ChatContext, file: Attachment) -> None:
         """Delete a file and what the store knows of it, if they are there."""
-        keeper = self.endpoint.server.attachment_store
+        keeper = self.dispatcher.server.attachment_store
         with suppress(NotFoundError):
             if keeper is not None:
                 self.ask(context, lambda made: keeper.delete_attachment(file.id, made))
@@ -164,21 +164,21 @@ class Places:
     :param problems: what could not be had.
     """
 
-    def __init__(self, kit: KitState, problems: Problems) -> None:
+    def __init__(self, kit: ChatKitState, problems: Problems) -> None:
         self.kit = kit
         self.problems = problems
         self.rows: list[Rows] = []
         self.walks: list[Walk] = []
-        self.endpoints: dict[str, Endpoint] = {}
+        self.dispatchers: dict[str, Dispatcher] = {}
         seen: set[int] = set()
         for chat in kit.served:
             try:
-                store = self._endpoint(chat).server.store
+                store = self._dispatcher(chat).server.store
             except Exception as error:  # noqa: BLE001  code of the site's
                 problems.add(f"the chat {chat.name!r} could not be opened", error)
                 continue
             if not isinstance(store, SQLAlchemyStore):
-                self.walks.append(Walk(kit.own_name, self.endpoints[chat.name]))
+                self.walks.append(Walk(kit.own_name, self.dispatchers[chat.name]))
             elif id(store.database) not in seen:
                 seen.add(id(store.database))
                 self.rows.append(Rows(store))
@@ -192,9 +192,9 @@ class Places:
         except Exception as error:  # noqa: BLE001  of any driver
             problems.add("the history could not be opened", error)
 
-    def _endpoint(self, chat: ServedChat) -> Endpoint:
-        endpoint = self.endpoints[chat.name] = self.kit.service.endpoint(chat)
-        return endpoint
+    def _dispatcher(self, chat: ServedChat) -> Dispatcher:
+        dispatcher = self.dispatchers[chat.name] = self.kit.service.dispatcher(chat)
+        return dispatcher
 
     def aliases_of(self, person: Visitor) -> list[records.Alias]:
         """What a person was before they signed in."""
@@ -247,11 +247,11 @@ class Places:
         if file.is_ours:
             self.kit.service.files.delete(file.id)
             return
-        endpoint = self.endpoints.get(file.chat)
-        keeper = endpoint.server.attachment_store if endpoint else None
-        if endpoint is None or keeper is None:
+        dispatcher = self.dispatchers.get(file.chat)
+        keeper = dispatcher.server.attachment_store if dispatcher else None
+        if dispatcher is None or keeper is None:
             return
-        walk = Walk(self.kit.own_name, endpoint)
+        walk = Walk(self.kit.own_name, dispatcher)
         context = walk.context(Visitor(file.visitor, known=True))
         with suppress(NotFoundError):
             walk.ask(context, lambda made: keeper.delete_attachment(file.id, made))

@@ -15,7 +15,7 @@ from chatkit.types import Page, ThreadItem
 from flask import current_app
 
 from ..identity.visitor import Visitor
-from ..registry import KitState, kits
+from ..registry import ChatKitState, kits
 from ..server.attachments.files import Entry
 from ..server.history import rows
 from ..server.history.isolation import OwnedStore, owner_in
@@ -62,7 +62,7 @@ class Pruned:
 
 
 def prune(
-    kit: KitState,
+    kit: ChatKitState,
     older_than: timedelta | None = None,
     *,
     dry_run: bool = False,
@@ -105,7 +105,7 @@ def prune(
     return done
 
 
-def _longest_answer(kit: KitState) -> timedelta:
+def _longest_answer(kit: ChatKitState) -> timedelta:
     seconds = [chat.answer_seconds or kit.settings.answer_seconds for chat in kit.served]
     return timedelta(seconds=max(seconds, default=0))
 
@@ -217,7 +217,7 @@ class _Run:
             places = self.places if kit is self.kit else Places(kit, problems)
             found += places.rows
             # Files of ours that a store of the site's own describes can't be looked up.
-            if problems or any(walk.endpoint.uploads is not None for walk in places.walks):
+            if problems or any(walk.dispatcher.uploads is not None for walk in places.walks):
                 self.done.notes.append(
                     "Files that nothing refers to were not looked for: not all that refers to "
                     "files is in a database of the kit's own."

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..chats.declarations import ServedChat
 from ..errors import ChatKitError, Misconfigured
-from ..registry import KitState
+from ..registry import ChatKitState
 
 #: The time that is looked back on by default.
 DEFAULT_SINCE = timedelta(hours=24)
@@ -121,7 +121,7 @@ class Stats:
         }
 
 
-def read_stats(kit: KitState, since: timedelta | datetime = DEFAULT_SINCE) -> Stats:
+def read_stats(kit: ChatKitState, since: timedelta | datetime = DEFAULT_SINCE) -> Stats:
     """What happened in a kit's chats lately; needs an application context.
 
     What this process has counted and not written yet is written first.
@@ -138,13 +138,13 @@ def read_stats(kit: KitState, since: timedelta | datetime = DEFAULT_SINCE) -> St
         # Imported here: a site without served chats need not have the packages behind it.
         from sqlalchemy.exc import SQLAlchemyError
 
-        from ..server.streaming.run import run_within
+        from ..server.streaming.run import run_sync
 
         kit.service.flush_counts()
         for store in stores:
             act = partial(store.read_figures, kit.own_name, moment)
             try:
-                counted = run_within(None, act, READ_SECONDS)
+                counted = run_sync(None, act, READ_SECONDS)
             except SQLAlchemyError as error:
                 # The type alone: its text may hold the database's address and password.
                 raise Misconfigured(
@@ -158,7 +158,7 @@ def read_stats(kit: KitState, since: timedelta | datetime = DEFAULT_SINCE) -> St
     return Stats(moment, counted_since, Figures.of(total), chats, tuple(notes))
 
 
-def _stores(kit: KitState) -> tuple[list[Any], list[str]]:
+def _stores(kit: ChatKitState) -> tuple[list[Any], list[str]]:
     """The stores in whose databases is counted, and what is not counted, in plain words."""
     stores: dict[int, Any] = {}
     notes: list[str] = []
@@ -169,7 +169,7 @@ def _stores(kit: KitState) -> tuple[list[Any], list[str]]:
             hosted.append(name)
             continue
         try:
-            store = kit.service.endpoint(chat).server.store
+            store = kit.service.dispatcher(chat).server.store
         except ChatKitError as error:
             cause = getattr(error, "detail", None) or error
             notes.append(f"The chat {name!r} can't be started, and is left out: {cause}")

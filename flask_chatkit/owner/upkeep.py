@@ -17,7 +17,7 @@ from typing import cast
 from flask import Flask, Response
 from werkzeug.wsgi import ClosingIterator
 
-from ..registry import KitState
+from ..registry import ChatKitState
 from ..server.streaming.run import this_app
 
 logger = logging.getLogger("flask_chatkit")
@@ -27,7 +27,7 @@ EVERY = timedelta(hours=1)
 JOB = "prune"
 
 
-def prune_after(kit: KitState, response: Response, *, took_file: bool = False) -> Response:
+def prune_after(kit: ChatKitState, response: Response, *, took_file: bool = False) -> Response:
     """Have the history pruned after a response has been sent, if it is time to.
 
     It is done in a thread of its own, when the server has closed the response.
@@ -48,13 +48,13 @@ def prune_after(kit: KitState, response: Response, *, took_file: bool = False) -
     return response
 
 
-def _start(kit: KitState, app: Flask) -> None:
+def _start(kit: ChatKitState, app: Flask) -> None:
     threading.Thread(
         target=_prune, args=(kit, app), name="flask_chatkit upkeep", daemon=True
     ).start()
 
 
-def _prune(kit: KitState, app: Flask) -> None:
+def _prune(kit: ChatKitState, app: Flask) -> None:
     """Prune, unless another process has within the hour."""
     keeps_threads = kit.settings.keep_days is None
     try:
@@ -84,7 +84,7 @@ def _prune(kit: KitState, app: Flask) -> None:
         logger.exception("The history of the kit %r could not be pruned", kit.name)
 
 
-def _begin(kit: KitState, *, at_first: bool) -> bool:
+def _begin(kit: ChatKitState, *, at_first: bool) -> bool:
     """Whether it is this process's turn; each one's where no database of ours tells."""
     if not kit.service.has_records:
         return True

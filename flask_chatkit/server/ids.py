@@ -31,6 +31,6 @@ def new_id(kind: StoreItemType) -> str:
     return f"{PREFIXES[kind]}_{secrets.token_hex(16)}"
 
 
-def clamp(limit: int | None) -> int:
+def page_size(limit: int | None) -> int:
     """How many entries a page has when a browser asks for ``limit``."""
     return min(max(limit, 1), LONGEST_PAGE) if limit else PAGE

@@ -30,11 +30,11 @@ with warnings.catch_warnings():
 from .assistants.base import keep_whole
 from .attachments.links import Links
 from .context import ChatContext
-from .history.isolation import OwnedStore, owned
+from .history.isolation import OwnedStore, isolate
 from .history.outages import as_outage
-from .protocol.dispatcher import Endpoint
+from .protocol.dispatcher import Dispatcher
 from .sources import GIVEN, imported, kind_of, parameters
-from .streaming.run import run_at_once, run_within, this_app
+from .streaming.run import run_at_once, run_sync, this_app
 from .streaming.startup import Startup, StartupFailed
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ UPLOADS = "chatkit-uploads"
 FACTORY_SECONDS = 30.0
 
 
-class Service:
+class ServedChats:
     """The served chats of one kit on one application.
 
     :param kit: the kit's own name.
@@ -78,64 +78,64 @@ class Service:
         self._activity = activity
         self._given_store = store
         self._startup = Startup(startup)
-        self._endpoints: dict[int, Endpoint] = {}
+        self._dispatchers: dict[int, Dispatcher] = {}
         self._lock = threading.RLock()
         self._pid = os.getpid()
 
-    def endpoint(self, chat: ServedChat) -> Endpoint:
+    def dispatcher(self, chat: ServedChat) -> Dispatcher:
         """The endpoint of a chat, with its server, which is made when it is first asked for.
 
         :raises Misconfigured: the site's code gives no server.
         """
         if self._pid != os.getpid():
             # What a process that was forked from has made belongs to its loop.
-            self._lock, self._endpoints, self._pid = threading.RLock(), {}, os.getpid()
-        endpoint = self._endpoints.get(id(chat))
-        if endpoint is None:
+            self._lock, self._dispatchers, self._pid = threading.RLock(), {}, os.getpid()
+        dispatcher = self._dispatchers.get(id(chat))
+        if dispatcher is None:
             with self._lock:
-                endpoint = self._endpoints.get(id(chat))
-                if endpoint is None:
-                    endpoint = self._make(chat)
-                    self._endpoints[id(chat)] = endpoint
-        return endpoint
+                dispatcher = self._dispatchers.get(id(chat))
+                if dispatcher is None:
+                    dispatcher = self._make(chat)
+                    self._dispatchers[id(chat)] = dispatcher
+        return dispatcher
 
     def flush_counts(self) -> None:
         """Write what this process has counted, right now; for a thread that may wait."""
         if "_counts" in vars(self):
             self._counts.flush()
 
-    def hand_over(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> bool:
+    def transfer_threads(self, chats: Sequence[ServedChat], old: Visitor, new: Visitor) -> bool:
         """Give what an anonymous visitor has said to the login that they signed in with.
 
         :param chats: all that the kit serves, each of which may have a store of its own.
         :returns: whether all stores have done it; the log says which has not.
         """
+        from .history.store import SQLAlchemyStore
+
         done: set[int] = set()
         is_whole = True
         if self.has_records:
             # First: what can't be handed over is theirs nevertheless.
             try:
-                run_within(
-                    None, lambda: self.records.add_alias(self.kit, old, new), FACTORY_SECONDS
-                )
+                run_sync(None, lambda: self.records.add_alias(self.kit, old, new), FACTORY_SECONDS)
             except Exception:
                 is_whole = False
                 logger.exception("Who signed in as whom could not be noted")
         for chat in chats:
             try:
-                store = self.endpoint(chat).server.store
+                store = self.dispatcher(chat).server.store
                 if isinstance(store, OwnedStore):
                     give = partial(
-                        store.hand_over,
+                        store.transfer_threads,
                         ChatContext(visitor=old, kit=self.kit, chat=chat.name),
                         ChatContext(visitor=new, kit=self.kit, chat=chat.name),
                         chat.context or (lambda context: context),
                     )
-                elif hasattr(store, "hand_over") and _database(store) not in done:
-                    give = partial(store.hand_over, self.kit, old, new)
+                elif isinstance(store, SQLAlchemyStore) and _database(store) not in done:
+                    give = partial(store.transfer_threads, self.kit, old, new)
                 else:
                     continue
-                run_within(None, give, FACTORY_SECONDS)
+                run_sync(None, give, FACTORY_SECONDS)
                 done.add(_database(store))
             except Exception:
                 is_whole = False
@@ -149,7 +149,7 @@ class Service:
         :raises Misconfigured: it can't be opened.
         """
         if isinstance(self._given_store, Store):
-            return _own(owned(self._given_store, self.settings.database_timeout))
+            return _own(isolate(self._given_store, self.settings.database_timeout))
         return self._open(self._given_store)
 
     @cached_property
@@ -274,7 +274,7 @@ class Service:
         flasks = X_SENDFILE if self.settings.use_x_sendfile and not is_url else None
         return self.settings.sendfile or flasks
 
-    def _make(self, chat: ServedChat) -> Endpoint:
+    def _make(self, chat: ServedChat) -> Dispatcher:
         source = chat.source
         try:
             value = imported(source.value) if source.kind == "path" else source.value
@@ -286,7 +286,7 @@ class Service:
             raise Misconfigured(detail=f"the chat {chat.name!r}: {error}") from error
         if chat.isolate:
             # On the site's own object, for what holds on to it; this knows of no application.
-            server.store = owned(server.store, self.settings.database_timeout)
+            server.store = isolate(server.store, self.settings.database_timeout)
         if server is value:
             # The rest does: the object may serve another application, with other files.
             server = copy.copy(server)
@@ -305,7 +305,7 @@ class Service:
             uploads = Uploads(ours, self._sendfile)
         if hasattr(type(server.store), "add_counts"):
             self._counts.add_store(chat.name, cast("Any", server.store))
-        return Endpoint(chat, server, uploads, self.settings, self._activity, self._startup)
+        return Dispatcher(chat, server, uploads, self.settings, self._activity, self._startup)
 
     @cached_property
     def _counts(self) -> CountsWriter:
@@ -327,7 +327,7 @@ class Service:
                 value,
                 self.store,
                 attachments,
-                handlers=chat.handlers,
+                callbacks=chat.callbacks,
                 read_attachment=read,
                 titles=bool(chat.titles),
             )
@@ -345,7 +345,7 @@ class Service:
                 value,
                 self.store,
                 attachments,
-                handlers=chat.handlers,
+                callbacks=chat.callbacks,
                 read_attachment=read,
                 titles=chat.titles,
                 run_options=chat.run_options,
@@ -365,7 +365,7 @@ class Service:
             return await made if inspect.isawaitable(made) else made
 
         try:
-            server = run_within(None, make, FACTORY_SECONDS)
+            server = run_sync(None, make, FACTORY_SECONDS)
         except StartupFailed as error:
             raise Misconfigured(detail=f"on_startup's {error} has failed") from None
         if not isinstance(server, ChatKitServer):

@@ -15,11 +15,11 @@ from werkzeug.test import TestResponse
 
 from ..chats.declarations import DEFAULT, ServedChat
 from ..errors import ApiError, OptionError
-from ..registry import KitState, kits, named_kit
+from ..registry import ChatKitState, kits, named_kit
 from .answers import CallRefusedError
 
 if TYPE_CHECKING:
-    from ..server.protocol.dispatcher import Endpoint
+    from ..server.protocol.dispatcher import Dispatcher
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ class Transport:
 
     def wait(self, seconds: float) -> None:
         """Wait until the answers of this chat that nobody reads any more have ended."""
-        self._in_request(lambda: self._endpoint.settle(seconds))
+        self._in_request(lambda: self._dispatcher.settle(seconds))
 
     def say_anew(self) -> None:
         """Have the same message once more be a new one.
@@ -143,11 +143,11 @@ class Transport:
         self._in_request(self._forget_repeats)
 
     def _forget_repeats(self) -> None:
-        self._endpoint.forget_repeats()
+        self._dispatcher.forget_repeats()
 
     @property
-    def _endpoint(self) -> Endpoint:
-        return self.state.service.endpoint(self._declared)
+    def _dispatcher(self) -> Dispatcher:
+        return self.state.service.dispatcher(self._declared)
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class Transport:
         return Context().run(within)
 
 
-def _served(app: Flask, kit: str | None, name: str) -> tuple[KitState, ServedChat]:
+def _served(app: Flask, kit: str | None, name: str) -> tuple[ChatKitState, ServedChat]:
     """The kit, and the chat's declaration.
 
     :raises LookupError: there is none, or it is hosted.

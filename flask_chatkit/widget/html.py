@@ -23,7 +23,7 @@ from ..errors import Misconfigured, NotFound, OptionError
 from ..identity.origins import trusted_origin
 from ..options.element import GLYPHS, camel, closest_locale, element_options, ink_on, split
 from ..options.translations import page_words
-from ..registry import KitState, named_kit
+from ..registry import ChatKitState, named_kit
 from .assets import hashed_name
 
 #: The files of the built-in chat, in the order in which they are loaded.
@@ -142,7 +142,7 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
 
 
 def _html(
-    kit: KitState, chat: Chat, variant: str, said: Sequence[Mapping[str, Any]], place: _Place
+    kit: ChatKitState, chat: Chat, variant: str, said: Sequence[Mapping[str, Any]], place: _Place
 ) -> Markup:
     declared, given = said
     own, element = split(variant, given)
@@ -231,7 +231,9 @@ def _space(own: Mapping[str, Any]) -> Markup:
     return _SPACE.format(_attributes(fixed))
 
 
-def embed(kit: KitState, chat: Chat, variant: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def embed(
+    kit: ChatKitState, chat: Chat, variant: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
     """A widget for a page of another origin: its HTML, and the assets it needs, at full addresses.
 
     :param variant: ``floating``, ``inline`` or ``themed``.
@@ -253,7 +255,7 @@ def embed(kit: KitState, chat: Chat, variant: str, options: Mapping[str, Any]) -
     }
 
 
-def page_context(kit: KitState, chat: Chat) -> dict[str, Any]:
+def page_context(kit: ChatKitState, chat: Chat) -> dict[str, Any]:
     """What ``chatkit/page.html`` is rendered with, in the visitor's language."""
     place = _place(kit, chat)
     locale = chat.widget.get("locale")
@@ -268,7 +270,7 @@ def page_context(kit: KitState, chat: Chat) -> dict[str, Any]:
     }
 
 
-def describe(kit: KitState, chat: Chat) -> dict[str, Any]:
+def describe(kit: ChatKitState, chat: Chat) -> dict[str, Any]:
     """What a widget may know of a chat; nothing in it is secret, and none of it is OpenAI's id."""
     place = _place(kit, chat)
     served = isinstance(chat, ServedChat)
@@ -284,7 +286,7 @@ def describe(kit: KitState, chat: Chat) -> dict[str, Any]:
     }
 
 
-def _api(kit: KitState, chat: Chat, place: _Place) -> dict[str, Any]:
+def _api(kit: ChatKitState, chat: Chat, place: _Place) -> dict[str, Any]:
     """Where the calls of a served chat go; those of a hosted one ChatKit's element knows."""
     told = _served(kit, chat, place)
     if told.pop("served", False):
@@ -296,7 +298,7 @@ def _api(kit: KitState, chat: Chat, place: _Place) -> dict[str, Any]:
     return told
 
 
-def _served(kit: KitState, chat: Chat, place: _Place) -> dict[str, Any]:
+def _served(kit: ChatKitState, chat: Chat, place: _Place) -> dict[str, Any]:
     """What the scripts are told of a served chat; nothing of a hosted one."""
     if not isinstance(chat, ServedChat):
         return {}
@@ -311,7 +313,7 @@ def _served(kit: KitState, chat: Chat, place: _Place) -> dict[str, Any]:
     return told
 
 
-def _place(kit: KitState, chat: Chat, number: int = 0, *, external: bool = False) -> _Place:
+def _place(kit: ChatKitState, chat: Chat, number: int = 0, *, external: bool = False) -> _Place:
     def at(endpoint: str, **values: Any) -> str:
         return url_for(f"{kit.name}.{endpoint}", _external=external, **values)
 
@@ -336,7 +338,7 @@ def _addresses(place: _Place) -> dict[str, str]:
     }
 
 
-def _chat(kit: KitState, name: object) -> Chat:
+def _chat(kit: ChatKitState, name: object) -> Chat:
     if not isinstance(name, str):
         raise OptionError(f"the first argument is a chat's name, not {type(name).__name__}")
     try:
@@ -348,7 +350,7 @@ def _chat(kit: KitState, name: object) -> Chat:
 
 
 def _options(
-    kit: KitState,
+    kit: ChatKitState,
     chat: Chat,
     given: Mapping[str, Any],
     locale: str | None,
@@ -376,7 +378,7 @@ def _options(
             f"dictation: nothing turns speech into text in the chat {chat.name!r}; declare it with "
             "@chatkit.transcriber, or override transcribe in its server"
         )
-    if isinstance(chat, ServedChat) and chat.handlers.feedback is not None:
+    if isinstance(chat, ServedChat) and chat.callbacks.feedback is not None:
         # Whoever listens wants to be told: the thumbs are there unless they are switched off.
         options.setdefault("threadItemActions", {}).setdefault("feedback", True)
     if not chat.has_history:
@@ -404,7 +406,7 @@ def _nonce(given: object) -> Markup:
     return _NONCE.format(value) if value else Markup()
 
 
-def _assets(page: _Page, kit: KitState, place: _Place, nonce: Markup) -> Markup:
+def _assets(page: _Page, kit: ChatKitState, place: _Place, nonce: Markup) -> Markup:
     if place.files in page.assets:
         return Markup()
     page.assets.add(place.files)
@@ -431,7 +433,7 @@ class _Kit(NamedTuple):
         }
 
 
-def _kit_of(kit: KitState, place: _Place) -> _Kit:
+def _kit_of(kit: ChatKitState, place: _Place) -> _Kit:
     return _Kit(place.files, place.kit, kit.settings.script_url, bool(current_app.debug))
 
 

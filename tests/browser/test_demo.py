@@ -44,7 +44,7 @@ CHATS = [(path, widget) for path, widgets in PAGES.items() for widget in widgets
 LIGHT, DARK = "rgb(255, 255, 255)", "rgb(31, 38, 32)"
 PHONE = {"width": 390, "height": 844}
 PACK = "What should I pack for a wet weekend?"
-LAST_WORDS = "On a hill it is a sail."
+CLEANUP_SECONDS = "On a hill it is a sail."
 AXE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -217,21 +217,21 @@ def test_longer_answer_can_be_stopped(
     chat = begin(page, FLOATING)
     say(chat, PACK, wait=False)
     words(chat, "Cotton stays at home.").wait_for()
-    assert not words(chat, LAST_WORDS).is_visible()
+    assert not words(chat, CLEANUP_SECONDS).is_visible()
     chat.get_by_role("button", name="Stop the answer").click()
     answered(chat)
     assert words(chat, "Thought for").is_visible()
     said = chat.get_by_role("log").inner_text()
-    assert LAST_WORDS not in said
+    assert CLEANUP_SECONDS not in said
     page.reload()
     # The panel was open and is again, in the same conversation.
     chat = begin(page, FLOATING)
     words(chat, "Cotton stays at home.").wait_for()
-    assert not words(chat, LAST_WORDS).is_visible()
+    assert not words(chat, CLEANUP_SECONDS).is_visible()
     # The conversation goes on.
     monkeypatch.setattr(assistant, "WORD", 0)
     say(chat, PACK)
-    assert words(chat, LAST_WORDS).is_visible()
+    assert words(chat, CLEANUP_SECONDS).is_visible()
     assert complaints(console) == []
 
 

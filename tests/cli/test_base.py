@@ -11,26 +11,26 @@ from flask import current_app
 from flask_chatkit import ChatKit, Misconfigured
 from flask_chatkit.cli.base import pass_kit, person
 from flask_chatkit.identity.visitor import Visitor
-from flask_chatkit.registry import KitState
+from flask_chatkit.registry import ChatKitState
 from tests.helpers.sites import MakeApp
 
 
 @click.command()
 @pass_kit
-def who(kit: KitState) -> None:
+def who(kit: ChatKitState) -> None:
     click.echo(f"{kit.name} on {current_app.name}")
 
 
 @click.command()
 @pass_kit
-def broken(kit: KitState) -> None:
+def broken(kit: ChatKitState) -> None:
     raise Misconfigured(detail="SECRET_KEY is not set")
 
 
 @click.command("look-up")
 @click.argument("key", type=person)
 @pass_kit
-def look_up(kit: KitState, key: Visitor) -> None:
+def look_up(kit: ChatKitState, key: Visitor) -> None:
     click.echo(key.key)
 
 

@@ -401,7 +401,7 @@ def test_a_flood_asks_the_storage_little(
     """What the storage has just refused is refused without asking it again, for a second."""
     monkeypatch.setattr(ratelimit, "REFUSED_SECONDS", 60.0)
     app = make_app(CHATKIT_CALL_RATELIMIT="5/minute", CHATKIT_RATELIMIT_STORAGE_URI=redis_uri)
-    quotas = ratelimit.Quotas(app, "chatkit", Settings.from_config(app.config))
+    quotas = ratelimit.RateLimiter(app, "chatkit", Settings.from_config(app.config))
     for _ in range(5):
         quotas.charge_call("ann", None)
     with pytest.raises(RateLimited) as first:

@@ -88,7 +88,7 @@ def ask(app: Flask, name: str, *args: Any) -> Any:
     """Ask the history of the chat."""
     with app.app_context():
         kit = app.extensions["chatkit"]["chatkit"]
-        store = kit.service.endpoint(kit.chats["default"]).server.store
+        store = kit.service.dispatcher(kit.chats["default"]).server.store
         method = getattr(store, name)
 
         async def act() -> Any:
@@ -428,7 +428,7 @@ def test_thread_of_somebody_who_signed_in_since(
     with app.app_context():
         kit.migrate_threads()
         ask(app, "add_alias", "chatkit", anonymous, ANN)
-        ask(app, "hand_over", "chatkit", anonymous, ANN)
+        ask(app, "transfer_threads", "chatkit", anonymous, ANN)
         openai_standin.add_item(thread, assistant_message("two"))
         kit.migrate_threads()
     assert [one.id for one in threads_of(app, ANN)] == [thread]

@@ -283,7 +283,7 @@ def test_what_could_not_be_handed_over_is_theirs(
         raise OSError("the database is on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr(SQLAlchemyStore, "hand_over", fails)
+        patch.setattr(SQLAlchemyStore, "transfer_threads", fails)
         sign_in(ann)
     assert anonymous_key(small) == key
     assert small.delete("user:ann").threads == 1

@@ -24,7 +24,7 @@ from chatkit.types import (
 from chatkit.widgets import Card, Text
 
 from flask_chatkit import ChatKit
-from flask_chatkit.chats.callbacks import Handlers
+from flask_chatkit.chats.callbacks import Callbacks
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server.assistants.base import AssistantServer
 from flask_chatkit.server.history.isolation import OwnedStore
@@ -120,7 +120,7 @@ def test_functions_may_yield_halves(site: Site, is_own: bool) -> None:
         chat.client_tool("tool", {"x": HALF, HALF: [HALF]})
 
     store = SQLAlchemyStore("sqlite://")
-    server = AssistantServer(answer, OwnedStore(store) if is_own else store, handlers=Handlers())
+    server = AssistantServer(answer, OwnedStore(store) if is_own else store, handlers=Callbacks())
 
     async def test() -> None:
         events = await call(server, "threads.create", input=said())

@@ -107,7 +107,7 @@ def _text(text: str) -> ResponseInputTextParam:
     return ResponseInputTextParam(type="input_text", text=text)
 
 
-def paired(items: Sequence[TResponseInputItem]) -> list[TResponseInputItem]:
+def drop_unpaired_calls(items: Sequence[TResponseInputItem]) -> list[TResponseInputItem]:
     """What a model is told, without a tool's call that has no output, and the other way round."""
     found: dict[str, set[str]] = {"function_call": set(), "function_call_output": set()}
     for item in items:

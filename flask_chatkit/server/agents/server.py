@@ -44,15 +44,15 @@ from chatkit.types import (
 from pydantic import BaseModel
 from typing_extensions import override
 
-from ...chats.callbacks import Handlers
+from ...chats.callbacks import Callbacks
 from ...errors import ConfigurationError
-from ..assistants.base import SiteServer, shortened
+from ..assistants.base import BaseAssistantServer, shortened
 from ..assistants.chat import ReadAttachment, text_of
 from ..assistants.workers import call, stopping
 from ..context import ChatContext
 from ..surrogates import clean
 from .budget import HISTORY_BYTES, Budget, Share, return_large_blocks, within
-from .converter import Converter, paired
+from .converter import Converter, drop_unpaired_calls
 from .errors import Ending, Fault, ending, fault_of, for_visitor, told
 from .half_answers import ask_for_ends, cut_short, events_until, leaves_half
 from .mcp import Lease
@@ -76,7 +76,7 @@ TITLE_SOURCE = 2000
 #: Seconds that a title may take longer than the answer.
 TITLE_SECONDS = 5.0
 #: Seconds that what a stopped answer has running gets to end.
-LAST_WORDS = 2.0
+CLEANUP_SECONDS = 2.0
 
 TITLE_INSTRUCTIONS = (
     "You name conversations. Write a title of at most five words for the conversation that "
@@ -97,7 +97,7 @@ _DECORATION = " \"'*#_\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 AgentSource = Agent[Any] | Callable[[ChatContext], Any]
 
 
-class AgentServer(SiteServer):
+class AgentServer(BaseAssistantServer):
     """A chat that an agent answers.
 
     :param agent: the agent, or a function, plain or asynchronous, that makes one for a context.
@@ -124,7 +124,7 @@ class AgentServer(SiteServer):
         store: Store[ChatContext],
         attachment_store: AttachmentStore[ChatContext] | None = None,
         *,
-        handlers: Handlers,
+        callbacks: Callbacks,
         read_attachment: ReadAttachment | None = None,
         titles: bool | Agent[Any] = True,
         run_options: Mapping[str, Any] | None = None,
@@ -137,7 +137,7 @@ class AgentServer(SiteServer):
         super().__init__(
             store,
             attachment_store,
-            handlers=handlers,
+            callbacks=callbacks,
             read_attachment=read_attachment,
             titles=bool(titles),
         )
@@ -182,14 +182,14 @@ class AgentServer(SiteServer):
                     yield event
             except Exception as error:
                 title.stop()
-                await self._entitle(thread, context)
+                await self._set_title(thread, context)
                 shown = for_visitor(error)
                 if shown is error:
                     raise
                 raise shown from None
             else:
                 await title.wait(TITLE_SECONDS)
-                await self._entitle(thread, context)
+                await self._set_title(thread, context)
             finally:
                 lease.release()
                 await title.settle()
@@ -237,7 +237,7 @@ class AgentServer(SiteServer):
 
     async def _input(self, items: Sequence[ThreadItem], files: Files) -> list[TResponseInputItem]:
         converter = Converter(files, recall(items))
-        return paired(await converter.to_agent_input(items))
+        return drop_unpaired_calls(await converter.to_agent_input(items))
 
     def _chosen(
         self,
@@ -536,14 +536,14 @@ class _Run:
         running = [self._next, getattr(self._result, "run_loop_task", None)]
         pending = [task for task in running if task is not None and not task.done()]
         if pending:
-            await asyncio.wait(pending, timeout=LAST_WORDS)
+            await asyncio.wait(pending, timeout=CLEANUP_SECONDS)
         for task in running:
             if task is not None and task.done() and not task.cancelled():
                 # Looked at, so that nobody complains that it never was.
                 task.exception()
         # What it has to say was said, or is not wanted any more.
         with suppress(Exception):
-            await asyncio.wait_for(self._run_events.aclose(), LAST_WORDS)
+            await asyncio.wait_for(self._run_events.aclose(), CLEANUP_SECONDS)
 
 
 def _plain_annotation(event: Any) -> None:
@@ -634,7 +634,7 @@ class _Title:
     async def settle(self) -> None:
         """Stop, and wait a moment until nothing runs any more."""
         self.stop()
-        await self.wait(LAST_WORDS)
+        await self.wait(CLEANUP_SECONDS)
 
 
 async def _write_title(

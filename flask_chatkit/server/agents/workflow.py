@@ -68,7 +68,7 @@ class WorkflowServer(AgentServer):
                     yield event
             except Exception as error:
                 answer.title.stop()
-                await self._entitle(thread, context)
+                await self._set_title(thread, context)
                 if error is answer.early_end:
                     # The visitor has what was said, and a notice.
                     return
@@ -79,7 +79,7 @@ class WorkflowServer(AgentServer):
             else:
                 answer.finished = True
                 await answer.title.wait(TITLE_SECONDS)
-                await self._entitle(thread, context)
+                await self._set_title(thread, context)
             finally:
                 await work.settle()
                 await answer.title.settle()

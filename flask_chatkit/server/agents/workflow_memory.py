@@ -18,7 +18,7 @@ from chatkit.types import (
 from ..assistants.chat import text_of
 from ..history.tool_outputs import KIND, is_memory
 from ..surrogates import clean
-from .converter import Converter, ToldFiles, paired
+from .converter import Converter, ToldFiles, drop_unpaired_calls
 from .memory import recall
 
 #: Where a hidden item keeps the texts that models are told in the place of messages.
@@ -151,7 +151,7 @@ async def memory_of(
     message = cast("UserMessageItem", items[at]) if places else said
     text = text_of(message) if message is not None else ""
     converter = Converter(files, recall(items))
-    earlier = paired(await converter.to_agent_input(_put_texts(items[:at], items)))
+    earlier = drop_unpaired_calls(await converter.to_agent_input(_put_texts(items[:at], items)))
     own = await converter.to_agent_input(items[at : at + 1])
-    after = paired(await converter.to_agent_input(items[at + 1 :]))
+    after = drop_unpaired_calls(await converter.to_agent_input(items[at + 1 :]))
     return Memory(text, earlier, _parts(own, text), after)

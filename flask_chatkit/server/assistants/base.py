@@ -39,7 +39,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 from typing_extensions import override
 
-from ...chats.callbacks import Handlers
+from ...chats.callbacks import Callbacks
 from ...errors import BadRequest
 from ..context import ChatContext
 from ..surrogates import clean, clean_events
@@ -201,7 +201,7 @@ class Writer:
         }
 
 
-class SiteServer(ChatKitServer[ChatContext]):
+class BaseAssistantServer(ChatKitServer[ChatContext]):
     """What all chats of a site's own code share: handlers, titles, and what a stop leaves.
 
     :param store: the history.
@@ -216,12 +216,12 @@ class SiteServer(ChatKitServer[ChatContext]):
         store: Store[ChatContext],
         attachment_store: AttachmentStore[ChatContext] | None = None,
         *,
-        handlers: Handlers,
+        callbacks: Callbacks,
         read_attachment: ReadAttachment | None = None,
         titles: bool = True,
     ) -> None:
         super().__init__(store, attachment_store)
-        self.handlers = handlers
+        self.callbacks = callbacks
         self.read_attachment = read_attachment
         self._has_titles = titles
 
@@ -337,9 +337,9 @@ class SiteServer(ChatKitServer[ChatContext]):
         return SyncCustomActionResponse(updated_item=item)
 
     def _handler(self, action: Action[str, Any]) -> Callable[..., Any]:
-        handler = self.handlers.actions.get(action.type)
+        handler = self.callbacks.actions.get(action.type)
         if handler is None:
-            declared = ", ".join(sorted(self.handlers.actions)) or "none"
+            declared = ", ".join(sorted(self.callbacks.actions)) or "none"
             raise LookupError(
                 f"no handler is declared for the action {action.type[:80]!r}; there are: {declared}"
             )
@@ -367,9 +367,9 @@ class SiteServer(ChatKitServer[ChatContext]):
             await self.store.load_item(thread_id, item_id, context)
             for item_id in dict.fromkeys(item_ids)
         ]
-        if self.handlers.feedback is not None:
+        if self.callbacks.feedback is not None:
             before = thread.model_copy(deep=True)
-            await call(self.handlers.feedback, feedback, items, Chat(context, self.store, thread))
+            await call(self.callbacks.feedback, feedback, items, Chat(context, self.store, thread))
             if thread != before:
                 await self.store.save_thread(thread, context)
 
@@ -378,9 +378,9 @@ class SiteServer(ChatKitServer[ChatContext]):
         self, audio_input: AudioInput, context: ChatContext
     ) -> TranscriptionResult:
         """Have the site turn speech into text."""
-        if self.handlers.transcribe is None:
+        if self.callbacks.transcribe is None:
             raise BadRequest("This chat takes no dictation.", refusal="no_dictation")
-        text = await call(self.handlers.transcribe, audio_input, Chat(context, self.store))
+        text = await call(self.callbacks.transcribe, audio_input, Chat(context, self.store))
         if isinstance(text, TranscriptionResult):
             return text
         if not isinstance(text, str):
@@ -408,7 +408,7 @@ class SiteServer(ChatKitServer[ChatContext]):
 
     # --- titles, and what a stop leaves ---------------------------------------------------------
 
-    async def _entitle(self, thread: ThreadMetadata, context: ChatContext) -> bool:
+    async def _set_title(self, thread: ThreadMetadata, context: ChatContext) -> bool:
         """Name a thread that has no title after its first message; whether that was possible."""
         if not self._has_titles or thread.title:
             return False
@@ -431,7 +431,7 @@ class SiteServer(ChatKitServer[ChatContext]):
             item for item in pending_items if not await self._is_stored(thread, item, context)
         ]
         await super().handle_stream_cancelled(thread, unsaved, context)
-        if await self._entitle(thread, context):
+        if await self._set_title(thread, context):
             await self.store.save_thread(thread, context)
 
     async def _is_stored(
@@ -445,7 +445,7 @@ class SiteServer(ChatKitServer[ChatContext]):
         return True
 
 
-class AssistantServer(SiteServer):
+class AssistantServer(BaseAssistantServer):
     """A chat that a function of the site answers: ``function(message, chat)``.
 
     The function is plain, a generator, asynchronous, or an asynchronous generator. It returns or
@@ -462,14 +462,14 @@ class AssistantServer(SiteServer):
         store: Store[ChatContext],
         attachment_store: AttachmentStore[ChatContext] | None = None,
         *,
-        handlers: Handlers,
+        callbacks: Callbacks,
         read_attachment: ReadAttachment | None = None,
         titles: bool = True,
     ) -> None:
         super().__init__(
             store,
             attachment_store,
-            handlers=handlers,
+            callbacks=callbacks,
             read_attachment=read_attachment,
             titles=titles,
         )
@@ -487,9 +487,9 @@ class AssistantServer(SiteServer):
             async for event in self._answer(self._function, given, thread, context):
                 yield event
         except Exception:
-            await self._entitle(thread, context)
+            await self._set_title(thread, context)
             raise
-        await self._entitle(thread, context)
+        await self._set_title(thread, context)
 
 
 #: Stands for what has come when it is no message: a client tool's answer, or a form's.
@@ -519,7 +519,7 @@ def keep_whole(server: ChatKitServer[Any]) -> None:
 
     On the object, whose class is the site's: it is ours alone by now.
     """
-    if isinstance(server, SiteServer) or "_serialize" in vars(server):
+    if isinstance(server, BaseAssistantServer) or "_serialize" in vars(server):
         return
     theirs: Any = server
     # Private names of openai-chatkit 1.6.5, which has no other place for this.
@@ -577,12 +577,12 @@ class _NoWidget(BadRequest, TypeError):
         return str(self.detail)
 
 
-def handlers_of(server: ChatKitServer[Any]) -> Handlers | None:
+def callbacks_of(server: ChatKitServer[Any]) -> Callbacks | None:
     """The handlers that answer a server's actions; None if methods of the site's own do."""
     kind = type(server)
-    if not isinstance(server, SiteServer) or kind.action is not SiteServer.action:
+    if not isinstance(server, BaseAssistantServer) or kind.action is not BaseAssistantServer.action:
         return None
-    return server.handlers if kind.sync_action is SiteServer.sync_action else None
+    return server.callbacks if kind.sync_action is BaseAssistantServer.sync_action else None
 
 
 def _updated(output: Any, sender: WidgetItem | None) -> WidgetItem | None:

@@ -26,7 +26,7 @@ R = TypeVar("R")
 #: Outputs that a function may be ahead of its reader; then it waits.
 AHEAD = 16
 #: Seconds that an asynchronous function gets, once cancelled, to clean up.
-LAST_WORDS = 2.0
+CLEANUP_SECONDS = 2.0
 
 
 class Channel(Generic[T]):
@@ -186,7 +186,7 @@ class Work:
         """Stop, and let an asynchronous function clean up."""
         self.stop()
         if self._task is not None and not self._task.done():
-            await asyncio.wait([self._task], timeout=LAST_WORDS)
+            await asyncio.wait([self._task], timeout=CLEANUP_SECONDS)
 
     def _work(self, function: Callable[..., Any], *args: Any) -> None:
         channel = self.channel

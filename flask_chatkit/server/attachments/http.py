@@ -16,8 +16,8 @@ from ...errors import BadRequest, NotFound, RateLimited, UpstreamTimeout
 from ...limits.bodies import in_time
 from ..context import ChatContext
 from ..history.outages import raise_outage
-from ..streaming.loop import Late
-from ..streaming.run import run_within
+from ..streaming.loop import LoopTimeout
+from ..streaming.run import run_sync
 from .capacity import FULL, not_stored
 from .files import too_large
 from .links import Purpose
@@ -144,7 +144,7 @@ class Uploads:
         except NotFoundError:
             # All that the visitor had was deleted meanwhile.
             raise NotFound("There is no such file.") from None
-        except Late:
+        except LoopTimeout:
             # It may not even have begun, and then nobody else knows of the bytes.
             self._attachments.discard(kept)
             raise UpstreamTimeout("The file could not be stored in time.") from None
@@ -211,7 +211,7 @@ def _run(context: ChatContext, make: Callable[[], Coroutine[Any, Any, T]], secon
     :raises HistoryUnavailable: the database is not there.
     """
     try:
-        return run_within(context, make, seconds)
+        return run_sync(context, make, seconds)
     except Exception as error:
         raise_outage(error)
         raise

@@ -25,7 +25,7 @@ from chatkit.types import (
 )
 
 from ..context import ChatContext, as_context, current_context, owner_of
-from ..ids import LONGEST_PAGE, clamp, new_id
+from ..ids import LONGEST_PAGE, new_id, page_size
 from ..surrogates import clean
 from .deadlines import EndingStore
 
@@ -39,7 +39,7 @@ STORE_SECONDS = 10.0
 Owned = TypeVar("Owned", bound="ThreadMetadata | AttachmentBase")
 
 
-def owned(store: Store[Any], seconds: float = STORE_SECONDS) -> Store[Any]:
+def isolate(store: Store[Any], seconds: float = STORE_SECONDS) -> Store[Any]:
     """The store itself if it says that it isolates owners, else one around it that does.
 
     :param seconds: how long a call of it may take.
@@ -124,7 +124,7 @@ class OwnedStore(Store[ChatContext]):
         self, limit: int, after: str | None, order: str, context: ChatContext
     ) -> Page[ThreadMetadata]:
         """A page of the owner's threads, in the store's order."""
-        size, owner = clamp(limit), owner_of(context)
+        size, owner = page_size(limit), owner_of(context)
         if after is not None:
             await self._check(after, context)
         own: dict[str, ThreadMetadata] = {}
@@ -156,7 +156,9 @@ class OwnedStore(Store[ChatContext]):
         await self._check(thread_id, context)
         if after is not None:
             await self.load_item(thread_id, after, context)
-        return await self._calls.load_thread_items(thread_id, after, clamp(limit), order, context)
+        return await self._calls.load_thread_items(
+            thread_id, after, page_size(limit), order, context
+        )
 
     async def load_item(self, thread_id: str, item_id: str, context: ChatContext) -> ThreadItem:
         """One item of a thread."""
@@ -216,7 +218,7 @@ class OwnedStore(Store[ChatContext]):
         """A page of the threads of all owners, who are in their metadata: :func:`owner_in`."""
         return await self._calls.load_threads(LONGEST_PAGE, after, "asc", context)
 
-    async def hand_over(
+    async def transfer_threads(
         self, before: ChatContext, after: ChatContext, made: Callable[[ChatContext], Any]
     ) -> int:
         """Make the threads and files of one visitor another one's, in one chat.

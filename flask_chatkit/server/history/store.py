@@ -46,7 +46,7 @@ from typing_extensions import override
 from ...activity import Count
 from ...identity.visitor import Visitor
 from ..context import ChatContext, as_context, owner_name, owner_of
-from ..ids import clamp, new_id
+from ..ids import new_id, page_size
 from ..surrogates import clean
 from . import counts, records
 from .claims import Claims
@@ -161,7 +161,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         self, limit: int, after: str | None, order: str, context: ChatContext
     ) -> Page[ThreadMetadata]:
         """A page of the owner's threads, by the time at which they were begun."""
-        size = clamp(limit)
+        size = page_size(limit)
         order = _checked(order)
         keys = _keys(context, thread=after) if after is not None else _keys(context)
 
@@ -209,7 +209,7 @@ class SQLAlchemyStore(Store[ChatContext]):
         """
         if after is None and not _is_id(thread_id):
             return Page()
-        size = clamp(limit)
+        size = page_size(limit)
         order = _checked(order)
         keys = _keys(context, thread=thread_id)
         if after is not None:
@@ -340,7 +340,7 @@ class SQLAlchemyStore(Store[ChatContext]):
             lambda db: counts.read_figures(db, kit, since), seconds=FIGURES_SECONDS
         )
 
-    async def hand_over(self, kit: str, old: Visitor, new: Visitor) -> int:
+    async def transfer_threads(self, kit: str, old: Visitor, new: Visitor) -> int:
         """Make everything that a visitor has in a kit's chats another visitor's, at once.
 
         :param kit: the kit's own name.

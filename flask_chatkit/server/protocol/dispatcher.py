@@ -39,19 +39,19 @@ from ...errors import (
 from ...limits.concurrency import Slot
 from ...limits.ratelimit import CALL, UPLOAD
 from ...quota import time_text
-from ..assistants.base import SiteServer, handlers_of
+from ..assistants.base import BaseAssistantServer, callbacks_of
 from ..context import ChatContext, current_context
 from ..history.claims import begin_once
 from ..history.outages import as_outage, raise_outage
 from ..streaming import loop
 from ..streaming.feed import hand_off
 from ..streaming.record import AnswerRecord
-from ..streaming.run import run_within, this_app
+from ..streaming.run import run_sync, this_app
 from ..streaming.startup import Startup, StartupFailed
 from ..streaming.stream import Answer, error_event
 from ..surrogates import whole_json
 from .operations import OPERATIONS, Operation, parse, thread_of
-from .replay import CUT_SECONDS, LAST_WORDS, Repeats, find_answered, find_cut, fingerprint
+from .replay import CLEANUP_SECONDS, CUT_SECONDS, Repeats, find_answered, find_cut, fingerprint
 from .widget_actions import ActionChecks
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ LOCKED = "This conversation is locked at the moment."
 WRONG_STATE = "The chat is not in a state for this."
 
 
-class Endpoint:
+class Dispatcher:
     """One served chat on one application.
 
     :param chat: its declaration.
@@ -124,15 +124,15 @@ class Endpoint:
         self._under_way: dict[str, list[Answer]] = {}
         self._lock = threading.Lock()
         self._offered = {"model": chat.offers("models"), "tool_choice": chat.offers("tools")}
-        self._is_ours = isinstance(server, SiteServer)
+        self._is_ours = isinstance(server, BaseAssistantServer)
         kind = type(server)
         takes_page_actions = chat.page_actions or bool(getattr(server, "page_actions", False))
         self._actions = ActionChecks(
-            handlers_of(server),
+            callbacks_of(server),
             page_actions=takes_page_actions,
             answers_at_once=type(server).sync_action is not ChatKitServer.sync_action,
         )
-        handles = chat.handlers.transcribe is not None
+        handles = chat.callbacks.transcribe is not None
         self._takes_dictation = handles or (
             not self._is_ours and kind.transcribe is not ChatKitServer.transcribe
         )
@@ -396,7 +396,7 @@ class Endpoint:
     ) -> StreamingResult | NonStreamingResult:
         """Process a message, unless it is in the history already and only its answer is missing."""
         if former is not None:
-            await former.wait(LAST_WORDS)
+            await former.wait(CLEANUP_SECONDS)
         made = await self._admit(asked, operation, context)
         # A store that is not ours may look through everybody's threads for the visitor's newest.
         is_quick = asked.type != "threads.create" or self._reads_at_once
@@ -437,8 +437,8 @@ class Endpoint:
         try:
             answer = self._read(asked, operation, body, context)
             if answer is None:
-                answer = run_within(context, act, JSON_SECONDS)
-        except loop.Late:
+                answer = run_sync(context, act, JSON_SECONDS)
+        except loop.LoopTimeout:
             raise UpstreamTimeout("The chat did not answer in time.") from None
         except CancelledError:
             raise UpstreamUnavailable("The chat was interrupted.") from None

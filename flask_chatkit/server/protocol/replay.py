@@ -37,7 +37,7 @@ from ..streaming.stream import Answer, Reader
 #: Seconds in which it is so when its answer was cut off, and the visitor may not know.
 CUT_SECONDS = 60.0
 #: Seconds that an answer which was cut off gets to store what it has said.
-LAST_WORDS = 5.0
+CLEANUP_SECONDS = 5.0
 #: Seconds to wait for another thread that counts the very same call.
 MAKING = 10.0
 #: Answers that are remembered.

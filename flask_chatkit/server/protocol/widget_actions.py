@@ -15,7 +15,7 @@ from typing import Any
 
 from chatkit.types import ThreadItem, WidgetItem
 
-from ...chats.callbacks import Handlers
+from ...chats.callbacks import Callbacks
 from ...errors import BadRequest
 
 #: Fields of a component whose values are data, and no components.
@@ -81,9 +81,9 @@ class ActionChecks:
     """
 
     def __init__(
-        self, handlers: Handlers | None, *, page_actions: bool, answers_at_once: bool = True
+        self, callbacks: Callbacks | None, *, page_actions: bool, answers_at_once: bool = True
     ) -> None:
-        self._handlers = handlers
+        self._callbacks = callbacks
         self._page_actions = page_actions
         self._answers_at_once = answers_at_once
 
@@ -95,7 +95,7 @@ class ActionChecks:
         """
         if not isinstance(kind, str) or not kind:
             raise BadRequest("The field 'params.action.type' is missing or empty.")
-        if self._handlers is not None and kind not in self._handlers.actions:
+        if self._callbacks is not None and kind not in self._callbacks.actions:
             raise BadRequest(f"This chat has no action {kind[:80]!r}.")
 
     def check_use(self, action: Any, item: ThreadItem | None, *, is_sync: bool) -> Any:
@@ -117,8 +117,8 @@ class ActionChecks:
         else:
             used, payload = used_action(item, action.type, action.payload)
             is_streamed = used.streaming
-        handlers = self._handlers.actions if self._handlers is not None else {}
-        handler = handlers.get(action.type)
+        callbacks = self._callbacks.actions if self._callbacks is not None else {}
+        handler = callbacks.get(action.type)
         streams = handler is not None and is_streamed and answers_with_stream(handler)
         if is_sync and (streams or not self._answers_at_once):
             raise BadRequest(
@@ -128,10 +128,10 @@ class ActionChecks:
         return payload
 
     def _check_page(self, kind: str) -> None:
-        if self._handlers is None:
+        if self._callbacks is None:
             is_taken = self._page_actions
         else:
-            is_taken = kind in self._handlers.from_page
+            is_taken = kind in self._callbacks.from_page
         if not is_taken:
             raise BadRequest(f"The action {kind[:80]!r} is not taken without a widget.")
 

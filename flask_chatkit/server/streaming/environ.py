@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import TimeoutError as Late
+from concurrent.futures import TimeoutError as LoopTimeout
 from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import quote
@@ -71,7 +71,7 @@ class RequestBody(Body):
         coming = asyncio.run_coroutine_threadsafe(_received(self._receive), self.loop)
         try:
             return self._part(coming.result(min(seconds, RECEIVE_SECONDS)))
-        except Late:
+        except LoopTimeout:
             coming.cancel()
             self.is_late = True
             raise RequestTimeout from None

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Executor
-from concurrent.futures import TimeoutError as Late
+from concurrent.futures import TimeoutError as LoopTimeout
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ Message = MutableMapping[str, Any]
 #: Bytes of an answer that are sent at a time, where its length is known.
 BLOCK = 65_536
 #: Seconds that a stream gets to write its last words when the server ends.
-LAST_WORDS = 4.0
+CLEANUP_SECONDS = 4.0
 
 
 class Exchange:
@@ -180,7 +180,7 @@ class Exchange:
         sending = asyncio.run_coroutine_threadsafe(_sent(self._send, message), self._loop)
         try:
             sending.result(max(seconds, 0.0))
-        except (Late, OSError):
+        except (LoopTimeout, OSError):
             sending.cancel()
             self._gone = True
             raise ClientDisconnected from None
@@ -215,7 +215,9 @@ class Exchange:
                 return
             # The server ends. What was said is stored, and the client is told to try again.
             reader.answer.interrupt()
-            await asyncio.wait([self._loop.create_task(self._forward(feed))], timeout=LAST_WORDS)
+            await asyncio.wait(
+                [self._loop.create_task(self._forward(feed))], timeout=CLEANUP_SECONDS
+            )
         except OSError:
             # So servers tell, too, that the client has gone.
             logger.debug("A client has left an answer")

@@ -30,7 +30,7 @@ T = TypeVar("T")
 #: Seconds that answers under way get to end by themselves when the process ends.
 GRACE = 3.0
 #: Seconds that they get, once cancelled, to store what they have said.
-LAST_WORDS = 2.0
+CLEANUP_SECONDS = 2.0
 #: Seconds for which the code of one answer may keep all others waiting before the log tells.
 STALL = 1.0
 
@@ -44,7 +44,7 @@ _spawned: contextvars.ContextVar[set[asyncio.Task[Any]]] = contextvars.ContextVa
 )
 
 
-class Late(Exception):
+class LoopTimeout(Exception):
     """Who waited for the loop has waited long enough."""
 
 
@@ -140,7 +140,7 @@ class Loop:
         """Run a coroutine, and wait for what it returns.
 
         :param timeout: seconds, after which it is cancelled.
-        :raises Late: it took longer.
+        :raises LoopTimeout: it took longer.
         :raises concurrent.futures.CancelledError: the process ends.
         """
         if self._thread is None and _running() is self._loop:
@@ -153,7 +153,7 @@ class Loop:
             if job.done():
                 raise  # one of its own
             self.call(job.stop)
-            raise Late from None
+            raise LoopTimeout from None
 
     def note(self, task: asyncio.Task[Any]) -> None:
         """Remember a task of a site's code, which may outlive the answer that has started it."""
@@ -195,7 +195,7 @@ class Loop:
             )
         if not self._is_ending and (left := _seconds_left()) is not None:
             self._is_ending = True
-            self._loop.call_later(max(0.0, left - LAST_WORDS), self._cancel_all)
+            self._loop.call_later(max(0.0, left - CLEANUP_SECONDS), self._cancel_all)
         if self._answers:
             self._loop.call_later(STALL / 2, self._watch, time.monotonic())
         else:
@@ -226,7 +226,7 @@ class Loop:
             await asyncio.wait(self._answers, timeout=GRACE)
         self._cancel_all()
         if self._answers:
-            await asyncio.wait(self._answers, timeout=LAST_WORDS)
+            await asyncio.wait(self._answers, timeout=CLEANUP_SECONDS)
         await self._clean_up()
         self._is_over = self._thread is None
 
@@ -244,7 +244,7 @@ class Loop:
             self._loop.stop()
 
         self.call(begin)
-        ended.wait(GRACE + LAST_WORDS + CLEANUP + 2)
+        ended.wait(GRACE + CLEANUP_SECONDS + CLEANUP + 2)
         self._thread.join(1)
 
 

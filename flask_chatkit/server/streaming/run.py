@@ -18,13 +18,13 @@ def this_app() -> Flask:
     return cast("Flask", current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def run_within(
+def run_sync(
     context: ChatContext | None, make: Callable[[], Coroutine[Any, Any, T]], seconds: float
 ) -> T:
     """Run a coroutine on the loop, in an application context, and wait for what it returns.
 
     :param context: the chat's context, for code that was handed another one.
-    :raises Late: it took longer than ``seconds``, and was cancelled.
+    :raises LoopTimeout: it took longer than ``seconds``, and was cancelled.
     """
     app = this_app()
 
@@ -42,7 +42,7 @@ def run_at_once(make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T
 
     It crosses no thread, unless one loop runs in all of them, as under gevent.
 
-    :raises flask_chatkit.server.streaming.loop.Late: as for :func:`run_within`.
+    :raises flask_chatkit.server.streaming.loop.LoopTimeout: as for :func:`run_sync`.
     """
     reading = make()
     try:
@@ -50,4 +50,4 @@ def run_at_once(make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T
     except StopIteration as done:
         return cast("T", done.value)
     reading.close()
-    return run_within(None, make, seconds)
+    return run_sync(None, make, seconds)

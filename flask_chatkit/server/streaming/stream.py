@@ -41,7 +41,7 @@ HELD = 16
 #: Clients that listen to one answer.
 LISTENERS = 4
 #: Seconds that an answer which takes too long gets to store what it has said.
-LAST_WORDS = 3.0
+CLEANUP_SECONDS = 3.0
 #: Bytes of an answer that are kept for a client which asks for the same once more.
 KEPT = 256_000
 #: Events at the beginning of an answer that are handed on at once, and seconds that later ones may
@@ -277,7 +277,7 @@ class Answer:
     def _overrun(self) -> None:
         self._late = True
         self._cancel()
-        asyncio.get_running_loop().call_later(LAST_WORDS, self._give_up)
+        asyncio.get_running_loop().call_later(CLEANUP_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
         """End what does not let itself be cancelled, for the clients at least."""

@@ -40,12 +40,12 @@ from chatkit.widgets import Card, Text
 from flask import Flask, current_app
 from openai import AsyncOpenAI
 
-from flask_chatkit.chats.callbacks import Handlers
+from flask_chatkit.chats.callbacks import Callbacks
 from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server.agents import converter
 from flask_chatkit.server.agents import server as agent_module
-from flask_chatkit.server.agents.converter import paired
+from flask_chatkit.server.agents.converter import drop_unpaired_calls
 from flask_chatkit.server.agents.errors import REFUSED, TOO_MANY_TURNS
 from flask_chatkit.server.agents.server import TITLE_INSTRUCTIONS, AgentServer
 from flask_chatkit.server.context import ChatContext
@@ -126,7 +126,7 @@ class Site:
 
     def server(self, agent: Any, **more: Any) -> AgentServer:
         """A server, whose threads get no titles unless asked."""
-        return AgentServer(agent, self.store, **{"handlers": Handlers(), "titles": False, **more})
+        return AgentServer(agent, self.store, **{"callbacks": Callbacks(), "titles": False, **more})
 
     def run(self, test: Any, *, thorough: bool = False) -> Any:
         """Run a test's coroutine; nothing of it may be left behind.
@@ -365,7 +365,7 @@ def test_what_is_no_agent_is_told(site: Site, caplog: pytest.LogCaptureFixture) 
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing end only because something else is tired of waiting for it."""
-    monkeypatch.setattr(agent_module, "LAST_WORDS", 60)
+    monkeypatch.setattr(agent_module, "CLEANUP_SECONDS", 60)
 
 
 @pytest.mark.usefixtures("no_patience")
@@ -907,7 +907,7 @@ def test_calls_and_outputs_come_in_pairs() -> None:
     output_1 = {"type": "function_call_output", "call_id": "1", "output": "y"}
     message = {"role": "user", "content": "hi"}
     orphans = [{**output_1, "call_id": "0"}, {**call_1, "call_id": "2"}]
-    assert paired([*orphans, message, call_1, output_1]) == [message, call_1, output_1]
+    assert drop_unpaired_calls([*orphans, message, call_1, output_1]) == [message, call_1, output_1]
 
 
 # --- handlers -----------------------------------------------------------------------------------
@@ -920,7 +920,7 @@ def test_handlers_are_shared(site: Site, api: ModelApi) -> None:
         yield f"Hello {chat.visitor.user_id}"
 
     seen = []
-    handlers = Handlers(
+    handlers = Callbacks(
         actions={"greet": greet},
         feedback=lambda kind, items, chat: seen.append((kind, len(items), chat.thread.id)),
         transcribe=lambda audio, chat: f"{chat.locale}: {audio.data.decode()}",

@@ -14,7 +14,7 @@ from agents.models import _openai_shared
 from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit
-from flask_chatkit.chats.callbacks import Handlers
+from flask_chatkit.chats.callbacks import Callbacks
 from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server.agents.workflow import WorkflowServer
@@ -74,7 +74,7 @@ def export(name: str) -> Any:
 def drive(api: ModelApi, function: Any, test: Any, **more: Any) -> Any:
     """Run a test with a server of a workflow."""
     store = SQLAlchemyStore("sqlite://")
-    server = WorkflowServer(function, store, handlers=Handlers(), **{"titles": False, **more})
+    server = WorkflowServer(function, store, handlers=Callbacks(), **{"titles": False, **more})
 
     async def whole() -> Any:
         old = _openai_shared.get_default_openai_client()

@@ -27,7 +27,7 @@ from chatkit.types import (
 from chatkit.widgets import Card, DynamicWidgetRoot, Text, WidgetTemplate
 from flask import Flask, current_app
 
-from flask_chatkit.chats.callbacks import Handlers
+from flask_chatkit.chats.callbacks import Callbacks
 from flask_chatkit.errors import BadRequest
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server.assistants.base import AssistantServer
@@ -74,7 +74,9 @@ def make() -> Iterator[Make]:
         if store is None:
             store = SQLAlchemyStore("sqlite://")
             stores.append(store)
-        return AssistantServer(function, store, **{"handlers": Handlers(), "titles": False, **more})
+        return AssistantServer(
+            function, store, **{"callbacks": Callbacks(), "titles": False, **more}
+        )
 
     yield server
     for store in stores:
@@ -1126,7 +1128,7 @@ def test_failing_after_the_stop_is_only_logged(
 # --- actions, feedback, dictation ---------------------------------------------------------------
 
 
-def _shop(seen: list[Any]) -> Handlers:
+def _shop(seen: list[Any]) -> Callbacks:
     def buy(payload: Any, chat: Chat) -> Iterator[Any]:
         seen.append((payload, chat.sender, [turn.text for turn in chat.history]))
         chat.replace({"type": "Card", "children": [{"type": "Text", "value": "Bought"}]})
@@ -1146,13 +1148,13 @@ def _shop(seen: list[Any]) -> Handlers:
         return chat.replace(CARD)
 
     actions = {"buy": buy, "like": like, "wrong": wrong, "quiet": quiet, "replace": replace}
-    return Handlers(actions=actions)
+    return Callbacks(actions=actions)
 
 
 def test_actions_are_answered(make: Make) -> None:
     """The handler of a widget's action answers like an assistant, and may replace the widget."""
     seen: list[Any] = []
-    server = make(always(CARD), handlers=_shop(seen))
+    server = make(always(CARD), callbacks=_shop(seen))
 
     async def test() -> None:
         events = await call(server, "threads.create", input=said("show"))
@@ -1172,7 +1174,7 @@ def test_actions_are_answered(make: Make) -> None:
 
 def test_actions_that_are_not_streamed(make: Make) -> None:
     """A handler returns the widget as it is from now on, which is stored, or nothing."""
-    server = make(always(CARD), handlers=_shop([]))
+    server = make(always(CARD), callbacks=_shop([]))
 
     async def test() -> None:
         events = await call(server, "threads.create", input=said())
@@ -1235,7 +1237,7 @@ def test_feedback_is_the_visitors_own(make: Make, is_async: bool) -> None:
         thread, item = thread_of(events), events[-1].item.id
         given = {"thread_id": thread, "item_ids": [item, item], "kind": "negative"}
         for declared in (feedback_async if is_async else feedback, None):
-            server.handlers.feedback = declared
+            server.callbacks.feedback = declared
             assert await call(server, "items.feedback", **given) == {}
             with pytest.raises(NotFoundError):
                 await call(server, "items.feedback", BOB, **given)
@@ -1273,9 +1275,9 @@ def test_dictation_is_turned_into_text(make: Make, is_async: bool) -> None:
     async def test() -> None:
         with pytest.raises(BadRequest, match="no dictation"):
             await call(server, "input.transcribe", **sound)
-        server.handlers.transcribe = transcribe_async if is_async else transcribe
+        server.callbacks.transcribe = transcribe_async if is_async else transcribe
         assert await call(server, "input.transcribe", **sound) == {"text": "audio/webm hum"}
-        server.handlers.transcribe = always(None)
+        server.callbacks.transcribe = always(None)
         with pytest.raises(TypeError, match="a transcription must be a str"):
             await call(server, "input.transcribe", **sound)
 

@@ -211,7 +211,7 @@ def site(make_app: MakeApp, tmp_path: Path) -> Callable[..., Flask]:
 def store_of(app: Flask) -> Any:
     """The store that the first chat of an application answers from."""
     (state,) = app.extensions["chatkit"].values()
-    return next(iter(state.service._endpoints.values())).server.store
+    return next(iter(state.service._dispatchers.values())).server.store
 
 
 def rate(ann: Client, thread: str, kind: str) -> int:

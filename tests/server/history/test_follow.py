@@ -85,7 +85,7 @@ def test_old_cookie_follows_nobody() -> None:
     thread = new_thread()
     asyncio.run(store.save_thread(thread, before))
     asyncio.run(store.add_alias("chatkit", ann, user))
-    asyncio.run(store.hand_over("chatkit", ann, user))
+    asyncio.run(store.transfer_threads("chatkit", ann, user))
     for stranger in (ChatContext(visitor=ann), ChatContext(visitor=Visitor.new())):
         with pytest.raises(NotFoundError):
             asyncio.run(_write(store, thread, stranger))

@@ -15,7 +15,7 @@ from chatkit.types import LockedStatus, Page, ThreadItemDoneEvent
 from flask_chatkit.identity.visitor import Visitor
 from flask_chatkit.server.context import ChatContext, owner_of
 from flask_chatkit.server.history import isolation as owned_module
-from flask_chatkit.server.history.isolation import OWNER, OwnedStore, owned
+from flask_chatkit.server.history.isolation import OWNER, OwnedStore, isolate
 from flask_chatkit.server.history.store import SQLAlchemyStore
 from flask_chatkit.testing.stores import ids, new_attachment, new_message, new_thread
 from tests.helpers.stores import LeakyStore, TidyStore
@@ -234,10 +234,10 @@ def test_the_rest_of_the_store_is_reached(
 def test_a_store_that_isolates_is_left_alone(store: OwnedStore) -> None:
     """A store that says so itself gets nothing around it."""
     ours = SQLAlchemyStore("sqlite://")
-    assert owned(ours) is ours
-    assert owned(store) is store
+    assert isolate(ours) is ours
+    assert isolate(store) is store
     site = LeakyStore()
-    assert isinstance(owned(site), OwnedStore)
+    assert isinstance(isolate(site), OwnedStore)
     ours.close()
 
 

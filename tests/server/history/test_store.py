@@ -429,7 +429,7 @@ def test_threads_are_handed_over(store: SQLAlchemyStore) -> None:
     file = new_attachment()
     by_hand(store.save_attachment(file, context(old, "files")))
 
-    assert by_hand(store.hand_over("chatkit", old, new)) == 2
+    assert by_hand(store.transfer_threads("chatkit", old, new)) == 2
     assert threads_of(context(old)) == threads_of(context(old, "sales")) == []
     assert threads_of(context(new)) == [
         saved["help", old, "chatkit"],
@@ -443,8 +443,8 @@ def test_threads_are_handed_over(store: SQLAlchemyStore) -> None:
     assert by_hand(store.load_attachment(file.id, context(new, "files"))) == file
     with pytest.raises(NotFoundError):
         by_hand(store.load_attachment(file.id, context(old, "files")))
-    assert by_hand(store.hand_over("chatkit", old, new)) == 0
-    assert by_hand(store.hand_over("chatkit", new, new)) == 0
+    assert by_hand(store.transfer_threads("chatkit", old, new)) == 0
+    assert by_hand(store.transfer_threads("chatkit", new, new)) == 0
 
 
 def test_handing_over_takes_nobody_elses(store: SQLAlchemyStore) -> None:
@@ -455,7 +455,7 @@ def test_handing_over_takes_nobody_elses(store: SQLAlchemyStore) -> None:
         thread = new_thread()
         context = ChatContext(visitor=Visitor.login(like))
         by_hand(store.save_thread(thread, context))
-        assert by_hand(store.hand_over("chatkit", Visitor.login(name), new)) == 0
+        assert by_hand(store.transfer_threads("chatkit", Visitor.login(name), new)) == 0
         assert by_hand(store.load_thread(thread.id, context)) == thread
 
 

@@ -249,7 +249,7 @@ def test_a_duplicate_costs_nothing(browse: Any, shop: Any, monkeypatch: pytest.M
     ann.threads()
     again = Client(browse(ann.browser.base))
     again.browser.cookies.update(ann.browser.cookies)
-    (endpoint,) = place.app.extensions["chatkit"]["chatkit"].service._endpoints.values()
+    (endpoint,) = place.app.extensions["chatkit"]["chatkit"].service._dispatchers.values()
     server = endpoint.server
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(ann.post, "threads.create", input=said("slow one"))]

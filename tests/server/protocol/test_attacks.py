@@ -87,7 +87,7 @@ def test_visitor_has_a_few_answers_at_a_time(browse: Any, site: Any) -> None:
     app = site(answer)
     ann = visit(browse(app))
     ann.threads()
-    (endpoint,) = app.extensions["chatkit"]["chatkit"].service._endpoints.values()
+    (endpoint,) = app.extensions["chatkit"]["chatkit"].service._dispatchers.values()
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(ann.post, "threads.create", input=said(f"{n}")) for n in range(4)]
         until(lambda: len(endpoint._under_way) and len(*endpoint._under_way.values()) == 4)
@@ -162,7 +162,7 @@ def test_code_that_cannot_be_cancelled_keeps_no_client(monkeypatch: pytest.Monke
 
     from chatkit.server import StreamingResult
 
-    monkeypatch.setattr(streams, "LAST_WORDS", 0.1)
+    monkeypatch.setattr(streams, "CLEANUP_SECONDS", 0.1)
     over = asyncio.Event()
 
     async def process() -> StreamingResult:

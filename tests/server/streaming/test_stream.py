@@ -459,7 +459,7 @@ def test_call_that_takes_too_long_is_cancelled() -> None:
         finally:
             stopped.set()
 
-    with pytest.raises(loop.Late):
+    with pytest.raises(loop.LoopTimeout):
         loop.current().run(slow, 0.05)
     assert stopped.wait(5)
 
