@@ -120,7 +120,7 @@ def test_functions_may_yield_halves(site: Site, is_own: bool) -> None:
         chat.client_tool("tool", {"x": HALF, HALF: [HALF]})
 
     store = SQLAlchemyStore("sqlite://")
-    server = AssistantServer(answer, OwnedStore(store) if is_own else store, handlers=Callbacks())
+    server = AssistantServer(answer, OwnedStore(store) if is_own else store, callbacks=Callbacks())
 
     async def test() -> None:
         events = await call(server, "threads.create", input=said())

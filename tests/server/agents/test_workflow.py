@@ -74,7 +74,7 @@ def export(name: str) -> Any:
 def drive(api: ModelApi, function: Any, test: Any, **more: Any) -> Any:
     """Run a test with a server of a workflow."""
     store = SQLAlchemyStore("sqlite://")
-    server = WorkflowServer(function, store, handlers=Callbacks(), **{"titles": False, **more})
+    server = WorkflowServer(function, store, callbacks=Callbacks(), **{"titles": False, **more})
 
     async def whole() -> Any:
         old = _openai_shared.get_default_openai_client()
