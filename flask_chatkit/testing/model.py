@@ -298,6 +298,6 @@ def _incomplete(writer: ResponseWriter) -> Exception:
 
 
 def _is_title(asked: Asked) -> bool:
-    from ..server.agents.server import TITLE_INSTRUCTIONS, writing_title
+    from ..server.agents.titles import TITLE_INSTRUCTIONS, writing_title
 
     return writing_title.get() or asked.instructions == TITLE_INSTRUCTIONS

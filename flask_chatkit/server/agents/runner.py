@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
@@ -12,6 +12,8 @@ from agents import Agent, ModelProvider, RunConfig
 from agents import run as agents_run
 from agents.run import DEFAULT_MAX_TURNS, AgentRunner
 from typing_extensions import override
+
+from .loop_calls import LoopCalls
 
 T = TypeVar("T")
 
@@ -24,11 +26,8 @@ class Shower(Protocol):
     #: Whether it has ended well: what its code left running is no part of it.
     finished: bool
 
-    def is_on_loop(self) -> bool:
-        """Whether the caller runs on the loop of this answer."""
-
-    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Wait, in the thread of a sync workflow, for what only the loop can do."""
+    #: Calls from the thread of a sync workflow.
+    calls: LoopCalls
 
     async def run(
         self, base: AgentRunner, agent: Agent[Any], given: Any, options: Mapping[str, Any]
@@ -71,16 +70,16 @@ class WorkflowRunner(AgentRunner):
     def run_sync(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
         """The same in a thread, which waits."""
         answer = _answer()
-        if answer is None or answer.is_on_loop():
+        if answer is None or answer.calls.is_on_loop():
             # On the loop, it raises what it raises everywhere.
             return self.base.run_sync(starting_agent, input, **kwargs)
-        return answer.wait_for(answer.run(self.base, starting_agent, input, kwargs))
+        return answer.calls.wait_for(answer.run(self.base, starting_agent, input, kwargs))
 
     @override
     def run_streamed(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
         """Start a run that the export reads; what it says is shown as well."""
         answer = _answer()
-        if answer is None or not answer.is_on_loop():
+        if answer is None or not answer.calls.is_on_loop():
             return self.base.run_streamed(starting_agent, input, **kwargs)
         return answer.run_streamed(self.base, starting_agent, input, kwargs)
 

@@ -20,7 +20,8 @@ from .server import TITLE_SECONDS, AgentServer
 from .shape import FIELD, checked_input
 from .tracing import guard_workflow
 from .usage import begin_usage
-from .workflow_answer import Returned, WorkflowAnswer
+from .workflow_answer import WorkflowAnswer
+from .workflow_output import Returned
 
 
 class WorkflowServer(AgentServer):

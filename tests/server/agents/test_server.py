@@ -44,10 +44,13 @@ from flask_chatkit.chats.callbacks import Callbacks
 from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.server.agents import converter
+from flask_chatkit.server.agents import run as run_module
 from flask_chatkit.server.agents import server as agent_module
+from flask_chatkit.server.agents import titles as titles_module
 from flask_chatkit.server.agents.converter import drop_unpaired_calls
 from flask_chatkit.server.agents.errors import REFUSED, TOO_MANY_TURNS
-from flask_chatkit.server.agents.server import TITLE_INSTRUCTIONS, AgentServer
+from flask_chatkit.server.agents.server import AgentServer
+from flask_chatkit.server.agents.titles import TITLE_INSTRUCTIONS
 from flask_chatkit.server.context import ChatContext
 from tests.helpers.driving import (
     ALICE,
@@ -365,7 +368,8 @@ def test_what_is_no_agent_is_told(site: Site, caplog: pytest.LogCaptureFixture) 
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing end only because something else is tired of waiting for it."""
-    monkeypatch.setattr(agent_module, "CLEANUP_SECONDS", 60)
+    for module in (run_module, titles_module):
+        monkeypatch.setattr(module, "CLEANUP_SECONDS", 60)
 
 
 @pytest.mark.usefixtures("no_patience")

@@ -1,0 +1,56 @@
+"""Ids for items that a model's adapter left without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.models.fake_id import FAKE_RESPONSES_ID
+from chatkit.store import StoreItemType
+from chatkit.types import (
+    ThreadItemAddedEvent,
+    ThreadItemDoneEvent,
+    ThreadItemRemovedEvent,
+    ThreadItemReplacedEvent,
+    ThreadItemUpdatedEvent,
+    ThreadStreamEvent,
+)
+
+
+class ItemIds:
+    """Gives items an id of their own that a model's adapter left without.
+
+    Adapters for models that are not OpenAI's, or are asked by way of chat completions, name every
+    item ``__fake_id__``; in a history they would overwrite each other.
+    """
+
+    def __init__(self, new_id: Callable[[StoreItemType], str]) -> None:
+        self._new_id = new_id
+        self._open: str | None = None
+        self._given: list[str] = []
+
+    def rewrite(self, event: ThreadStreamEvent) -> list[ThreadStreamEvent]:
+        """The event, or events, with ids that are good."""
+        if isinstance(event, (ThreadItemAddedEvent, ThreadItemDoneEvent, ThreadItemReplacedEvent)):
+            if not _is_fake(event.item.id):
+                return [event]
+            kind: StoreItemType = (
+                "tool_call" if event.item.type == "client_tool_call" else "message"
+            )
+            is_new = isinstance(event, ThreadItemAddedEvent) or kind == "tool_call"
+            if is_new or self._open is None:
+                self._open = self._new_id(kind)
+                self._given.append(self._open)
+            item = event.item.model_copy(update={"id": self._open})
+            if isinstance(event, ThreadItemDoneEvent):
+                self._open = None
+            return [event.model_copy(update={"item": item})]
+        if isinstance(event, ThreadItemUpdatedEvent) and _is_fake(event.item_id):
+            return [event.model_copy(update={"item_id": self._open})] if self._open else []
+        if isinstance(event, ThreadItemRemovedEvent) and _is_fake(event.item_id):
+            given, self._given, self._open = self._given, [], None
+            return [ThreadItemRemovedEvent(item_id=item_id) for item_id in given]
+        return [event]
+
+
+def _is_fake(item_id: str) -> bool:
+    return item_id in {FAKE_RESPONSES_ID, ""}
