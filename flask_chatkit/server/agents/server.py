@@ -196,11 +196,15 @@ class AgentServer(BaseAssistantServer):
         return within(items, recall(items), self._budget, characters)
 
     async def _input(
-        self, items: Sequence[ThreadItem], files: Files, left_out: LeftOut
+        self,
+        items: Sequence[ThreadItem],
+        files: Files,
+        left_out: LeftOut,
+        carried: Sequence[TResponseInputItem],
     ) -> list[TResponseInputItem]:
         kept = left_out.kept(items)
         given = await Converter(files, recall(kept)).to_agent_input(kept)
-        given = drop_unpaired_calls(given)
+        given = [*drop_unpaired_calls(given), *carried]
         return shortened_outputs(given) if left_out.short_outputs else given
 
     def choose(
@@ -232,7 +236,7 @@ class AgentServer(BaseAssistantServer):
         own = AgentContext[Any](thread=thread, store=self.store, request_context=context)
         carried: list[TResponseInputItem] = []
         while True:
-            given = await self._input(items, files, refusals.left_out) + carried
+            given = await self._input(items, files, refusals.left_out, carried)
             run = self._begin(agent, clean_config(config, files.looked), given, own)
             try:
                 with stopping(run.stop):

@@ -930,7 +930,7 @@ def test_handlers_are_shared(site: Site, api: ModelApi) -> None:
         transcribe=lambda audio, chat: f"{chat.locale}: {audio.data.decode()}",
     )
     api.replies = [Say(["Hi"])]
-    server = site.server(site.agent(), handlers=handlers)
+    server = site.server(site.agent(), callbacks=handlers)
 
     async def test() -> None:
         events = await call(server, "threads.create", input=said())
