@@ -36,7 +36,7 @@ def test_only_the_client_talks_to_openai() -> None:
         name = path.relative_to(PACKAGE).as_posix()
         if "import requests" in source:
             # The doctor's is for the site itself.
-            assert name in {"doctor/http.py", "hosted/client.py"}, name
+            assert name in {"doctor/http.py", "hosted/transport.py"}, name
         if ".config[" in source or ".config.get(" in source:
             # The doctor looks at the whole of it.
             assert name == "limits/ratelimit.py" or name.startswith(("doctor/", "testing/")), name

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 
 from ..errors import ApiError
-from ..hosted.client import WORKFLOWS_END, Reply
+from ..hosted.answers import Reply
+from ..hosted.client import WORKFLOWS_END
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
 

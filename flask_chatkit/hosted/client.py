@@ -1,4 +1,4 @@
-"""OpenAI's ChatKit API. Only this module talks to OpenAI.
+"""OpenAI's ChatKit API.
 
 ``POST /chatkit/sessions`` and ``POST /chatkit/sessions/{id}/cancel``, which minting needs, and what
 :mod:`flask_chatkit.hosted.threads` asks; as in OpenAI's OpenAPI document 2.3.0 and the ``openai``
@@ -10,20 +10,12 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import os
 import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, NoReturn, TypeGuard
+from typing import Any
 from urllib.parse import quote, urlsplit
-
-import requests
-from urllib3.exceptions import HTTPError as TransportError
-from urllib3.exceptions import ReadTimeoutError
 
 from ..errors import (
     ApiError,
@@ -32,8 +24,18 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from .share import Share
-from .transport import Adapter, Watch
+from .answers import (
+    Reply,
+    Session,
+    error_of,
+    parse,
+    printable,
+    read_session,
+    request_id_of,
+    retry_after,
+)
+from .share import RETRY_AFTER, Share
+from .transport import NEVER, Call, PageTooLargeError, Transport, failed_to_connect
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -45,10 +47,9 @@ WORKFLOWS_END = datetime.date(2026, 11, 30)
 ENDED = "This chat has ended and is no longer available."
 WORKFLOW_ENDED = "workflow_ended"
 MAX_ANSWER_BYTES = 1_000_000
-#: Answers that there is nothing of an id; and that a session is not active any more.
+#: Statuses of an id that OpenAI does not have; and of a session that is not active any more.
 GONE = frozenset({404, 410})
 ENDED_SESSION = GONE | {400, 409}
-NEVER: frozenset[int] = frozenset()
 #: Bytes of a page of threads or items; and of a page of a single one.
 MAX_PAGE_BYTES = 8 * 2**20
 MAX_ENTRY_BYTES = 64 * 2**20
@@ -61,66 +62,10 @@ LONGEST_PATIENCE = 60.0
 RETRIED = frozenset({429, 502, 503, 504})
 #: Seconds of Retry-After that are waited for here.
 LONGEST_WAIT = 3.0
-#: Seconds that a browser is told to wait when OpenAI named none, and the most it is told.
-RETRY_AFTER = 5
+#: Seconds that a browser is told to wait at most.
 MAX_RETRY_AFTER = 3600
 
 _SECRETS = re.compile(r"\b(sk|ek|sess)[-_][\w*.-]+")
-
-
-@dataclass(frozen=True)
-class Session:
-    """What ``POST /chatkit/sessions`` answers, as far as minting needs it.
-
-    :param id: ``cksess_…``.
-    :param client_secret: opaque; for the browser.
-    :param expires_at: Unix seconds.
-    :param request_id: OpenAI's id of the call, for the log.
-    """
-
-    id: str
-    client_secret: str = field(repr=False)
-    expires_at: int
-    request_id: str = "none"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What OpenAI answered to one call, be it a refusal.
-
-    :param headers: those of the answer; case does not matter.
-    :param error: OpenAI's error, with its ``message``, ``type`` and ``code``; {} without one.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    answer: dict[str, Any] = field(repr=False)
-    error: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call: what is sent, and how much may come back.
-
-    :param path: below the base URL, with its query.
-    :param most: bytes of the longest answer.
-    :param is_link: whether ``path`` is a whole address, which is sent no key.
-    :param is_public: whether it may lead to addresses of the internet only.
-    :param gone: statuses that say there is nothing any more, where that is no failure.
-    """
-
-    method: str
-    path: str
-    data: bytes | None
-    most: int
-    gone: frozenset[int] = NEVER
-    is_link: bool = False
-    is_public: bool = False
-
-    @property
-    def shown(self) -> str:
-        """The call as the log has it: a query names people."""
-        return f"{self.method} {self.path.partition('?')[0]}"
 
 
 class _Again(Exception):
@@ -131,35 +76,8 @@ class _Again(Exception):
         self.wait = wait
 
 
-class PageTooLargeError(UpstreamRejected):
-    """A page has more bytes than were asked for; one of fewer entries may do."""
-
-
-class _Pool(requests.Session):
-    """A process's connections to OpenAI."""
-
-    def __init__(self, base: str) -> None:
-        super().__init__()
-        self.watch = Watch()
-        # The environment is read once: requests reads it, and ~/.netrc, again at each call, and a
-        # netrc entry would replace our Authorization.
-        self.proxies = requests.utils.get_environ_proxies(base)
-        self.verify = (
-            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        )
-        self.trust_env = False
-        # A cookie that OpenAI's edge sets for one visitor's mint is no business of the next one's.
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = Adapter(pool_connections=2, pool_maxsize=64, max_retries=0)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
-
-
 class Client:
     """OpenAI's ChatKit API.
-
-    One pooled :class:`requests.Session` serves a process. It is made at the first call, and again
-    after a fork, since two processes on one TLS connection talk into each other's sentences.
 
     :param api_key: OpenAI's key; None raises :class:`~flask_chatkit.errors.Misconfigured` at the
         first call.
@@ -186,7 +104,6 @@ class Client:
     ) -> None:
         self._key = api_key
         self._base = base
-        self._host = urlsplit(base).hostname
         self._timeout = timeout
         self._today = today
         self._headers = {
@@ -201,7 +118,7 @@ class Client:
             self._headers["OpenAI-Organization"] = organization
         if project:
             self._headers["OpenAI-Project"] = project
-        self._pools: dict[int, _Pool] = {}
+        self._transport = Transport(base, timeout)
         self._share = Share(at_a_time)
         self._has_minted = False
 
@@ -216,20 +133,9 @@ class Client:
         """
         with self._share.call() as budget:
             answer, request_id = self._call("/chatkit/sessions", body, budget=budget)
-        identifier, secret = answer.get("id"), answer.get("client_secret")
-        expires_at = answer.get("expires_at")
-        if not (
-            _is_word(identifier)
-            and _is_word(secret)
-            and isinstance(expires_at, int)
-            and not isinstance(expires_at, bool)
-            and answer.get("status", "active") == "active"
-        ):
-            _malformed(
-                "it is not an active session with id, client_secret and expires_at", request_id
-            )
+        session = read_session(answer, request_id)
         self._has_minted = True
-        return Session(identifier, secret, expires_at, request_id)
+        return session
 
     def cancel_session(self, session_id: str, budget: float | None = None) -> None:
         """Cancel a session. One that OpenAI no longer knows as active counts as cancelled.
@@ -268,7 +174,7 @@ class Client:
             deadline = time.monotonic() + max(PATIENT_SECONDS, sum(self._timeout))
             wait: float | None = None
             try:
-                call = _Call(method, path, None, most, GONE if gone_is_fine else NEVER)
+                call = Call(method, path, None, most, GONE if gone_is_fine else NEVER)
                 return self._once(call, deadline)[0]
             except _Again as again:
                 error, wait = again.error, again.wait
@@ -291,15 +197,17 @@ class Client:
         :raises UpstreamUnavailable: it can't be reached.
         """
         is_public = self._is_elsewhere(url)
-        call = _Call("GET", url, None, most, is_link=True, is_public=is_public)
+        call = Call("GET", url, None, most, is_link=True, is_public=is_public)
         try:
-            status, headers, raw = self._send(call, time.monotonic() + PATIENT_SECONDS)
+            status, headers, raw = self._transport.send(
+                call, self._all_headers(), time.monotonic() + PATIENT_SECONDS
+            )
         except ApiError as error:
             logger.warning("A file could not be fetched: %s", error.detail or error.slug)
             raise
         if status != 200:
             raise UpstreamRejected(
-                detail=f"the link was answered {status}, request id {_request_id(headers)}"
+                detail=f"the link was answered {status}, request id {request_id_of(headers)}"
             )
         return raw
 
@@ -329,13 +237,15 @@ class Client:
         """
         self._check_key()
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
-        call = _Call(method, path, data, MAX_ANSWER_BYTES)
-        status, headers, raw = self._send(call, time.monotonic() + seconds)
+        call = Call(method, path, data, MAX_ANSWER_BYTES)
+        status, headers, raw = self._transport.send(
+            call, self._all_headers(), time.monotonic() + seconds
+        )
         try:
             answer = json.loads(raw)
         except (ValueError, RecursionError):
             answer = None
-        error = {key: self._redact(_printable(value, 200)) for key, value in _error_of(raw).items()}
+        error = {key: self._redact(printable(value, 200)) for key, value in error_of(raw).items()}
         return Reply(status, headers, answer if isinstance(answer, dict) else {}, error)
 
     def _check_key(self) -> None:
@@ -354,7 +264,7 @@ class Client:
         usual = sum(self._timeout)
         deadline = time.monotonic() + min(usual, budget or usual)
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
-        call = _Call("POST", path, data, MAX_ANSWER_BYTES, gone)
+        call = Call("POST", path, data, MAX_ANSWER_BYTES, gone)
         attempt = 1
         while True:
             try:
@@ -374,110 +284,50 @@ class Client:
                 time.sleep(wait)
                 attempt += 1
 
-    def _once(self, call: _Call, deadline: float) -> tuple[dict[str, Any], str]:
+    def _once(self, call: Call, deadline: float) -> tuple[dict[str, Any], str]:
         """Ask once; the answer, and OpenAI's id of the call.
 
         :raises ApiError: for good.
         :raises _Again: asking again is safe, and may help.
         """
         try:
-            status, headers, raw = self._send(call, deadline)
+            status, headers, raw = self._transport.send(call, self._all_headers(), deadline)
         except PageTooLargeError:
             # Whoever asks for pages knows what to do.
             raise
         except ApiError as error:
             if error.detail:
                 logger.error("OpenAI: %s: %s", call.shown, error.detail)  # noqa: TRY400  in a line
-            # Nobody was reached, or the line broke. An answer that is slow stays slow.
-            if isinstance(error, UpstreamUnavailable) or isinstance(
-                error.__cause__, requests.ConnectTimeout
-            ):
+            if failed_to_connect(error):
                 raise _Again(error) from error.__cause__
             raise
-        request_id = _request_id(headers)
+        request_id = request_id_of(headers)
         if 200 <= status < 300:
             logger.debug("OpenAI: %s: %s, request id %s", call.shown, status, request_id)
-            return _parse(raw, headers, request_id), request_id
+            return parse(raw, headers, request_id), request_id
         if status in call.gone:
             return {}, request_id
         refusal = self._refusal(call, status, headers, raw, request_id)
-        if status in RETRIED and _error_of(raw).get("code") != "insufficient_quota":
-            raise _Again(refusal, _retry_after(headers))
+        if status in RETRIED and error_of(raw).get("code") != "insufficient_quota":
+            raise _Again(refusal, retry_after(headers))
         raise refusal
-
-    def _send(self, call: _Call, deadline: float) -> tuple[int, Mapping[str, str], bytes]:
-        """Send once, and read the answer, as far as it may go, before the deadline."""
-        request = requests.PreparedRequest()
-        request.prepare(
-            method=call.method,
-            url=call.path if call.is_link else self._base + call.path,
-            headers={} if call.is_link else self._all_headers(),
-            data=call.data,
-        )
-        connect, read = self._timeout
-        left = max(0.001, deadline - time.monotonic())
-        pool = self._pool()
-        headers: Mapping[str, str] = {}
-        with pool.watch.call(deadline, public=call.is_public) as watched:
-            try:
-                response = pool.send(
-                    request,
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=(min(connect, left), min(read, left)),
-                )
-                headers = response.headers
-                with response:
-                    raw = bytearray()
-                    while len(raw) <= call.most and (chunk := response.raw.read(65536)):
-                        raw += chunk
-            except (requests.RequestException, TransportError) as error:
-                if watched.ended or isinstance(error, (requests.Timeout, ReadTimeoutError)):
-                    raise UpstreamTimeout(
-                        detail=f"no answer in time ({type(error).__name__}), "
-                        f"request id {_request_id(headers)}"
-                    ) from error
-                raise UpstreamUnavailable(
-                    detail=f"the connection to {self._host} failed ({_innermost(error)}), "
-                    f"request id {_request_id(headers)}",
-                    retry_after=RETRY_AFTER,
-                ) from error
-        if watched.ended:
-            raise UpstreamTimeout(
-                detail=f"the answer did not end in time, request id {_request_id(headers)}"
-            )
-        if len(raw) > call.most:
-            if call.is_link:
-                raise UpstreamRejected(detail=f"the file has more than {call.most} bytes")
-            if call.method == "GET":
-                raise PageTooLargeError(detail=f"the answer has more than {call.most} bytes")
-            _malformed(f"it has more than {call.most} bytes", _request_id(headers))
-        return response.status_code, headers, bytes(raw)
 
     def _all_headers(self) -> dict[str, str]:
         return {**self._headers, "Authorization": f"Bearer {self._key}"}
 
-    def _pool(self) -> _Pool:
-        pid = os.getpid()
-        pool = self._pools.get(pid)
-        if pool is None:
-            # setdefault is atomic: of two threads that get here at once, one pool is never used.
-            pool = self._pools.setdefault(pid, _Pool(self._base))
-        return pool
-
     def _refusal(
-        self, call: _Call, status: int, headers: Mapping[str, str], raw: bytes, request_id: str
+        self, call: Call, status: int, headers: Mapping[str, str], raw: bytes, request_id: str
     ) -> ApiError:
-        """Tell the log what OpenAI said, and make the error that the browser is told."""
-        error = _error_of(raw)
+        """Log OpenAI's refusal, and return the error that is sent to the browser."""
+        error = error_of(raw)
         logger.error(
             "OpenAI: %s: %s, request id %s, type %s, code %s: %s",
             call.shown,
             status,
             request_id,
-            _printable(error.get("type")),
-            _printable(error.get("code")),
-            self._redact(_printable(error.get("message"), 300)),
+            printable(error.get("type")),
+            printable(error.get("code")),
+            self._redact(printable(error.get("message"), 300)),
         )
         if call.path == "/chatkit/sessions" and self._has_ended(status):
             logger.error(
@@ -494,7 +344,7 @@ class Client:
         if status in {401, 403}:
             logger.error("OpenAI does not accept the key: see CHATKIT_API_KEY")
         if status == 429 or status >= 500:
-            wait = _retry_after(headers)
+            wait = retry_after(headers)
             seconds = RETRY_AFTER if wait is None else min(MAX_RETRY_AFTER, max(1, round(wait)))
             return UpstreamUnavailable(retry_after=seconds)
         return UpstreamRejected()
@@ -509,68 +359,3 @@ class Client:
 
     def _redact(self, text: str) -> str:
         return _SECRETS.sub(r"\1-[removed]", text.replace(self._key or "\0", "[key removed]"))
-
-
-def _is_word(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,512}", value) is not None
-
-
-def _request_id(headers: Mapping[str, str]) -> str:
-    return _printable(headers.get("x-request-id", "none"))
-
-
-def _malformed(reason: str, request_id: str) -> NoReturn:
-    logger.error("OpenAI's answer is of no use (request id %s): %s", request_id, reason)
-    raise UpstreamRejected
-
-
-def _parse(raw: bytes, headers: Mapping[str, str], request_id: str) -> dict[str, Any]:
-    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        _malformed(f"its type is {_printable(kind)!r}", request_id)
-    try:
-        answer = json.loads(raw)
-    except (ValueError, RecursionError):
-        _malformed("it is not JSON", request_id)
-    if not isinstance(answer, dict):
-        _malformed("it is no JSON object", request_id)
-    return answer
-
-
-def _error_of(raw: bytes) -> dict[str, Any]:
-    try:
-        error = json.loads(raw)["error"]
-    except (ValueError, RecursionError, TypeError, KeyError):
-        return {}
-    return error if isinstance(error, dict) else {}
-
-
-def _printable(value: object, length: int = 80) -> str:
-    """What OpenAI, or who pretends to be it, said, on one line of the log."""
-    return re.sub(r"[^\x20-\x7e]", "?", str(value))[:length]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from either form of ``Retry-After``."""
-    value = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
-    return max(0.0, moment.timestamp() - time.time())
-
-
-def _innermost(error: BaseException) -> str:
-    """The name of the failure beneath the wrappers; its text may hold a proxy's password."""
-    seen = error
-    while True:
-        inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__
-        if not isinstance(inner, BaseException):
-            inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
-        if inner is None or inner is seen:
-            return type(seen).__name__
-        seen = inner

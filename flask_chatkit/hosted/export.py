@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ChatKitError, UpstreamRejected
-from .client import PageTooLargeError
 from .threads import HostedThreads, read_ahead
+from .transport import PageTooLargeError
 
 Json = dict[str, Any]
 Advance = Callable[[int], object]

@@ -16,7 +16,8 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import UpstreamRejected
-from .client import MAX_ENTRY_BYTES, MAX_PAGE_BYTES, PageTooLargeError
+from .client import MAX_ENTRY_BYTES, MAX_PAGE_BYTES
+from .transport import PageTooLargeError
 
 #: The most threads or items that OpenAI sends at once.
 PAGE = 100

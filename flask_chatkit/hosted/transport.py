@@ -1,119 +1,178 @@
-"""HTTP calls whose connection a :class:`.Watchdog` closes at the deadline."""
+"""HTTP to OpenAI, over one pool of connections a process. Only this module imports requests."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
-from collections.abc import Iterator
-from ipaddress import ip_address
-from typing import Any
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import NoReturn
+from urllib.parse import urlsplit
 
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+import requests
+from urllib3.exceptions import HTTPError as TransportError
+from urllib3.exceptions import ReadTimeoutError
 
-from ..runtime.watchdog import Watchdog
+from ..errors import ApiError, UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
+from .answers import malformed, request_id_of
+from .connections import Adapter, Watch
+from .share import RETRY_AFTER
 
-_here = threading.local()
+NEVER: frozenset[int] = frozenset()
 
 
+@dataclass(frozen=True)
 class Call:
-    """A call under way.
+    """One call: what is sent, and how much may come back.
 
-    :param deadline: by ``time.monotonic()``, in seconds.
-    :param public: whether it may reach addresses of the internet only.
+    :param path: below the base URL, with its query.
+    :param most: bytes of the longest answer.
+    :param is_link: whether ``path`` is a whole address, which is sent no key.
+    :param is_public: whether it may lead to addresses of the internet only.
+    :param gone: statuses that say there is nothing any more, where that is no failure.
     """
 
-    def __init__(self, deadline: float, *, public: bool = False) -> None:
-        self.deadline = deadline
-        self.public = public
-        # Kept here: an answer with Connection: close takes it from its connection.
-        self.sock: socket.socket | None = None
-        self.ended = False
+    method: str
+    path: str
+    data: bytes | None
+    most: int
+    gone: frozenset[int] = NEVER
+    is_link: bool = False
+    is_public: bool = False
 
-    def end(self) -> None:
-        """Make whoever reads from the connection see its end."""
-        self.ended = True
-        if self.sock is not None:
-            # TLS within TLS, through a proxy, has a socket of its own kind around the real one.
-            sock = getattr(self.sock, "socket", self.sock)
-            with contextlib.suppress(OSError):
-                # Not that of a TLS socket, which would pull the layer from under its reader.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    @property
+    def shown(self) -> str:
+        """The call as the log has it: a query names people."""
+        return f"{self.method} {self.path.partition('?')[0]}"
 
 
-class Watch:
-    """Ends calls at their deadline."""
-
-    def __init__(self) -> None:
-        self._watchdog = Watchdog()
-
-    @contextlib.contextmanager
-    def call(self, deadline: float, *, public: bool = False) -> Iterator[Call]:
-        """Watch what this thread asks for until the block ends; see :class:`Call`."""
-        call = _here.call = Call(deadline, public=public)
-        try:
-            self._watchdog.add(call)
-            yield call
-        finally:
-            _here.call = None
-            self._watchdog.discard(call)
+class PageTooLargeError(UpstreamRejected):
+    """A page has more bytes than were asked for; one of fewer entries may do."""
 
 
-class _Shown:
-    """A connection that shows itself to the call that waits for its answer."""
+class _Pool(requests.Session):
+    """A process's connections to OpenAI."""
 
-    def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        call = getattr(_here, "call", None)
-        # Here, and not by the name before: what a name leads to may change in between. Behind a
-        # proxy it is the proxy that is reached.
-        if call is None or not call.public or self.proxy is not None:  # type: ignore[attr-defined]
-            return sock
-        if not ip_address(sock.getpeername()[0]).is_global:
-            sock.close()
-            raise NewConnectionError(self, "the address is none of the internet")  # type: ignore[arg-type]
-        return sock
-
-    def getresponse(self, *args: Any, **kwargs: Any) -> Any:
-        call = getattr(_here, "call", None)
-        if call is not None:
-            call.sock = self.sock  # type: ignore[attr-defined]
-        return super().getresponse(*args, **kwargs)  # type: ignore[misc]
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self.watch = Watch()
+        # The environment is read once: requests reads it, and ~/.netrc, again at each call, and a
+        # netrc entry would replace our Authorization.
+        self.proxies = requests.utils.get_environ_proxies(base)
+        self.verify = (
+            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
+        self.trust_env = False
+        # A cookie that OpenAI's edge sets for one visitor's mint is no business of the next one's.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = Adapter(pool_connections=2, pool_maxsize=64, max_retries=0)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
 
 
-class _HTTP(_Shown, HTTPConnection):
-    """Plain."""
+class Transport:
+    """Sends calls to OpenAI.
+
+    One pooled :class:`requests.Session` serves a process. It is made at the first call, and again
+    after a fork: two processes must not share a TLS connection.
+
+    :param base: the API's base URL, without a slash at its end.
+    :param timeout: seconds to connect, and seconds to wait for the next part of an answer.
+    """
+
+    def __init__(self, base: str, timeout: tuple[float, float]) -> None:
+        self._base = base
+        self._host = urlsplit(base).hostname
+        self._timeout = timeout
+        self._pools: dict[int, _Pool] = {}
+
+    def send(
+        self, call: Call, headers: Mapping[str, str], deadline: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send once, and read the answer.
+
+        :param headers: those of the API; a link is sent none.
+        :param deadline: when the call ends, by ``time.monotonic()``, in seconds.
+        :returns: the status, the headers and the body.
+        :raises UpstreamTimeout: the answer did not end in time.
+        :raises UpstreamUnavailable: the connection failed.
+        :raises UpstreamRejected: the answer is too long.
+        """
+        pool = self._pool()
+        answered: Mapping[str, str] = {}
+        with pool.watch.call(deadline, public=call.is_public) as watched:
+            try:
+                with self._open(pool, call, headers, deadline) as response:
+                    answered = response.headers
+                    raw = bytearray()
+                    while len(raw) <= call.most and (chunk := response.raw.read(65536)):
+                        raw += chunk
+            except (requests.RequestException, TransportError) as error:
+                if watched.ended or isinstance(error, (requests.Timeout, ReadTimeoutError)):
+                    raise UpstreamTimeout(
+                        detail=f"no answer in time ({type(error).__name__}), "
+                        f"request id {request_id_of(answered)}"
+                    ) from error
+                raise UpstreamUnavailable(
+                    detail=f"the connection to {self._host} failed ({_innermost(error)}), "
+                    f"request id {request_id_of(answered)}",
+                    retry_after=RETRY_AFTER,
+                ) from error
+        if watched.ended:
+            raise UpstreamTimeout(
+                detail=f"the answer did not end in time, request id {request_id_of(answered)}"
+            )
+        if len(raw) > call.most:
+            _refuse_long(call, answered)
+        return response.status_code, answered, bytes(raw)
+
+    def _open(
+        self, pool: _Pool, call: Call, headers: Mapping[str, str], deadline: float
+    ) -> requests.Response:
+        request = requests.PreparedRequest()
+        request.prepare(
+            method=call.method,
+            url=call.path if call.is_link else self._base + call.path,
+            headers={} if call.is_link else headers,
+            data=call.data,
+        )
+        connect, read = self._timeout
+        left = max(0.001, deadline - time.monotonic())
+        timeout = min(connect, left), min(read, left)
+        return pool.send(request, stream=True, allow_redirects=False, timeout=timeout)
+
+    def _pool(self) -> _Pool:
+        pid = os.getpid()
+        pool = self._pools.get(pid)
+        if pool is None:
+            # setdefault is atomic: of two threads that get here at once, one pool is never used.
+            pool = self._pools.setdefault(pid, _Pool(self._base))
+        return pool
 
 
-class _HTTPS(_Shown, HTTPSConnection):
-    """Over TLS."""
+def _refuse_long(call: Call, headers: Mapping[str, str]) -> NoReturn:
+    if call.is_link:
+        raise UpstreamRejected(detail=f"the file has more than {call.most} bytes")
+    if call.method == "GET":
+        raise PageTooLargeError(detail=f"the answer has more than {call.most} bytes")
+    malformed(f"it has more than {call.most} bytes", request_id_of(headers))
 
 
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTP
+def failed_to_connect(error: ApiError) -> bool:
+    """Whether nobody was reached or the line broke; an answer that is slow stays slow."""
+    return isinstance(error, UpstreamUnavailable) or isinstance(
+        error.__cause__, requests.ConnectTimeout
+    )
 
 
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPS
-
-
-class Adapter(HTTPAdapter):
-    """An adapter whose connections a :class:`Watch` can end."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool of connections; called by requests."""
-        super().init_poolmanager(*args, **kwargs)
-        _use(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Make the pool of connections to a proxy; called by requests."""
-        manager = super().proxy_manager_for(*args, **kwargs)
-        _use(manager)
-        return manager
-
-
-def _use(manager: Any) -> None:
-    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+def _innermost(error: BaseException) -> str:
+    """The name of the failure beneath the wrappers; its text may hold a proxy's password."""
+    seen = error
+    while True:
+        inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__
+        if not isinstance(inner, BaseException):
+            inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
+        if inner is None or inner is seen:
+            return type(seen).__name__
+        seen = inner

@@ -17,9 +17,9 @@ from chatkit.types import Attachment
 
 from ..chats.declarations import ServedChat
 from ..errors import ApiError, ConfigurationError
-from ..hosted.client import PageTooLargeError
 from ..hosted.export import THREAD, items_after
 from ..hosted.threads import HostedThreads, read_ahead
+from ..hosted.transport import PageTooLargeError
 from ..identity.visitor import Visitor
 from ..registry import ChatKitState
 from ..server.attachments.store import Attachments

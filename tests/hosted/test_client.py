@@ -446,7 +446,7 @@ def test_connection_is_reused_and_cookies_are_not(openai_standin: OpenAIStandIn)
     for _ in range(3):
         asked.create_session(BODY)
     assert not any("Cookie" in request.headers for request in openai_standin.requests)
-    (pool,) = asked._pools.values()
+    (pool,) = asked._transport._pools.values()
     manager = pool.get_adapter(openai_standin.api_base).poolmanager
     connections = [manager.pools.get(key).num_connections for key in manager.pools.keys()]  # noqa: SIM118  no dict
     assert connections == [1]
@@ -471,7 +471,7 @@ def test_pool_is_made_anew_after_a_fork(openai_standin: OpenAIStandIn) -> None:
     if pid == 0:  # pragma: no cover - the child's lines are not measured
         try:
             asked.create_session(BODY)
-            os.write(write, str(len(asked._pools)).encode())
+            os.write(write, str(len(asked._transport._pools)).encode())
         finally:
             os._exit(0)
     os.close(write)
@@ -479,7 +479,7 @@ def test_pool_is_made_anew_after_a_fork(openai_standin: OpenAIStandIn) -> None:
     assert os.read(read, 10) == b"2"
     os.close(read)
     asked.create_session(BODY)
-    assert len(asked._pools) == 1
+    assert len(asked._transport._pools) == 1
     assert len(openai_standin.sessions) == 3
 
 
@@ -492,7 +492,7 @@ def test_threads_share_one_pool(openai_standin: OpenAIStandIn) -> None:
     for thread in threads:
         thread.join()
     assert len(openai_standin.sessions) == 16
-    assert len(asked._pools) == 1
+    assert len(asked._transport._pools) == 1
 
 
 @pytest.mark.parametrize(

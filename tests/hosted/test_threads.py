@@ -13,9 +13,9 @@ from flask_chatkit.hosted.client import (
     MAX_PAGE_BYTES,
     PATIENT_ATTEMPTS,
     Client,
-    PageTooLargeError,
 )
 from flask_chatkit.hosted.threads import HostedThreads
+from flask_chatkit.hosted.transport import PageTooLargeError
 from flask_chatkit.testing import Failure, OpenAIStandIn, assistant_message, user_message
 
 
