@@ -6,7 +6,7 @@ import inspect
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,10 +26,8 @@ from .chats.declarations import (
     Chat,
     HostedChat,
     ServedChat,
-    StateValue,
-    check_state_variables,
-    takes,
 )
+from .chats.state import state_variables
 from .config import Settings, check_extra, signing_keys
 from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
 from .hosted.client import WORKFLOWS_END, Client
@@ -272,7 +270,7 @@ class ChatKitState:
         :raises ApiError: one of the ``Upstream…`` errors, or ``Misconfigured``.
         """
         if isinstance(chat, HostedChat):
-            body = chat.session(visitor.key, self.state_variables(chat, visitor), self.settings)
+            body = chat.session(visitor.key, state_variables(chat, visitor), self.settings)
             minted = self.sessions.mint(chat.name, visitor, body)
         else:
             seconds = chat.session_seconds or self.settings.session_seconds or TOKEN_SECONDS
@@ -334,24 +332,6 @@ class ChatKitState:
     def has_logins(self) -> bool:
         """Whether visitors may sign in, here or once a hosted chat is served."""
         return self.declared.user_loader is not None
-
-    def state_variables(self, chat: Chat, visitor: Visitor) -> dict[str, StateValue] | None:
-        """The chat's state variables for the visitor of this request.
-
-        A function of the site's may ask for the visitor: on a page of another origin that is not
-        whoever is signed in, though the request may have their cookies.
-
-        :raises Misconfigured: the site's callable returned something out of OpenAI's bounds.
-        """
-        source = chat.state_variables
-        if source is None or isinstance(source, Mapping):
-            return None if source is None else dict(source)
-        given = () if takes(source) else (visitor,)
-        variables: object = current_app.ensure_sync(cast("Callable[..., object]", source))(*given)
-        try:
-            return check_state_variables(variables, chat.name)
-        except ConfigurationError as error:
-            raise Misconfigured(detail=str(error)) from None
 
     @property
     def _keys(self) -> list[bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -30,8 +29,9 @@ from ..errors import (
 from ..identity.sessions import EXPIRED, SessionRecord
 from ..identity.visitor import Visitor
 from ..limits import bodies
+from ..limits.budget import Budget
 from ..limits.concurrency import Slot
-from ..limits.ratelimit import CALL, MESSAGE, TOOL, UPLOAD, address_of
+from ..limits.ratelimit import MESSAGE, address_of
 from ..owner.upkeep import prune_after
 from ..registry import VISITOR, ChatKitState, current_kit
 from ..runtime.processes import PerProcess
@@ -92,7 +92,7 @@ def cancel(session_id: str, chat: str = DEFAULT) -> ResponseReturnValue:
     guard.check_body(request)
     visitor, record = _own(kit, declared, session_id)
     if kit.sessions.status(record) == "active":
-        _charge(kit, declared, visitor, "cancel")
+        _budget(kit, declared, visitor).spend("cancel")
         with kit.activity.watch_upstream(declared.name, visitor):
             kit.sessions.cancel(record)
     return jsonify(status="cancelled")
@@ -106,11 +106,10 @@ def api(chat: str = DEFAULT) -> ResponseReturnValue:
     visitor = _speaker(kit, declared)
     endpoint = kit.service.dispatcher(declared)
     context = _context(kit, declared, visitor)
-    charge = partial(_charge, kit, declared, visitor)
-    state = partial(kit.state_variables, declared, visitor)
+    budget = _budget(kit, declared, visitor)
     with _begin(kit, context) as slot:
         body = guard.read_body(request, endpoint.max_body)
-        answer = endpoint.answer(body, context, charge, slot, state)
+        answer = endpoint.answer(body, context, budget, slot)
         return _whole(slot.hold(prune_after(kit, answer), request.environ))
 
 
@@ -123,11 +122,9 @@ def attachments(chat: str = DEFAULT) -> ResponseReturnValue:
     context = _context(kit, declared, visitor)
     with _begin(kit, context) as slot:
         slot.check()
-        _charge(kit, declared, visitor, MESSAGE)
-        whose = (visitor, address_of(request), kit.settings.upload_quota)
-        check = partial(kit.quotas.check_bytes, *whose)
-        count = partial(kit.quotas.count_bytes, *whose)
-        response = files.receive(request, context, check, count)
+        budget = _budget(kit, declared, visitor)
+        budget.spend(MESSAGE)
+        response = files.receive(request, context, budget)
         response = prune_after(kit, response, took_file=True)
         return _whole(slot.hold(response, request.environ))
 
@@ -410,7 +407,7 @@ def _own(kit: ChatKitState, chat: Chat, session_id: str) -> tuple[Visitor, Sessi
 
 
 def _mint(kit: ChatKitState, chat: Chat, visitor: Visitor) -> Response:
-    _charge(kit, chat, visitor, "mint")
+    _budget(kit, chat, visitor).spend("mint")
     # The keys are asked for before OpenAI is: without one, nothing is minted.
     kit.require_keys()
     _adopt(kit, visitor)
@@ -456,23 +453,9 @@ def _set_cookie(kit: ChatKitState, response: Response, visitor: Visitor) -> None
     kit.cookie.write(request, response, visitor, own=is_own)
 
 
-def _charge(kit: ChatKitState, chat: Chat, visitor: Visitor, act: str, size: int = 0) -> None:
-    """Count an act.
-
-    :param size: bytes of an upload.
-    :raises RateLimited: a quota is used up.
-    """
-    if act == CALL:
-        _charge_call(kit, visitor)
-        return
-    if act == UPLOAD:
-        quota = kit.settings.upload_quota
-        kit.quotas.charge_bytes(visitor, address_of(request), quota, size)
-        return
-    own = chat.ratelimit
-    if act in {MESSAGE, TOOL}:
-        own = chat.message_ratelimit if isinstance(chat, ServedChat) else None
-    kit.quotas.charge(visitor, address_of(request), act=act, chat=chat.name, visitor_items=own)
+def _budget(kit: ChatKitState, chat: Chat, visitor: Visitor) -> Budget:
+    quota = kit.settings.upload_quota
+    return Budget(kit.quotas, quota, chat, visitor, address_of(request))
 
 
 def _charge_call(

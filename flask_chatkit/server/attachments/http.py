@@ -14,6 +14,7 @@ from werkzeug.wsgi import wrap_file
 from ...config import REDIRECT, X_SENDFILE
 from ...errors import BadRequest, NotFound, RateLimited, UpstreamTimeout
 from ...limits.bodies import in_time
+from ...limits.budget import Budget
 from ..context import ChatContext
 from ..history.outages import raise_outage
 from ..streaming.loop import LoopTimeout
@@ -62,17 +63,10 @@ class Uploads:
         """Bytes of one file, at most."""
         return self._attachments.max_bytes
 
-    def receive(
-        self,
-        request: Request,
-        context: ChatContext,
-        check: Callable[[int], None],
-        count: Callable[[int], None],
-    ) -> Response:
+    def receive(self, request: Request, context: ChatContext, budget: Budget) -> Response:
         """Take a file in one call: the field ``file`` of a form.
 
-        :param check: raises :class:`~flask_chatkit.RateLimited` if so many bytes are too much.
-        :param count: counts the bytes of a file that was stored.
+        :param budget: the quotas that its bytes are counted against.
         :raises BadRequest: there is none, or its kind is not accepted.
         :raises TooLarge: it has too many bytes.
         :raises UpstreamUnavailable: there is no room for it.
@@ -86,7 +80,7 @@ class Uploads:
         if size > request.max_content_length:
             raise too_large(self.max_bytes)
         self._attachments.check_room(size)
-        check(size)
+        budget.check_bytes(size)
         try:
             with in_time(request, self.max_bytes + FORM):
                 file = request.files.get("file")
@@ -106,7 +100,7 @@ class Uploads:
         kept = self._attachments.keep(file.stream)
         try:
             # Others of the same visitor may have come meanwhile.
-            check(kept.size)
+            budget.check_bytes(kept.size)
         except RateLimited:
             self._attachments.discard(kept)
             raise
@@ -114,7 +108,7 @@ class Uploads:
         response = self._saved(
             kept, context, lambda: receive(kept, file.filename, file.mimetype, context)
         )
-        count(kept.size)
+        budget.count_bytes(kept.size)
         return response
 
     def fill(self, request: Request, attachment_id: str, context: ChatContext) -> Response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
 from contextvars import copy_context
 from functools import partial
@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ...activity import Activity, reason_of
 from ...chats.declarations import ServedChat
+from ...chats.state import state_variables
 from ...config import Settings
 from ...errors import (
     ApiError,
@@ -36,8 +37,9 @@ from ...errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from ...limits.budget import Budget
 from ...limits.concurrency import Slot
-from ...limits.ratelimit import CALL, UPLOAD
+from ...limits.ratelimit import CALL
 from ...quota import time_text
 from ..assistants.base import BaseAssistantServer, callbacks_of
 from ..context import ChatContext, current_context
@@ -159,18 +161,15 @@ class Dispatcher:
         self,
         body: bytes,
         context: ChatContext,
-        charge: Callable[..., None],
+        budget: Budget,
         slot: Slot,
-        state: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> Response:
         """Answer a call.
 
         :param body: the request's body.
         :param context: what the site's code is told.
-        :param charge: counts a message, a tool's answer, another call, or an upload and its bytes;
-            or raises :class:`~flask_chatkit.RateLimited`.
+        :param budget: the quotas that the call is counted against.
         :param slot: what the visitor has under way with this call.
-        :param state: makes the state variables, which plain reading does without.
         :raises ApiError: what the client is told with a status of its own.
         """
         # Half a character is as long as the one that stands for it.
@@ -179,7 +178,7 @@ class Dispatcher:
             asked = parse(body)
         except BadRequest:
             # What can't be read costs time, too.
-            charge(CALL)
+            budget.spend(CALL)
             raise
         operation = OPERATIONS[asked.type]
         limit = self._limit(operation)
@@ -191,16 +190,16 @@ class Dispatcher:
 
         def count() -> None:
             """Count it, and only then run code of the site's."""
-            _count(charge, operation)
+            _spend(budget, operation)
             if asked.type not in _PLAIN:
-                context["state"] = dict(state() or {})
+                context["state"] = state_variables(self.chat, context.visitor) or {}
 
         try:
             _check_slot(slot, operation)
             try:
                 body = self._checked(asked, body)
             except (BadRequest, _Refused):
-                charge(CALL)
+                budget.spend(CALL)
                 raise
             if operation.streams:
                 return self._stream(asked, operation, body, context, count)
@@ -209,7 +208,7 @@ class Dispatcher:
                 # Here and not when its bytes come: ChatKit's frame sends these without a cookie.
                 size = asked.params.size
                 if 0 < size <= self.uploads.max_bytes:
-                    charge(UPLOAD, size)
+                    budget.spend_bytes(size)
         except _Refused as refusal:
             return self._refuse(asked, context, refusal)
         return self._json(asked, operation, body, context)
@@ -647,9 +646,9 @@ def _refusal_of(asked: Any, error: BaseException) -> _Refused | None:
     return None
 
 
-def _count(charge: Callable[[str], None], operation: Operation) -> None:
+def _spend(budget: Budget, operation: Operation) -> None:
     try:
-        charge(operation.counts)
+        budget.spend(operation.counts)
     except RateLimited as error:
         wait = time_text(error.retry_after or 1)
         often = "You have sent many messages"
