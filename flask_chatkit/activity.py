@@ -144,17 +144,18 @@ class Activity:
 
     :param app: the sender of the signals.
     :param kit: the kit's own name.
+    :param chat_names: returns the names of its chats; others, made up by a browser, are not
+        counted by name.
     """
 
-    def __init__(self, app: App, kit: str) -> None:
+    def __init__(self, app: App, kit: str, chat_names: Callable[[], Iterable[str]] = tuple) -> None:
         self._app = cast("Any", app)
         self.kit = kit
         self.tally = Tally()
         #: Called when something was counted, in any thread: True when an answer has ended. Set
         #: once there is a history in which counts are kept.
         self.on_count: Callable[[bool], None] | None = None
-        #: The chats that may be counted: names that a browser makes up are not kept.
-        self.chat_names: Callable[[], Iterable[str]] = tuple
+        self._chat_names = chat_names
 
     def minted(self, chat: str, visitor: Visitor, expires_in: int, *, hosted: bool) -> None:
         """A secret was minted.
@@ -186,7 +187,7 @@ class Activity:
         """
         reason = reason if reason in REASONS else "other"
         # A browser may ask for what it likes; only chats that there are have a name here.
-        chat = chat if chat is not None and chat in self.chat_names() else None
+        chat = chat if chat is not None and chat in self._chat_names() else None
         who = visitor.digest if visitor is not None else None
         known = {"chat": chat, "visitor": who, "request id": request_id}
         logger.info(

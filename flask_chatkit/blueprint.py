@@ -6,8 +6,9 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import Blueprint, Flask, current_app
 from flask.sansio.app import App
@@ -39,10 +40,14 @@ from .hosted.export import (
     read_lines,
     threads_since,
 )
-from .http import views
+from .http.caller import with_caller
+from .http.errors import HANDLED, answer_error
+from .http.hooks import after_request, before_request
+from .http.rules import ANY_METHOD, METHODS, RULES
+from .identity.login import UserLoader
 from .identity.visitor import Visitor
 from .owner.stats import DEFAULT_SINCE, Stats, read_stats
-from .registry import ChatKitState, Declarations, UserLoader, kits
+from .registry import ChatKitState, Declarations, kits
 from .server.agents.shape import checked_input, refuse_workflow
 from .server.context import ChatContext
 from .widget import html
@@ -59,12 +64,24 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=UserLoader)
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=Callable[[], Any])
+M = TypeVar("M", bound=Callable[..., Any])
 
 
 _OWN_METHODS = (
     "the chat {!r} has a ChatKitServer, whose own methods are called: override action, "
     "sync_action, add_feedback or transcribe there"
 )
+
+
+def _declares(method: M) -> M:
+    """Mark a method that declares something, which Flask would call a setup method."""
+
+    @wraps(method)
+    def declare(self: ChatKit, *args: Any, **options: Any) -> Any:
+        self._declared.check_open(method.__name__, self.name)
+        return method(self, *args, **options)
+
+    return cast("M", declare)
 
 
 class ChatKit(Blueprint):
@@ -110,14 +127,15 @@ class ChatKit(Blueprint):
             self.cli.add_command(command)
         self.cli.add_command(doctor_command)
         self.record(self._bind)
-        for rule, view, _ in views.RULES:
+        for rule, view, _ in RULES:
+            methods = ANY_METHOD if view.__name__ in METHODS else ("GET",)
+            view_func = with_caller(view)
             for prefix in ("", "/<chat>"):
-                methods = views.METHODS[view.__name__]
-                self.add_url_rule(prefix + rule, view_func=view, methods=methods)
-        self.before_request(views.enter)
-        self.after_request(views.leave)
-        for status in views.HANDLED:
-            self.register_error_handler(status, views.answer_error)
+                self.add_url_rule(prefix + rule, view_func=view_func, methods=methods)
+        self.before_request(before_request)
+        self.after_request(after_request)
+        for status in HANDLED:
+            self.register_error_handler(status, answer_error)
 
     def register_error_handler(
         self, code_or_exception: type[Exception] | int, f: Callable[[Any], Any]
@@ -143,6 +161,7 @@ class ChatKit(Blueprint):
         Settings.from_config(app.config)
         super().register(app, options)
 
+    @_declares
     def add_hosted(
         self,
         name: str,
@@ -196,6 +215,7 @@ class ChatKit(Blueprint):
         )
         self._add(declared)
 
+    @_declares
     def add_server(
         self,
         name: str,
@@ -241,6 +261,7 @@ class ChatKit(Blueprint):
             **options,
         )
 
+    @_declares
     def add_agent(
         self,
         name: str,
@@ -286,6 +307,7 @@ class ChatKit(Blueprint):
             **options,
         )
 
+    @_declares
     def add_workflow(
         self,
         name: str,
@@ -326,6 +348,7 @@ class ChatKit(Blueprint):
             **options,
         )
 
+    @_declares
     def assistant(
         self, name: str = DEFAULT, *, titles: bool = True, **options: Unpack[ServedOptions]
     ) -> Callable[[F], F]:
@@ -362,6 +385,7 @@ class ChatKit(Blueprint):
             raise ConfigurationError("write @chatkit.assistant() or @chatkit.assistant(name)")
         return declare
 
+    @_declares
     def action(
         self, kind: str, *, chat: str = DEFAULT, from_page: bool = False
     ) -> Callable[[F], F]:
@@ -395,6 +419,7 @@ class ChatKit(Blueprint):
 
         return declare
 
+    @_declares
     def feedback(self, *, chat: str = DEFAULT) -> Callable[[F], F]:
         """Declare what is told when a visitor likes an answer or not; a decorator.
 
@@ -405,6 +430,7 @@ class ChatKit(Blueprint):
         """
         return self._handler("feedback", chat)
 
+    @_declares
     def transcriber(self, *, chat: str = DEFAULT) -> Callable[[F], F]:
         """Declare what turns speech into text, for the composer's ``dictation``; a decorator.
 
@@ -416,6 +442,7 @@ class ChatKit(Blueprint):
         """
         return self._handler("transcribe", chat)
 
+    @_declares
     def on_startup(self, function: S) -> S:
         """Declare what is started once in each process, before the first answer; a decorator.
 
@@ -473,6 +500,7 @@ class ChatKit(Blueprint):
             raise ConfigurationError(f"the chat {chat.name!r} is declared twice")
         self._declared.chats[chat.name] = chat
 
+    @_declares
     def user_loader(self, loader: L) -> L:
         """Declare how the site's login is asked for the visitor's id; a decorator.
 

@@ -163,8 +163,8 @@ class Site:
     def nonce(self) -> str:
         """What is marked in the storage of the limits, for the running site to find."""
         nonce = secrets.token_hex(8)
-        if not isinstance(self.kit.quotas.limiter.storage, MemoryStorage):
-            self.kit.quotas.mark(probes.mark_name(nonce), 60)
+        if not isinstance(self.kit.limiter.limiter.storage, MemoryStorage):
+            self.kit.limiter.mark(probes.mark_name(nonce), 60)
         return nonce
 
     def probe(self, purpose: Any) -> dict[str, str]:

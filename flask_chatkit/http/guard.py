@@ -1,9 +1,8 @@
-"""May this request be here: where it comes from, what it carries, how much of it there is."""
+"""Guards of requests: their origin, their body and its size, their query."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from flask import Request
@@ -11,72 +10,57 @@ from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.wrappers import Response
 
 from ..errors import BadRequest, ForbiddenOrigin, TooLarge
-from ..identity.origins import own_origin, trusted_origin
-from ..identity.visitor import HEADER as VISITOR_HEADER
+from ..identity.origins import Origin, own_origin
+from ..identity.token import HEADER as VISITOR_HEADER
 from ..limits.bodies import in_time
 from ..options.element import PRESENTATION
 
-#: Bytes of a body of the small calls, which carry next to nothing.
+#: Most bytes of a body of the small calls, which carry next to nothing.
 MAX_BODY = 4096
-#: Bytes of a query.
+#: Most bytes of a query.
 MAX_QUERY = 4096
 
-#: The header that tells the widget more of a failure than its code does.
+#: The header with more about a failure than its code, for the widget.
 REASON = "X-ChatKit-Reason"
 
-#: What samples on the web let a browser choose, and what decides it here.
+#: Fields that samples on the web let a browser choose, and what decides them here.
 _CHOSEN_HERE = {
-    "user": "the login or the visitor cookie tells who the visitor is",
-    "user_id": "the login or the visitor cookie tells who the visitor is",
+    "user": "the login or the visitor cookie identifies the visitor",
+    "user_id": "the login or the visitor cookie identifies the visitor",
     "workflow": "the chat's declaration names the workflow",
     "workflow_id": "the chat's declaration names the workflow",
 }
 
-#: Options of the macros that say nothing on a page of another origin, and what does in their place.
+#: Options of the macros that have no effect on a page of another origin, and what has instead.
 _NOT_EMBEDDED = {
-    "kit": "the address of embed.js tells the kit and the chat",
+    "kit": "the address of embed.js names the kit and the chat",
     "nonce": "the nonce of the page's own script tag is used",
 }
 
 
-def check_origin(request: Request, trusted: AbstractSet[str]) -> None:
-    """Let through what comes from the site's own pages and from trusted origins.
+def check_origin(request: Request, origin: Origin) -> None:
+    """Accept the site's own pages and trusted origins.
 
-    ``Sec-Fetch-Site`` comes first: no script can set it, and it is right behind a proxy that
-    changes the ``Host``. A client that sends neither header is no browser, and carries nobody's
-    cookies but its own.
-
-    :raises ForbiddenOrigin: another origin asks.
+    :raises ForbiddenOrigin: the request comes from another origin.
     """
-    if trusted_origin(request, trusted):
-        return
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        allowed = site in {"same-origin", "none"}
-    else:
-        origin = request.headers.get("Origin")
-        allowed = origin is None or origin == own_origin(request)
-    if not allowed:
-        origin = request.headers.get("Origin", "none")[:100]
+    if not origin.is_allowed:
+        name = (origin.name or "none")[:100]
         raise ForbiddenOrigin(
-            detail=f"the page's origin is {origin!a}, the site's own {own_origin(request)!a}; if "
+            detail=f"the page's origin is {name!a}, the site's own {own_origin(request)!a}; if "
             "they should be equal see ProxyFix, else CHATKIT_TRUSTED_ORIGINS"
         )
 
 
-def allow_origin(request: Request, response: Response, trusted: AbstractSet[str]) -> None:
-    """Answer a trusted origin with exact CORS headers, and nobody else with any."""
-    if not trusted:
-        return
+def allow_origin(request: Request, response: Response, origin: Origin) -> None:
+    """Set exact CORS headers for a trusted origin, and none for others."""
     response.vary.add("Origin")
-    origin = trusted_origin(request, trusted)
-    if origin is None:
+    if origin.trusted is None:
         return
     headers = response.headers
-    headers["Access-Control-Allow-Origin"] = origin
+    headers["Access-Control-Allow-Origin"] = origin.trusted
     headers["Access-Control-Allow-Credentials"] = "true"
-    shown = ["Retry-After", *([REASON] if REASON in headers else [])]
-    headers["Access-Control-Expose-Headers"] = ", ".join(shown)
+    exposed = ["Retry-After", *([REASON] if REASON in headers else [])]
+    headers["Access-Control-Expose-Headers"] = ", ".join(exposed)
     if request.method == "OPTIONS":
         headers["Access-Control-Allow-Methods"] = "GET, POST, PUT"
         headers["Access-Control-Allow-Headers"] = (
@@ -86,9 +70,9 @@ def allow_origin(request: Request, response: Response, trusted: AbstractSet[str]
 
 
 def check_body(request: Request) -> None:
-    """Refuse a body that says anything: there is nothing for a browser to choose.
+    """Refuse a body with any field: there is nothing for a browser to choose.
 
-    :raises BadRequest: it is no JSON object, or has a field, which is named.
+    :raises BadRequest: the body is no JSON object, or has a field, which the message names.
     :raises TooLarge: it has more than ``MAX_BODY`` bytes.
     """
     raw = read_body(request, MAX_BODY)
@@ -107,9 +91,10 @@ def check_body(request: Request) -> None:
 
 
 def read_query(request: Request) -> tuple[str, dict[str, Any]]:
-    """Read what a page of another origin wants embedded: the variant, and the macro's options.
+    """Read what a page of another origin embeds.
 
-    :raises BadRequest: it is not of the accepted form; what is wrong is named.
+    :returns: the variant, and the macro's options.
+    :raises BadRequest: the query is not of the accepted form; the message names what is wrong.
     :raises TooLarge: the query has more than ``MAX_QUERY`` bytes.
     """
     if len(request.query_string) > MAX_QUERY:
@@ -128,7 +113,7 @@ def read_query(request: Request) -> tuple[str, dict[str, Any]]:
 def _options(given: str) -> dict[str, Any]:
     try:
         options = json.loads(given)
-        # Neither infinities nor halves of a character, which JSON's escapes let pass.
+        # Refuse infinities and lone surrogates, which JSON's escapes accept.
         json.dumps(options, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise BadRequest("The options are not JSON.") from None
@@ -141,11 +126,11 @@ def _options(given: str) -> dict[str, Any]:
 
 
 def check_json(request: Request) -> None:
-    """Refuse a body that does not say that it is JSON.
+    """Refuse a body whose ``Content-Type`` is not JSON.
 
-    Any page can post a form here without asking first; JSON it can't.
+    Any page can post a form here without a preflight, but not JSON.
 
-    :raises BadRequest: it says something else.
+    :raises BadRequest: the type is another one.
     """
     if request.mimetype != "application/json":
         raise BadRequest("Send JSON, with Content-Type: application/json.")
@@ -154,12 +139,12 @@ def check_json(request: Request) -> None:
 def read_body(request: Request, limit: int) -> bytes:
     """Read a body.
 
-    :param limit: the most bytes that it may have.
+    :param limit: most bytes of it.
     :raises BadRequest: it did not arrive whole.
-    :raises RequestTimeout: it did not arrive in time, where the server looks at that.
+    :raises RequestTimeout: it did not arrive in time, where the server's connection is known.
     :raises TooLarge: it has more bytes.
     """
-    # One byte more than accepted: a body without a length is cut at the limit, and not refused.
+    # One byte more than accepted: a body without a length is cut at the limit, not refused.
     request.max_content_length = limit + 1
     try:
         with in_time(request, limit):
@@ -168,7 +153,7 @@ def read_body(request: Request, limit: int) -> bytes:
         raise _too_large(limit) from None
     except RequestTimeout:
         raise
-    except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
+    except Exception:  # noqa: BLE001  servers raise exceptions of their own for a broken body
         raise BadRequest("The body did not arrive whole.") from None
     if len(raw) > limit:
         raise _too_large(limit)
@@ -177,9 +162,3 @@ def read_body(request: Request, limit: int) -> bytes:
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"The body has more than {limit} bytes.", limit=f"{limit} bytes")
-
-
-def bearer(request: Request) -> str | None:
-    """The token that the widget of a served chat sends along."""
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else None

@@ -1,7 +1,7 @@
 """What a running site answers to the doctor's probes.
 
-A probe comes on a call of the kit and is answered before anything else is done, so that it takes
-the way of a real call through all proxies, and has no effect.
+A probe is sent with a call of the kit and answered before anything else is done, so that it passes
+all proxies as a real call does, and has no effect.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ..errors import TooLarge, Unauthenticated
 from ..identity.probes import HEADER
 from ..registry import ChatKitState
 
-#: Events of the stream that is measured, and seconds between two.
+#: Events of the measured stream, and seconds between two.
 EVENTS, EVERY = 5, 0.25
-#: Bytes that an upload's form has beside its file.
+#: Bytes of an upload's form beside its file.
 FORM = 64 * 1024
 _CHUNK = 64 * 1024
 #: Headers that proxies add.
@@ -34,16 +34,13 @@ _FORWARDED = (
 _names: dict[int, str] = {}
 
 
-def answer(kit: ChatKitState, request: Request) -> Response | None:
-    """Answer a request that carries a probe; None where there is none.
+def answer(kit: ChatKitState, request: Request) -> Response:
+    """Answer a request that carries a probe.
 
     :raises Unauthenticated: the probe is not genuine, or is older than five minutes.
-    :raises TooLarge: more bytes came than an upload may have.
+    :raises TooLarge: more bytes were sent than an upload may have.
     """
-    value = request.headers.get(HEADER)
-    if value is None:
-        return None
-    probe = kit.probes.read(value)
+    probe = kit.probes.read(request.headers[HEADER])
     if probe is None:
         raise Unauthenticated("The probe is not genuine, or is older than five minutes.")
     if probe.purpose == "stream":
@@ -63,14 +60,14 @@ def _stream() -> Response:
     response = current_app.response_class(
         events(), content_type="text/event-stream; charset=utf-8", direct_passthrough=True
     )
-    # As a served chat's answers have them: see server/endpoint.py.
+    # As a served chat's answers have them: see server/protocol/dispatcher.py.
     response.headers["Cache-Control"] = "no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
 def _count(request: Request, most: int) -> int:
-    # One byte more than accepted: a body is cut off there, and not after the last one that is.
+    # One byte more than accepted: a longer body is cut off there.
     request.max_content_length = most + 1
     count = 0
     try:
@@ -99,14 +96,14 @@ def _seen(kit: ChatKitState, request: Request, nonce: str) -> dict[str, Any]:
         "processes": bool(environ.get("wsgi.multiprocess")),
         "uwsgi_threads": _uwsgi_threads(),
         "debug": current_app.debug,
-        "counts_in_memory": isinstance(kit.quotas.limiter.storage, MemoryStorage),
-        "has_mark": kit.quotas.is_marked(mark_name(nonce)),
+        "counts_in_memory": isinstance(kit.limiter.limiter.storage, MemoryStorage),
+        "has_mark": kit.limiter.is_marked(mark_name(nonce)),
         "cookie": kit.cookie.attributes(request),
     }
 
 
 def mark_name(nonce: str) -> str:
-    """What the doctor remembers in the storage of the limits, for the running site to find."""
+    """The name of the doctor's mark in the storage of the limits, which the site looks for."""
     return f"doctor-{nonce}"
 
 

@@ -9,6 +9,7 @@ A served chat's secret is a token of ours, as short-lived and as revocable: the 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -133,6 +134,15 @@ class Sessions:
         self._marks = marks
         self._clock = clock
         self._revoked_at = revoked_at
+
+    def for_request(self, revoked_at: Callable[[str], float | None]) -> Sessions:
+        """The same sessions, with revocations read once a request.
+
+        :param revoked_at: as for the class.
+        """
+        sessions = copy.copy(self)
+        sessions._revoked_at = revoked_at  # noqa: SLF001  it is one of these
+        return sessions
 
     def mint(self, chat: str, visitor: Visitor, body: Mapping[str, Any]) -> Minted:
         """Ask OpenAI for a session.

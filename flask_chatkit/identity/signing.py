@@ -1,13 +1,12 @@
-"""How the kit signs: one choice of algorithm for all that it hands out.
+"""Signing: one algorithm for cookies, tokens, sessions and probes.
 
-Base64 decoders skip what is not in their alphabet, and a last character with spare bits has
-several spellings. So the digest is one whose 48 bytes fill their 64 characters, and whoever reads
-what was signed checks its form first: each signed text has one spelling.
+Base64 decoders skip characters outside their alphabet, and a last character with spare bits can be
+spelled in several ways. So the digest has 48 bytes, which fill 64 characters, and readers check the
+form first: each signed string has exactly one spelling.
 
-Several hosts sign and read, and their clocks are never equal. What differs by no more than
-:data:`CLOCK_TOLERANCE` is taken for the same time: what a host signs that is ahead holds on the
-others. An end stays the end, by the clock of the host that looks: nothing is good for longer than
-it says.
+Several hosts sign and read, and their clocks differ. Times up to :data:`CLOCK_TOLERANCE` apart are
+taken as equal, so that others accept what a host signs whose clock is ahead. Expiry is judged by
+the clock of the host that reads: nothing is valid for longer than it states.
 """
 
 from __future__ import annotations
@@ -16,7 +15,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
+from flask import current_app
 from itsdangerous import BadData, Signer, TimestampSigner, base64_decode
+
+from ..config import signing_keys
+from ..errors import ConfigurationError, Misconfigured
 
 S = TypeVar("S", bound=Signer)
 
@@ -27,12 +30,26 @@ CLOCK_TOLERANCE = 300
 SIGNATURE = "[A-Za-z0-9_-]{64}"
 
 
+def current_keys() -> list[bytes]:
+    """The signing keys of the current application, the newest last.
+
+    :raises Misconfigured: ``SECRET_KEY`` is not set, or a key is not of the accepted form.
+    """
+    try:
+        keys = signing_keys(current_app.config)
+    except ConfigurationError as error:
+        raise Misconfigured(detail=str(error)) from None
+    if not keys:
+        raise Misconfigured(detail="SECRET_KEY is not set; it signs the visitor cookie")
+    return keys
+
+
 def signer(kind: type[S], keys: Sequence[bytes], purpose: str, kit: str) -> S:
-    """A signer whose signatures are good for one purpose of one kit.
+    """Make a signer whose signatures are valid for one purpose of one kit.
 
     :param kind: one of itsdangerous's signers.
     :param keys: the signing keys, the newest last.
-    :param kit: the kit's name: another kit's signature is nobody's here.
+    :param kit: the kit's name: another kit's signatures are not valid here.
     """
     return kind(
         list(keys),
@@ -43,16 +60,16 @@ def signer(kind: type[S], keys: Sequence[bytes], purpose: str, kit: str) -> S:
 
 
 def is_timely(made: float, now: float, seconds: float) -> bool:
-    """Whether something that is good for some seconds was made in time, by clocks that differ.
+    """Whether a time lies within the last seconds, allowing for clocks that differ.
 
-    :param made: when it was made, in Unix seconds.
-    :param now: the time here.
+    :param made: the time, in Unix seconds.
+    :param now: the time here, in Unix seconds.
     """
     return -CLOCK_TOLERANCE <= now - made <= seconds
 
 
 def unsign_timely(by: TimestampSigner, value: str, now: float, seconds: float) -> bytes | None:
-    """What was signed; None if it is not genuine, or not timely."""
+    """Return the signed value; None if it is not genuine, or too old."""
     try:
         raw, signed_at = by.unsign(value, return_timestamp=True)
     except BadData:
@@ -61,7 +78,7 @@ def unsign_timely(by: TimestampSigner, value: str, now: float, seconds: float) -
 
 
 def claimed_time(value: str) -> int:
-    """When a value says that it was signed, in Unix seconds, by whichever key; 0 for none."""
+    """The time of signing that a value claims, in Unix seconds, without a check; 0 for none."""
     try:
         return int.from_bytes(base64_decode(value.rsplit(".", 2)[-2]), "big")
     except (BadData, IndexError):

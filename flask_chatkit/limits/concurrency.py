@@ -24,7 +24,8 @@ from flask import Response
 
 from ..errors import RateLimited
 from ..runtime.processes import worker_threads
-from .ratelimit import VISITORS, networks_of
+from .addresses import networks_of
+from .ratelimit import VISITORS
 
 logger = logging.getLogger("flask_chatkit")
 

@@ -10,20 +10,18 @@ a key function fails.
 from __future__ import annotations
 
 import inspect
-import ipaddress
 import logging
 import math
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakSet
 
-from flask import Flask, Request
+from flask import Flask
 from flask.sansio.app import App
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
@@ -37,6 +35,7 @@ from ..identity.visitor import Visitor
 from ..quota import UploadQuota, size_text, time_text
 from ..runtime.processes import PerProcess
 from ..runtime.workers import Stuck, Workers
+from .addresses import networks_of
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -71,8 +70,6 @@ CALL = "call"
 UPLOAD = "upload"
 #: Visitors' worth of messages that all anonymous visitors of an address have together.
 VISITORS = 5
-#: The IPv6 networks that a customer may hold beside a /64, and addresses' worth that each has.
-WIDER = ((56, 5), (48, 10))
 #: Calls are counted in the storage in so many parts of a limit: each call would be slow.
 PARTS = 50
 #: Seconds for which a storage is not asked again about what it has refused.
@@ -139,43 +136,6 @@ class _Sweeps:
         # It meets names that are just counted anew; the rest is for the next time.
         with suppress(KeyError):
             self._sweep()
-
-
-def address_of(request: Request) -> str:
-    """The address that a request is counted under.
-
-    One IPv6 customer holds a whole /64, so that is what counts as one address. Many hold more: see
-    :func:`networks_of`.
-    """
-    return _counted_as(request.remote_addr or "")
-
-
-@lru_cache(1024)
-def _counted_as(remote: str) -> str:
-    # Some proxies write the port along.
-    given = re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", remote)
-    try:
-        address = ipaddress.ip_address(given)
-    except ValueError:
-        # A Unix socket without ProxyFix: everybody shares one quota, which is safe and noticed.
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((int(address), 64), strict=False))
-    return str(address)
-
-
-@lru_cache(1024)
-def networks_of(address: str) -> tuple[tuple[str, int], ...]:
-    """What else is counted for an address: the networks it is in, and how much more each may.
-
-    :param address: as :func:`address_of` tells it.
-    """
-    if ":" not in address:
-        return ()
-    network = ipaddress.IPv6Network(address)
-    return tuple((str(network.supernet(new_prefix=size)), times) for size, times in WIDER)
 
 
 class RateLimiter:

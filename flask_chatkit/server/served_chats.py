@@ -78,7 +78,7 @@ class ServedChats:
         self._activity = activity
         self._given_store = store
         self._startup = Startup(startup)
-        self._dispatchers: dict[int, Dispatcher] = {}
+        self._dispatchers: dict[str, Dispatcher] = {}
         self._lock = threading.RLock()
         self._pid = os.getpid()
 
@@ -90,13 +90,13 @@ class ServedChats:
         if self._pid != os.getpid():
             # What a process that was forked from has made belongs to its loop.
             self._lock, self._dispatchers, self._pid = threading.RLock(), {}, os.getpid()
-        dispatcher = self._dispatchers.get(id(chat))
+        dispatcher = self._dispatchers.get(chat.name)
         if dispatcher is None:
             with self._lock:
-                dispatcher = self._dispatchers.get(id(chat))
+                dispatcher = self._dispatchers.get(chat.name)
                 if dispatcher is None:
                     dispatcher = self._make(chat)
-                    self._dispatchers[id(chat)] = dispatcher
+                    self._dispatchers[chat.name] = dispatcher
         return dispatcher
 
     def flush_counts(self) -> None:

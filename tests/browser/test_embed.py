@@ -15,7 +15,8 @@ from werkzeug.wrappers import Request, Response
 
 from flask_chatkit import ChatKit
 from flask_chatkit.config import Settings
-from flask_chatkit.identity.visitor import Visitor, VisitorToken
+from flask_chatkit.identity.token import VisitorToken
+from flask_chatkit.identity.visitor import Visitor
 from flask_chatkit.testing import OpenAIStandIn
 from tests.helpers import pages as chats
 from tests.helpers.pages import usable as ready

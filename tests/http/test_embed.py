@@ -17,7 +17,7 @@ from flask import Flask, redirect, request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_chatkit import ChatKit
-from flask_chatkit.identity.visitor import VisitorCookie
+from flask_chatkit.identity.cookie import VisitorCookie
 from flask_chatkit.testing import OpenAIStandIn
 from flask_chatkit.widget import assets
 from tests.helpers.served import PNG, Client, events, kinds, path_of, said
@@ -377,7 +377,7 @@ def test_nested_options_end_somewhere(make_app: MakeApp, monkeypatch: pytest.Mon
         raise RecursionError
 
     # What is deep for the renderer need not be for the parser of every Python.
-    monkeypatch.setattr("flask_chatkit.http.views.embed", embed)
+    monkeypatch.setattr("flask_chatkit.http.pages.embed", embed)
     assert "deep" in client.get(WIDGET).json["message"]
 
 

@@ -333,7 +333,7 @@ def test_limiter_has_an_end(
     redis.set(fault, 0.3)
     answer, took = timed(lambda: browser.post("/chatkit/secret"))
     assert (answer.status_code, took < 0.8 + SLACK) == (200, True)
-    quotas = app.extensions["chatkit"]["chatkit"].quotas
+    quotas = app.extensions["chatkit"]["chatkit"].limiter
     assert quotas._down
     # While it is down, one request now and then waits for it.
     took = sorted(timed(lambda: browser.post("/chatkit/secret"))[1] for _ in range(5))
@@ -356,7 +356,7 @@ def test_limiter_that_is_slow_is_waited_for(
     redis.set("delay", 0.02)
     answers = [browser.post("/chatkit/secret").status_code for _ in range(3)]
     assert answers == [200, 200, 429]
-    assert not app.extensions["chatkit"]["chatkit"].quotas._down
+    assert not app.extensions["chatkit"]["chatkit"].limiter._down
 
 
 # --- OpenAI -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -101,6 +102,27 @@ def test_chat_may_be_declared_after_registering(browse: Any, make_app: MakeApp) 
     app = make_app(kit)
     kit.add_hosted("late", "wf_standin")
     assert browse(app).mint("/chatkit/late")
+
+
+def test_declarations_end_with_the_first_request(browse: Any, make_app: MakeApp) -> None:
+    """After the first request, what would not reach every page is refused as Flask does."""
+    kit = ChatKit()
+    browse(make_app(kit)).mint()
+    declare: list[Callable[[], object]] = [
+        lambda: kit.add_hosted("late", "wf_standin"),
+        lambda: kit.add_server("late", object),
+        lambda: kit.add_agent("late", lambda _: None),
+        lambda: kit.add_workflow("late", lambda _: None),
+        lambda: kit.assistant("late"),
+        lambda: kit.action("late"),
+        kit.feedback,
+        kit.transcriber,
+        lambda: kit.on_startup(lambda: None),
+        lambda: kit.user_loader(lambda: None),
+    ]
+    for late in declare:
+        with pytest.raises(AssertionError, match="can no longer be called on the kit 'chatkit'"):
+            late()
 
 
 def test_config_tells_what_a_widget_may_know(browse: Any, make_app: MakeApp) -> None:

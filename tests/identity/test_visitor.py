@@ -14,15 +14,10 @@ from werkzeug.wrappers import Request, Response
 
 import flask_chatkit
 from flask_chatkit.config import Settings
+from flask_chatkit.identity.cookie import MAX_COOKIES, ROLLOUT_SECONDS, VisitorCookie
 from flask_chatkit.identity.signing import signer
-from flask_chatkit.identity.visitor import (
-    HEADER,
-    MAX_COOKIES,
-    ROLLOUT_SECONDS,
-    Visitor,
-    VisitorCookie,
-    VisitorToken,
-)
+from flask_chatkit.identity.token import HEADER, VisitorToken
+from flask_chatkit.identity.visitor import Visitor
 
 SETTINGS = Settings.from_config({}, {})
 

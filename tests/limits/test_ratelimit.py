@@ -16,7 +16,7 @@ from flask_limiter.util import get_remote_address
 from flask_chatkit import ChatKit, ConfigurationError, RateLimited
 from flask_chatkit.config import Settings
 from flask_chatkit.limits import ratelimit
-from flask_chatkit.limits.ratelimit import address_of, networks_of
+from flask_chatkit.limits.addresses import address_of, networks_of
 from flask_chatkit.testing import OpenAIStandIn
 from tests.helpers.served import until
 from tests.helpers.sites import MakeApp

@@ -113,7 +113,7 @@ def test_fresh_cookies_buy_no_calls(shop: Any) -> None:
 def test_large_limit_is_counted_in_parts(shop: Any) -> None:
     """The storage hears of a few calls at once, and the limit holds nevertheless."""
     place = shop(CHATKIT_CALL_RATELIMIT="100/minute")
-    quotas = place.app.extensions["chatkit"]["chatkit"].quotas
+    quotas = place.app.extensions["chatkit"]["chatkit"].limiter
     ann = place.visit()
     asked = []
     real = quotas._hit_once
