@@ -1,4 +1,4 @@
-"""What happens in one kit's chats: the one place that logs it, counts it and sends its signal."""
+"""Logs, counts and signals what happens in a kit's chats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Why a visitor is refused something, by the reason that log records, signals and counts have.
+#: Why a request is refused, by the reason in log records, signals and counts.
 REASONS: Mapping[str, str] = {
     "bad_request": "the request is not of the accepted form",
     "busy": "too much is under way, of this visitor or in this process",
@@ -49,7 +49,7 @@ REASONS: Mapping[str, str] = {
     "wrong_state": "the conversation does not wait for this",
 }
 
-#: The reason of what was refused with a status alone, by the site's own code.
+#: The reason of a refusal by the site's own code, which has a status only.
 _BY_STATUS: Mapping[int, str] = {
     400: "bad_request",
     401: "unauthenticated",
@@ -61,7 +61,7 @@ _BY_STATUS: Mapping[int, str] = {
     429: "rate_limited",
 }
 
-#: How an answer ends, as ``answer_finished`` has it.
+#: How an answer ends, the ``outcome`` of ``answer_finished``.
 OUTCOMES: Mapping[str, str] = {
     "finished": "it came to its end",
     "stopped": "the visitor stopped it, or went away",
@@ -75,10 +75,10 @@ _UPSTREAM = (UpstreamRejected, UpstreamTimeout, UpstreamUnavailable)
 
 
 class Count(NamedTuple):
-    """What is counted together.
+    """The key of a count.
 
     :param day: days since 1970-01-01, UTC.
-    :param chat: the chat's name; empty for what belongs to none.
+    :param chat: the chat's name; empty for none.
     :param name: ``secret``, ``answer.<outcome>`` or ``refusal.<reason>``.
     """
 
@@ -88,7 +88,7 @@ class Count(NamedTuple):
 
 
 class Tally:
-    """Counts of this process that nobody has written down yet."""
+    """Counts of this process that are not in a history yet."""
 
     def __init__(self) -> None:
         self._start_anew()
@@ -112,7 +112,7 @@ class Tally:
         return is_first
 
     def take(self) -> dict[Count, int]:
-        """All counts, which are zero from now on."""
+        """Return all counts, and begin again at zero."""
         if self._pid != os.getpid():
             self._start_anew()
         with self._lock:
@@ -120,13 +120,13 @@ class Tally:
         return dict(taken)
 
     def put_back(self, counts: Mapping[Count, int]) -> None:
-        """Take back what could not be written."""
+        """Add counts that could not be written."""
         with self._lock:
             self._counts.update(counts)
 
 
 class Answered(Protocol):
-    """What is read of the context of an answer: which chat answers, and whom."""
+    """The part of an answer's context that is logged."""
 
     @property
     def chat(self) -> str:
@@ -152,13 +152,13 @@ class Activity:
         self._app = cast("Any", app)
         self.kit = kit
         self.tally = Tally()
-        #: Called when something was counted, in any thread: True when an answer has ended. Set
-        #: once there is a history in which counts are kept.
+        #: Called when something was counted, in any thread: with True when an answer has ended.
+        #: Set once there is a history that stores counts.
         self.on_count: Callable[[bool], None] | None = None
         self._chat_names = chat_names
 
     def minted(self, chat: str, visitor: Visitor, expires_in: int, *, hosted: bool) -> None:
-        """A secret was minted.
+        """Note that a secret was minted.
 
         :param expires_in: seconds.
         """
@@ -178,15 +178,15 @@ class Activity:
         thread: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        """A visitor was refused something, and reads why.
+        """Note that a request is refused.
 
         :param reason: one of :data:`REASONS`; anything else is ``other``.
-        :param status: of HTTP; 200 for an error event of a stream.
+        :param status: the HTTP status; 200 for an error event of a stream.
         :param limit: what was exceeded, such as ``20 per 1 minute per visitor``.
-        :param request_id: by which the visitor's answer can be found, if it names one.
+        :param request_id: the id in the visitor's response, if it has one.
         """
         reason = reason if reason in REASONS else "other"
-        # A browser may ask for what it likes; only chats that there are have a name here.
+        # A browser may request any name; only those of chats that exist are logged.
         chat = chat if chat is not None and chat in self._chat_names() else None
         who = visitor.digest if visitor is not None else None
         known = {"chat": chat, "visitor": who, "request id": request_id}
@@ -219,7 +219,7 @@ class Activity:
     def received(
         self, context: Answered, thread: str, *, characters: int, attachments: int
     ) -> None:
-        """A message was stored, and is being answered."""
+        """Note that a message was stored, and is being answered."""
         self._send(
             "message_received",
             chat=context.chat,
@@ -230,10 +230,10 @@ class Activity:
         )
 
     def finished(self, context: Answered, outcome: str, **values: Any) -> None:
-        """An answer has ended.
+        """Note that an answer has ended.
 
         :param outcome: one of :data:`OUTCOMES`.
-        :param values: what else the signal has.
+        :param values: the signal's other values.
         """
         self._count(context.chat, f"answer.{outcome}", ends_answer=True)
         self._send(
@@ -241,7 +241,7 @@ class Activity:
         )
 
     def rated(self, context: Answered, thread: str, items: Iterable[str], kind: str) -> None:
-        """A visitor gave feedback.
+        """Note that a visitor gave feedback.
 
         :param kind: ``positive`` or ``negative``.
         """
@@ -255,12 +255,12 @@ class Activity:
         )
 
     def transferred(self, former: Visitor, visitor: Visitor) -> None:
-        """A visitor has signed in, and has the threads from before."""
+        """Note that the threads of a visitor became those of a login."""
         self._send("user_transferred", chat=None, visitor=visitor, former=former)
 
     @contextmanager
     def watch_upstream(self, chat: str, visitor: Visitor) -> Iterator[None]:
-        """Send ``upstream_failed`` for what OpenAI fails to do in this block."""
+        """Send ``upstream_failed`` if the block raises an error of OpenAI's."""
         began = time.monotonic()
         try:
             yield
@@ -271,9 +271,10 @@ class Activity:
     def upstream_failed(
         self, chat: str, visitor: Visitor, code: str, seconds: float | None = None
     ) -> None:
-        """OpenAI, or an agent's model, did not do what it was asked for.
+        """Note that a call to OpenAI, or to an agent's model, failed.
 
         :param code: the ``slug`` of an error: ``upstream_rejected`` and so on.
+        :param seconds: how long the call took.
         """
         self._send("upstream_failed", chat=chat, visitor=visitor, code=code, seconds=seconds)
 
@@ -289,5 +290,5 @@ class Activity:
 
 
 def reason_of(status: int) -> str:
-    """The reason of a refusal that has a status and nothing else."""
+    """The reason of a refusal that has a status only."""
     return _BY_STATUS.get(status, "other")

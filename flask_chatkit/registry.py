@@ -205,7 +205,8 @@ class ChatKitState:
     def sessions(self) -> Sessions:
         """The kit's sessions."""
         keys = current_keys()
-        return Sessions(keys, self.own_name, self.client, self.limiter, revoked_at=self.revoked_at)
+        marks = self.limiter.storage
+        return Sessions(keys, self.own_name, self.client, marks, revoked_at=self.revoked_at)
 
     @property
     def service(self) -> ServedChats:

@@ -8,14 +8,14 @@
     def measure(app, *, chat, outcome, seconds, **extra):
         histogram.labels(chat, outcome).observe(seconds)
 
-Each is sent with the application, and with keyword arguments only; more may be added, so a receiver
-takes ``**extra``. None carries what was written, a secret or a key. All have ``kit``, the kit's own
-name, and ``chat``, the chat's name. ``visitor`` is a :class:`.Visitor`.
+The sender is the application, and all values are keyword arguments; more may be added, so a
+receiver takes ``**extra``. None contains a message's text, a secret or a key. All have ``kit``, the
+kit's own name, and ``chat``, the chat's name. ``visitor`` is a :class:`.Visitor`.
 
-A receiver runs in an application context. Where a request is answered it runs in the request's
-thread; what happens on the event loop, where answers are made, is handed to one other thread, in
-order, so that a slow receiver keeps no answer waiting. What a receiver raises is logged, and breaks
-neither the request nor the answer. An asynchronous receiver needs ``flask[async]``.
+A receiver runs in an application context: in the request's thread where a request is answered. What
+happens on the event loop, where answers are made, is delivered by one other thread, in order, so
+that a slow receiver delays no answer. What a receiver raises is logged, and breaks neither the
+request nor the answer. An asynchronous receiver needs ``flask[async]``.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Signals that wait for the thread that delivers them; what comes while so many wait is dropped.
+#: Most signals that wait for delivery; more are dropped.
 MAX_WAITING = 10_000
-#: Seconds that receivers get, when the process ends, for what is still waiting.
+#: Seconds for receivers, when the process ends, to handle what is still waiting.
 LAST_SECONDS = 2.0
 
 _namespace = Namespace()
@@ -48,10 +48,10 @@ _namespace = Namespace()
 #: (int): seconds.
 secret_minted = _namespace.signal("secret-minted")
 
-#: A visitor was refused something, and reads why. ``reason`` (str): one of
-#: :data:`flask_chatkit.activity.REASONS`; ``limit`` (str or None): what was exceeded, such as
-#: ``20 per 1 minute per visitor``; ``status`` (int): of HTTP, 200 for an error event of a stream;
-#: ``visitor`` (or None), ``chat`` (or None) and ``thread`` (an id, or None), where they are known.
+#: A request was refused. ``reason`` (str): one of :data:`flask_chatkit.activity.REASONS`; ``limit``
+#: (str or None): what was exceeded, such as ``20 per 1 minute per visitor``; ``status`` (int): the
+#: HTTP status, 200 for an error event of a stream; ``visitor`` (or None), ``chat`` (or None) and
+#: ``thread`` (an id, or None), where they are known.
 request_refused = _namespace.signal("request-refused")
 
 #: A visitor's message was stored, and is being answered. ``visitor``; ``thread`` (str): the
@@ -59,19 +59,19 @@ request_refused = _namespace.signal("request-refused")
 message_received = _namespace.signal("message-received")
 
 #: An answer has ended: one for each answer of a served chat, however it ended. ``visitor``;
-#: ``thread`` (str or None): the thread's id; ``operation`` (str): what was answered, by ChatKit's
-#: name, such as ``threads.create``; ``outcome`` (str): one of
+#: ``thread`` (str or None): the thread's id; ``operation`` (str): ChatKit's name of the call that
+#: was answered, such as ``threads.create``; ``outcome`` (str): one of
 #: :data:`flask_chatkit.activity.OUTCOMES`; ``seconds`` (float): from the request to the end;
 #: ``usage``: the tokens that an agent's models used (``input_tokens``, ``output_tokens``,
 #: ``total_tokens``, ``requests``), None where no agent answered.
 answer_finished = _namespace.signal("answer-finished")
 
-#: A visitor liked an answer, or not. ``visitor``; ``thread`` (str): its id; ``items`` (tuple of
+#: A visitor gave feedback on an answer. ``visitor``; ``thread`` (str): its id; ``items`` (tuple of
 #: str): their ids; ``kind`` (str): ``positive`` or ``negative``.
 feedback_given = _namespace.signal("feedback-given")
 
-#: A visitor has signed in, and the threads from before are their login's now. ``visitor``: the
-#: login; ``former``: the anonymous visitor; ``chat`` is None, since it is about all of the kit's.
+#: A visitor has signed in, and their earlier threads are the login's now. ``visitor``: the login;
+#: ``former``: the anonymous visitor; ``chat`` is None, since it concerns all of the kit's.
 user_transferred = _namespace.signal("user-transferred")
 
 #: OpenAI, or an agent's model, could not be reached, failed or refused. ``visitor``; ``code``
@@ -79,7 +79,7 @@ user_transferred = _namespace.signal("user-transferred")
 #: (float or None): how long the call took, its retries included.
 upstream_failed = _namespace.signal("upstream-failed")
 
-#: All of them, by the name that they have here.
+#: All signals, by their names in this module.
 SIGNALS: Mapping[str, NamedSignal] = {
     "secret_minted": secret_minted,
     "request_refused": request_refused,
@@ -92,10 +92,10 @@ SIGNALS: Mapping[str, NamedSignal] = {
 
 
 def send(signal: NamedSignal, app: Flask, /, **values: Any) -> None:
-    """Send a signal: right here, or in a thread of its own where this is an event loop's.
+    """Send a signal: at once, or by another thread if this one runs an event loop.
 
     :param app: the sender.
-    :param values: what the signal is documented with.
+    :param values: the signal's documented values.
     """
     if not signal.receivers:
         return
@@ -108,9 +108,10 @@ def send(signal: NamedSignal, app: Flask, /, **values: Any) -> None:
 
 
 def wait_delivered(seconds: float = LAST_SECONDS) -> bool:
-    """Wait until what was sent on the event loop has reached its receivers, as tests may want.
+    """Wait until signals from the event loop have reached their receivers; for tests.
 
-    :returns: whether it has.
+    :param seconds: how long to wait.
+    :returns: whether they have.
     """
     return _courier.wait(seconds)
 
@@ -137,15 +138,15 @@ class _Courier:
         self._lock = threading.Lock()
         self._posted: queue.Queue[tuple[NamedSignal, Flask, Mapping[str, Any]]] = queue.Queue()
         self._thread: threading.Thread | None = None
-        self._told_full = False
+        self._has_warned = False
 
     def post(self, signal: NamedSignal, app: Flask, values: Mapping[str, Any]) -> None:
         if self._pid != os.getpid():
-            # The thread, and what it had to deliver, are those of the process that was forked.
+            # The thread, and what it had to deliver, belong to the parent process.
             self._start_anew()
         if self._posted.qsize() >= MAX_WAITING:
-            if not self._told_full:
-                self._told_full = True
+            if not self._has_warned:
+                self._has_warned = True
                 logger.error("Receivers of signals are too slow: signals are dropped")
             return
         self._posted.put((signal, app, values))
@@ -159,7 +160,7 @@ class _Courier:
         try:
             thread.start()
         except RuntimeError:
-            # The process is ending, and no thread starts any more.
+            # The process is ending, and threads cannot start any more.
             while not self._posted.empty():
                 self._next()
         else:
@@ -186,7 +187,7 @@ class _Courier:
             with app.app_context():
                 _deliver(signal, app, values)
         except BaseException:
-            # sys.exit in a receiver, or in what the site tears down: the thread has to go on.
+            # sys.exit in a receiver, or in a teardown function: the thread has to go on.
             logger.exception("The signal %s could not be delivered", signal.name)
         finally:
             self._posted.task_done()

@@ -39,7 +39,7 @@ def test_only_the_client_talks_to_openai() -> None:
             assert name in {"doctor/http.py", "hosted/transport.py"}, name
         if ".config[" in source or ".config.get(" in source:
             # The doctor looks at the whole of it.
-            assert name == "limits/ratelimit.py" or name.startswith(("doctor/", "testing/")), name
+            assert name == "limits/storage.py" or name.startswith(("doctor/", "testing/")), name
 
 
 def test_core_needs_no_more_than_it_declares() -> None:

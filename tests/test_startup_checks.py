@@ -116,7 +116,7 @@ def test_limits_of_a_forked_process_are_its_own(make_app: MakeApp) -> None:
     app = make_app()
     client = app.test_client()
     assert client.post("/chatkit/secret", json={}).status_code == 200
-    quotas = app.extensions["chatkit"]["chatkit"].limiter
+    quotas = app.extensions["chatkit"]["chatkit"].limiter.storage
     with quotas._memory, quotas._lock:
         child = os.fork()
         if child == 0:

@@ -38,7 +38,7 @@ def storage(site: Site) -> Iterator[Finding]:
             )
         )
         return
-    limiter = site.kit.limiter.limiter
+    limiter = site.kit.limiter.storage.limiter
     name = type(limiter.storage).__name__.removesuffix("Storage").lower()
     if not limiter.storage.check():
         yield error(
@@ -72,7 +72,7 @@ def sharing(site: Site) -> Iterator[Finding]:
     """Look for several processes, and for a mark that this one left in the storage."""
     seen = site.seen
     if seen is None:
-        in_memory = isinstance(site.kit.limiter.limiter.storage, MemoryStorage)
+        in_memory = site.kit.limiter.storage.is_in_memory
         if in_memory and not site.is_development and not site.url:
             yield skipped(
                 "requests are counted in memory, which is right for one process only",
@@ -82,7 +82,7 @@ def sharing(site: Site) -> Iterator[Finding]:
             yield skipped("without --url nothing is known of the running site's processes")
         return
     if not seen["counts_in_memory"]:
-        if not isinstance(site.kit.limiter.limiter.storage, MemoryStorage) and not seen["has_mark"]:
+        if not site.kit.limiter.storage.is_in_memory and not seen["has_mark"]:
             yield error(
                 "the running site counts in another storage than this configuration's",
                 "give all processes and this command the same CHATKIT_RATELIMIT_STORAGE_URI",

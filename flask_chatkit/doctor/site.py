@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from flask import Flask
-from limits.storage import MemoryStorage
 from werkzeug.routing import BuildError
 
 from ..chats.declarations import HostedChat, ServedChat
@@ -163,8 +162,8 @@ class Site:
     def nonce(self) -> str:
         """What is marked in the storage of the limits, for the running site to find."""
         nonce = secrets.token_hex(8)
-        if not isinstance(self.kit.limiter.limiter.storage, MemoryStorage):
-            self.kit.limiter.mark(probes.mark_name(nonce), 60)
+        if not self.kit.limiter.storage.is_in_memory:
+            self.kit.limiter.storage.mark(probes.mark_name(nonce), 60)
         return nonce
 
     def probe(self, purpose: Any) -> dict[str, str]:

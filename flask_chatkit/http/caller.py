@@ -167,8 +167,7 @@ class Caller:
     @property
     def budget(self) -> Budget:
         """The quotas that the request is counted against."""
-        kit, quota = self.kit, self.kit.settings.upload_quota
-        return Budget(kit.limiter, quota, self.chat, self.visitor, self.address, self.owner)
+        return Budget(self.kit.limiter, self.chat, self.visitor, self.address, self.owner)
 
     def begin(self, context: ChatContext) -> Slot:
         """Note that the request is under way for its visitor."""

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import Request, Response, current_app, jsonify
-from limits.storage import MemoryStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..errors import TooLarge, Unauthenticated
@@ -96,8 +95,8 @@ def _seen(kit: ChatKitState, request: Request, nonce: str) -> dict[str, Any]:
         "processes": bool(environ.get("wsgi.multiprocess")),
         "uwsgi_threads": _uwsgi_threads(),
         "debug": current_app.debug,
-        "counts_in_memory": isinstance(kit.limiter.limiter.storage, MemoryStorage),
-        "has_mark": kit.limiter.is_marked(mark_name(nonce)),
+        "counts_in_memory": kit.limiter.storage.is_in_memory,
+        "has_mark": kit.limiter.storage.is_marked(mark_name(nonce)),
         "cookie": kit.cookie.attributes(request),
     }
 

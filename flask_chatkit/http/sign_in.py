@@ -35,7 +35,7 @@ def _transfer(caller: Caller, old: Visitor, new: Visitor) -> bool:
     :returns: whether all of them are the login's now. What failed is tried again later, since a
         chat that is broken must not break the others.
     """
-    kit, marks = caller.kit, caller.kit.limiter
+    kit, marks = caller.kit, caller.kit.limiter.storage
     # A browser that keeps the cookie nevertheless must not cause a transfer with each call.
     done, waiting = (f"{word}-{old.digest}" for word in ("handed-over", "hand-over-failed"))
     if marks.is_marked(done):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from ..chats.declarations import Chat, ServedChat
 from ..identity.visitor import Visitor
-from ..quota import UploadQuota
 from .ratelimit import CALL, MESSAGE, TOOL, RateLimiter
 
 
@@ -15,7 +14,6 @@ class Budget:
     """The quotas of one request.
 
     :param limiter: counts, for the whole kit.
-    :param upload_quota: the kit's quota of bytes.
     :param chat: the chat that is asked, which may have limits of its own.
     :param visitor: who asks; None for somebody unknown.
     :param address: the address that the request is counted under.
@@ -23,7 +21,6 @@ class Budget:
     """
 
     limiter: RateLimiter
-    upload_quota: UploadQuota
     chat: Chat
     visitor: Visitor | None
     address: str
@@ -39,13 +36,13 @@ class Budget:
             if visitor is not None and visitor.known:
                 owner = visitor.digest
             is_login = visitor is not None and not visitor.is_anonymous
-            self.limiter.charge_call(owner, None if is_login else self.address)
+            self.limiter.hit_call(owner, None if is_login else self.address)
             return
         chat = self.chat
         own = chat.ratelimit
         if act in {MESSAGE, TOOL}:
             own = chat.message_ratelimit if isinstance(chat, ServedChat) else None
-        self.limiter.charge(self._visitor, self.address, act=act, chat=chat.name, visitor_items=own)
+        self.limiter.hit(self._visitor, self.address, act=act, chat=chat.name, visitor_items=own)
 
     def spend_bytes(self, size: int) -> None:
         """Count the bytes of a file that is announced.
@@ -54,7 +51,8 @@ class Budget:
         :raises RateLimited: the visitor, or the address, has sent too much within a day.
         :raises TooLarge: the file alone exceeds a day's quota.
         """
-        self.limiter.charge_bytes(self._visitor, self.address, self.upload_quota, size)
+        if self.limiter.enabled:
+            self.limiter.uploads.spend(self._visitor, self.address, size)
 
     def check_bytes(self, size: int) -> None:
         """Refuse a file that exceeds the quota, without counting it.
@@ -63,14 +61,16 @@ class Budget:
         :raises RateLimited: as for :meth:`spend_bytes`.
         :raises TooLarge: as for :meth:`spend_bytes`.
         """
-        self.limiter.check_bytes(self._visitor, self.address, self.upload_quota, size)
+        if self.limiter.enabled:
+            self.limiter.uploads.check(self._visitor, self.address, size)
 
     def count_bytes(self, size: int) -> None:
         """Count the bytes of a file that was received.
 
         :param size: in bytes.
         """
-        self.limiter.count_bytes(self._visitor, self.address, self.upload_quota, size)
+        if self.limiter.enabled:
+            self.limiter.uploads.count(self._visitor, self.address, size)
 
     @property
     def _visitor(self) -> Visitor:

@@ -27,7 +27,7 @@ from sqlalchemy import create_engine, make_url
 
 from flask_chatkit import ChatKit
 from flask_chatkit.hosted import share
-from flask_chatkit.limits import ratelimit
+from flask_chatkit.limits import storage
 from flask_chatkit.server.attachments import remote
 from flask_chatkit.server.history.calls import RECHECK_SECONDS
 from flask_chatkit.testing import OpenAIStandIn
@@ -316,8 +316,8 @@ def test_limiter_has_an_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A storage of any origin that fails costs one wait; memory counts until it is back."""
-    monkeypatch.setattr(ratelimit, "RECHECK_SECONDS", 0.5)
-    monkeypatch.setattr(ratelimit, "COUNT_SECONDS", 0.8)
+    monkeypatch.setattr(storage, "RECHECK_SECONDS", 0.5)
+    monkeypatch.setattr(storage, "COUNT_SECONDS", 0.8)
     uri = f"redis://127.0.0.1:{redis.port}/15"
     config: dict[str, Any] = {"CHATKIT_RATELIMIT": "", "CHATKIT_RATELIMIT_IP": "1000/minute"}
     if whose == "kit":
@@ -333,17 +333,17 @@ def test_limiter_has_an_end(
     redis.set(fault, 0.3)
     answer, took = timed(lambda: browser.post("/chatkit/secret"))
     assert (answer.status_code, took < 0.8 + SLACK) == (200, True)
-    quotas = app.extensions["chatkit"]["chatkit"].limiter
-    assert quotas._down
+    quotas = app.extensions["chatkit"]["chatkit"].limiter.storage
+    assert quotas._is_down
     # While it is down, one request now and then waits for it.
     took = sorted(timed(lambda: browser.post("/chatkit/secret"))[1] for _ in range(5))
     assert took[2] < 0.5
     redis.set("pass")
     end = time.monotonic() + 5
-    while quotas._down and time.monotonic() < end:
+    while quotas._is_down and time.monotonic() < end:
         browser.post("/chatkit/secret")
         time.sleep(0.1)
-    assert not quotas._down
+    assert not quotas._is_down
 
 
 def test_limiter_that_is_slow_is_waited_for(
@@ -356,7 +356,7 @@ def test_limiter_that_is_slow_is_waited_for(
     redis.set("delay", 0.02)
     answers = [browser.post("/chatkit/secret").status_code for _ in range(3)]
     assert answers == [200, 200, 429]
-    assert not app.extensions["chatkit"]["chatkit"].limiter._down
+    assert not app.extensions["chatkit"]["chatkit"].limiter.storage._is_down
 
 
 # --- OpenAI -------------------------------------------------------------------------------------

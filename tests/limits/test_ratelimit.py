@@ -15,7 +15,8 @@ from flask_limiter.util import get_remote_address
 
 from flask_chatkit import ChatKit, ConfigurationError, RateLimited
 from flask_chatkit.config import Settings
-from flask_chatkit.limits import ratelimit
+from flask_chatkit.limits import pending, ratelimit
+from flask_chatkit.limits import storage as storage_module
 from flask_chatkit.limits.addresses import address_of, networks_of
 from flask_chatkit.testing import OpenAIStandIn
 from tests.helpers.served import until
@@ -267,7 +268,7 @@ def test_storage_that_comes_back_counts_again(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A storage that was down is asked again after a while, and the log says that it is back."""
-    monkeypatch.setattr("flask_chatkit.limits.ratelimit.RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr("flask_chatkit.limits.storage.RECHECK_SECONDS", 0.0)
     app = make_app()
     limiter = Limiter(get_remote_address, app=app, storage_uri="memory://")
     real = limiter.storage.incr
@@ -385,8 +386,8 @@ def test_counting_in_memory_starts_no_threads(
         assert post(app, client=client) == 200
         time.sleep(0.02)  # the storage's own timer has run by then, and would be started anew
     assert started == []
-    monkeypatch.setattr(ratelimit, "SWEEP_SECONDS", 0.0)
-    storage = ratelimit.own_limiter(Settings.from_config(app.config), "memory://").storage
+    monkeypatch.setattr(storage_module, "SWEEP_SECONDS", 0.0)
+    storage = storage_module.own_limiter(Settings.from_config(app.config), "memory://").storage
     storage.incr("gone", 0)
     assert storage.get_expiry("gone") <= time.time()
     storage.incr("here", 60)
@@ -399,35 +400,36 @@ def test_a_flood_asks_the_storage_little(
     make_app: MakeApp, redis_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the storage has just refused is refused without asking it again, for a second."""
-    monkeypatch.setattr(ratelimit, "REFUSED_SECONDS", 60.0)
+    monkeypatch.setattr(pending, "REFUSED_SECONDS", 60.0)
     app = make_app(CHATKIT_CALL_RATELIMIT="5/minute", CHATKIT_RATELIMIT_STORAGE_URI=redis_uri)
     quotas = ratelimit.RateLimiter(app, "chatkit", Settings.from_config(app.config))
     for _ in range(5):
-        quotas.charge_call("ann", None)
+        quotas.hit_call("ann", None)
     with pytest.raises(RateLimited) as first:
-        quotas.charge_call("ann", None)
+        quotas.hit_call("ann", None)
     asked: list[object] = []
-    monkeypatch.setattr(quotas, "_count", lambda ask: asked.append(ask) or ask(quotas.limiter))
+    counts = quotas.storage
+    monkeypatch.setattr(counts, "_count", lambda ask: asked.append(ask) or ask(counts.limiter))
     for _ in range(50):
         with pytest.raises(RateLimited) as again:
-            quotas.charge_call("ann", None)
+            quotas.hit_call("ann", None)
         assert (again.value.limit, again.value.retry_after) == (
             first.value.limit,
             first.value.retry_after,
         )
     assert asked == []
-    quotas.charge_call("bob", None)
+    quotas.hit_call("bob", None)
     assert len(asked) == 1
     monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 61)
     with pytest.raises(RateLimited):
-        quotas.charge_call("ann", None)
+        quotas.hit_call("ann", None)
     assert len(asked) > 1
 
 
 def test_names_that_are_too_many_push_out_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crowd of names leaves what the last ones owe, and does not free all at once."""
-    monkeypatch.setattr(ratelimit, "_OWED", 3)
-    owed = ratelimit._Owed()
+    monkeypatch.setattr(pending, "MAX_NAMES", 3)
+    owed = pending.PendingCalls()
     names = [(0, "visitor", name) for name in "abcd"]
     for name in names:
         assert owed.add(name, 3) == 0
