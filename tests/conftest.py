@@ -17,6 +17,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
+from tests.helpers.markers import mark
 from tests.helpers.sites import Browser, MakeApp, Serve
 
 pytest_plugins = ["flask_chatkit.testing.fixtures"]
@@ -51,8 +52,14 @@ def pytest_configure() -> None:
     logging.getLogger("flask_chatkit").setLevel(logging.DEBUG)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the browser's tests last: Playwright leaves an event loop running in the main thread."""
+    """Mark the tests, before ``-m`` selects, and put the browser's last.
+
+    Playwright leaves an event loop running in the main thread.
+    """
+    for item in items:
+        mark(item)
     items.sort(key=lambda item: "browser" in item.path.parts)
 
 

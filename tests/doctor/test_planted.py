@@ -433,6 +433,7 @@ def test_guard_of_the_site_is_named(production: Make) -> None:
 # --- what is kept
 
 
+@pytest.mark.services
 def test_missing_tables_are_named(
     production: Make, missing: Callable[[str, str], NoReturn]
 ) -> None:

@@ -18,6 +18,7 @@ from tests.helpers.databases import fresh_database
 from tests.helpers.pgbouncer import pgbouncer
 
 Missing = Callable[[str, str], NoReturn]
+pytestmark = pytest.mark.services
 
 
 @pytest.fixture(scope="module")

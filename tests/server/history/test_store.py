@@ -901,6 +901,7 @@ def test_sqlite_reads_lists_by_index(memory: SQLAlchemyStore, alice: ChatContext
         assert any(index in step for step in steps), plan
 
 
+@pytest.mark.services
 def test_postgresql_reads_lists_by_index(uris: Callable, alice: ChatContext) -> None:
     """PostgreSQL does so too, where one owner has almost all threads and one thread all items."""
     store = SQLAlchemyStore(uris("PostgreSQL"))

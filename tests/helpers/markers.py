@@ -1,0 +1,38 @@
+"""Which tests are fast: a marker for each test, by what it needs.
+
+``browser``, ``services`` and ``slow`` are put on by folder, fixture and module here, so that nobody
+has to think of them; a single test is marked in place. What has none of them is ``fast``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+MARKERS = ("browser", "services", "slow")
+
+#: Fixtures that need a database server, Redis, PgBouncer or nginx.
+SERVICES = frozenset({"databases", "in_mariadb", "in_postgresql", "nginx", "redis", "redis_uri"})
+#: Parameters of tests and fixtures that stand for a database server.
+SERVERS = frozenset({"MariaDB", "PostgreSQL"})
+#: Modules and folders whose tests start programs, or wait for time to pass.
+SLOW: tuple[str, ...] = ()
+
+
+def mark(item: pytest.Item) -> None:
+    """Put the markers on a test that was collected."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    place = item.path.relative_to(TESTS).as_posix()
+    if place.startswith("browser/"):
+        item.add_marker("browser")
+    if fixtures & SERVICES or any(
+        one in SERVERS for one in params.values() if isinstance(one, str)
+    ):
+        item.add_marker("services")
+    if place.startswith(SLOW):
+        item.add_marker("slow")
+    if not any(map(item.get_closest_marker, MARKERS)):
+        item.add_marker("fast")
