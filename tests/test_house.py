@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib  # type: ignore[no-redef, unused-ignore]
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "flask_chatkit"
 
