@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.markers import SLOW, TESTS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "docs" / "architecture.md"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -60,3 +62,8 @@ def test_sessions_that_are_named_exist() -> None:
 def test_contributing_is_one_page() -> None:
     """CONTRIBUTING fits on a page: it leads on, and repeats nothing."""
     assert len((ROOT / "CONTRIBUTING.md").read_text("utf-8").splitlines()) <= 120
+
+
+def test_slow_modules_exist() -> None:
+    """Each module and folder that is marked slow is there, so that none is fast by a move."""
+    assert [place for place in SLOW if not (TESTS / place).exists()] == []

@@ -17,8 +17,31 @@ MARKERS = ("browser", "services", "slow")
 SERVICES = frozenset({"databases", "in_mariadb", "in_postgresql", "nginx", "redis", "redis_uri"})
 #: Parameters of tests and fixtures that stand for a database server.
 SERVERS = frozenset({"MariaDB", "PostgreSQL"})
-#: Modules and folders whose tests start programs, or wait for time to pass.
-SLOW: tuple[str, ...] = ()
+#: Modules and folders whose tests start programs, wait for time to pass, or do a thing ten thousand
+#: times.
+SLOW = (
+    "doctor/test_running.py",
+    "doctor/test_setups.py",
+    "http/test_embed.py",
+    "http/test_reliability.py",
+    "limits/test_unread.py",
+    "owner/test_carry.py",
+    "server/agents/test_budget.py",
+    "server/agents/test_mcp.py",
+    "server/agents/test_mcp_servers.py",
+    "server/history/test_migrations.py",
+    "server/history/test_store.py",
+    "server/protocol/test_attacks.py",
+    "server/protocol/test_twice.py",
+    "server/streaming/",
+    "test_asgi.py",
+    "test_asgi_limits.py",
+    "test_demo.py",
+    "test_moving.py",
+    "test_packaging.py",
+    "test_signals.py",
+    "testing/test_docs.py",
+)
 
 
 def mark(item: pytest.Item) -> None:
