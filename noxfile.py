@@ -51,7 +51,7 @@ def full(session: nox.Session) -> None:
     session.run("coverage", "erase")
     session.run("pytest", "-n", "auto", "--cov", "--cov-report=", *session.posargs)
     if not session.posargs:
-        session.run("coverage", "report", "--skip-covered", "--show-missing")
+        session.run("coverage", "report")
 
 
 @nox.session(python=PYTHONS)
