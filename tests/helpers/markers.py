@@ -17,8 +17,8 @@ MARKERS = ("browser", "services", "slow")
 SERVICES = frozenset({"databases", "in_mariadb", "in_postgresql", "nginx", "redis", "redis_uri"})
 #: Parameters of tests and fixtures that stand for a database server.
 SERVERS = frozenset({"MariaDB", "PostgreSQL"})
-#: Modules and folders whose tests start programs, wait for time to pass, or do a thing ten thousand
-#: times.
+#: Modules and folders whose tests start programs, wait for time to pass, or take long for another
+#: reason: whole conversations over HTTP, ten thousand mutations.
 SLOW = (
     "doctor/test_running.py",
     "doctor/test_setups.py",
@@ -26,11 +26,11 @@ SLOW = (
     "http/test_reliability.py",
     "limits/test_unread.py",
     "owner/test_carry.py",
-    "server/agents/test_budget.py",
-    "server/agents/test_mcp.py",
-    "server/agents/test_mcp_servers.py",
+    "server/agents/",
+    "server/history/test_conformance.py",
     "server/history/test_migrations.py",
     "server/history/test_store.py",
+    "server/protocol/test_api.py",
     "server/protocol/test_attacks.py",
     "server/protocol/test_twice.py",
     "server/streaming/",
