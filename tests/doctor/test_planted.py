@@ -550,7 +550,7 @@ def test_wrong_version_is_named(production: Make, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         metadata, "version", lambda name: "9.0" if name == "openai-chatkit" else real(name)
     )
-    the_fault(examine(production(served_kit())), "packages", "openai-chatkit 9.0", "<2")
+    the_fault(examine(production(served_kit())), "packages", "openai-chatkit 9.0", "<1.7")
 
 
 def test_traces_are_told(production: Make, monkeypatch: pytest.MonkeyPatch) -> None:
