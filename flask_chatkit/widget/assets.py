@@ -1,4 +1,9 @@
-"""The widget's files, served for ever under names that hold their content's hash."""
+"""The widget's files, cached for a year under URLs that hold the hash of their content.
+
+Stylesheets, classic scripts and languages have a hash of their own in their name. ES modules import
+each other by relative paths, so all of them lie in one directory, the *tree*, which is named after
+the hash of them all: ``<tree>/widget/index.js``.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +30,7 @@ FOLDER = Path(__file__).parent.parent / "static"
 _TEXT = {
     "css": "text/css",
     "js": "text/javascript",
+    "mjs": "text/javascript",
     "json": "application/json",
     "svg": "image/svg+xml",
 }
@@ -34,75 +40,106 @@ _NAME = re.compile(r"[\w-][\w.-]{0,99}(/[\w-][\w.-]{0,99}){0,3}", re.ASCII)
 #: Lines of comments are for who reads the source, and visitors pay for bytes. Only in files of our
 #: own: those of others keep their licences, and say where a line begins.
 _COMMENTS = {
-    "js": re.compile(rb"^ *//.*\n", re.MULTILINE),
+    "js": re.compile(rb"^ *(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE),
     "css": re.compile(rb"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL),
 }
 _FOREIGN = frozenset({"marked.umd.js", "purify.min.js"})
 #: Nor do they pay for the indentation of what each page loads; it has no text of several lines.
 _INDENTED = frozenset({"loader.js"})
 _INDENTATION = re.compile(rb"^ +", re.MULTILINE)
+#: The folders of ES modules. A change to one file renames the directory that holds them all.
+MODULES = ("builtin", "shared", "vendor", "widget")
+#: What else the modules load by relative paths.
+_BESIDE_MODULES = ("lang",)
+_IN_TREE = re.compile(r"(?P<tree>[0-9a-f]{12})/(?P<name>.+)", re.ASCII)
 _HASHED = re.compile(r"(?P<stem>.+)\.(?P<hash>[0-9a-f]{12})\.(?P<ending>\w+)", re.ASCII)
 
 
 @cache
 def hashed_name(name: str) -> str:
-    """The name of a file with its content's hash: ``loader.js`` is ``loader.0123456789ab.js``.
+    """The path of a file with the hash of its content.
 
-    A file in a folder keeps its folder: ``lang/de.json`` is ``lang/de.0123456789ab.json``.
+    ``loader.js`` is ``loader.0123456789ab.js``, and ``lang/de.json`` is
+    ``lang/de.0123456789ab.json``; a module, ``widget/index.js``, lies in today's tree:
+    ``0123456789ab/widget/index.js``.
     """
+    if is_module(name):
+        return f"{tree_hash()}/{name}"
     stem, _, ending = name.rpartition(".")
     return f"{stem}.{_digest(served(name))}.{ending}"
+
+
+@cache
+def tree_hash() -> str:
+    """The hash of all modules, and of the files that they load: 12 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for folder in sorted((*MODULES, *_BESIDE_MODULES)):
+        for path in sorted((FOLDER / folder).rglob("*")):
+            if path.is_file():
+                name = path.relative_to(FOLDER).as_posix()
+                digest.update(f"{name}:{_digest(served(name))}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def is_module(name: str) -> bool:
+    """Whether a file is an ES module, which is cached in the tree only."""
+    return name.partition("/")[0] in MODULES
 
 
 def served(name: str) -> bytes:
     """A file's bytes as visitors get them."""
     plain = (FOLDER / name).read_bytes()
     comments = _COMMENTS.get(name.rpartition(".")[2])
-    if comments is None or name in _FOREIGN:
+    if comments is None or name in _FOREIGN or name.startswith("vendor/"):
         return plain
     code = comments.sub(b"", plain)
     return _INDENTATION.sub(b"", code) if name in _INDENTED else code
 
 
 def resolve(filename: str) -> tuple[str, bool]:
-    """The file that a name asks for, and whether the name holds the hash of its content.
+    """The file that a path asks for, and whether the path holds the hash of today's content.
 
     While a new version is rolled out, a page of the old one may ask for the old hash: it gets the
     new file, which it must not keep.
     """
+    match = _IN_TREE.fullmatch(filename)
+    if match is not None:
+        name = match["name"]
+        if name.partition("/")[0] not in (*MODULES, *_BESIDE_MODULES) or not _is_file(name):
+            return filename, False
+        return name, match["tree"] == tree_hash()
     match = _HASHED.fullmatch(filename)
     if match is None:
         return filename, False
     name = f"{match['stem']}.{match['ending']}"
-    if not _is_file(name):
+    if is_module(name) or not _is_file(name):
         return filename, False
     return name, hashed_name(name) == filename
 
 
 def send(request: Request, filename: str, max_age: int | None = None) -> Response:
-    """Answer a request for a file: for ever under its content's hash, otherwise as long as told.
+    """Answer a request for a file, which is cached for a year if its path has today's hash.
 
-    It holds nothing of anybody's, so pages of every origin may load and read it.
+    It holds nothing of anybody's, so pages of every origin may load and read it. A path in another
+    tree is redirected to today's: all that the module there imports then comes from one tree.
 
-    :param max_age: seconds; None for asking again each time.
+    :param max_age: seconds that a path without a hash is cached; None for asking again each time.
     :raises NotFound: there is no such file.
     """
     name, is_hashed = resolve(filename)
     if not _is_file(name):
         raise NotFound
+    if not is_hashed and filename.endswith(f"/{name}"):
+        return _share(_redirect(name))
     content = _content(name)
     packed = content.packed if _takes_packed(request) else None
     body = content.plain if packed is None else packed
-    response = current_app.response_class(body, mimetype=content.mimetype)
-    headers = response.headers
+    response = _share(current_app.response_class(body, mimetype=content.mimetype))
     if content.packed is not None:
         response.vary.add("Accept-Encoding")
     if packed is not None:
         response.content_encoding = "gzip"
     response.set_etag(content.digest if packed is None else f"{content.digest}-gzip")
-    headers["Access-Control-Allow-Origin"] = "*"
-    headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    headers["X-Content-Type-Options"] = "nosniff"
     kept = response.cache_control
     if is_hashed:
         max_age = FOREVER
@@ -115,6 +152,23 @@ def send(request: Request, filename: str, max_age: int | None = None) -> Respons
         kept.immutable = True
     # A part is one of the plain bytes: who asks for one is not sent packed ones.
     response.make_conditional(request, accept_ranges=packed is None, complete_length=len(body))
+    return response
+
+
+def _redirect(name: str) -> Response:
+    # Relative, since a proxy may have taken away a prefix that only the browser knows.
+    up = "../" * (name.count("/") + 1)
+    response = current_app.response_class(status=307)
+    response.location = f"{up}{tree_hash()}/{name}"
+    response.cache_control.no_store = True
+    return response
+
+
+def _share(response: Response) -> Response:
+    headers = response.headers
+    headers["Access-Control-Allow-Origin"] = "*"
+    headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 

@@ -10,19 +10,21 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from flask import Flask, redirect
 
 from flask_chatkit import ChatKit
 from flask_chatkit.widget import assets
-from flask_chatkit.widget.assets import FOLDER, hashed_name, resolve, served
+from flask_chatkit.widget.assets import FOLDER, hashed_name, is_module, resolve, served, tree_hash
 from tests.helpers.sites import MakeApp
 
 NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file())
-TEXTS = [name for name in NAMES if name.endswith((".js", ".css", ".json", ".svg"))]
+TEXTS = [name for name in NAMES if name.endswith((".js", ".mjs", ".css", ".json", ".svg"))]
 TYPES = {
     "js": "text/javascript; charset=utf-8",
+    "mjs": "text/javascript; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "json": "application/json",
     "svg": "image/svg+xml; charset=utf-8",
@@ -34,12 +36,16 @@ BIG = "purify.min.js"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Make a folder of files, which stands in the place of the kit's own."""
+
+    def forget() -> None:
+        assets.hashed_name.cache_clear()
+        assets.tree_hash.cache_clear()
+        assets._read.cache_clear()
+
     monkeypatch.setattr(assets, "FOLDER", tmp_path)
-    assets.hashed_name.cache_clear()
-    assets._read.cache_clear()
+    forget()
     yield tmp_path
-    assets.hashed_name.cache_clear()
-    assets._read.cache_clear()
+    forget()
 
 
 def get(browse: Any, app: Any, name: str, accepted: str | None = None, **headers: str) -> Any:
@@ -54,7 +60,7 @@ def get(browse: Any, app: Any, name: str, accepted: str | None = None, **headers
     return answer
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if not is_module(name)])
 def test_file_is_immutable_under_its_hash(browse: Any, app: Flask, name: str) -> None:
     """A hashed name is cached for ever; a plain or outdated one is not, and has the same bytes."""
     stem, _, ending = name.rpartition(".")
@@ -74,6 +80,111 @@ def test_file_is_immutable_under_its_hash(browse: Any, app: Flask, name: str) ->
         assert "Set-Cookie" not in answer.headers
         assert "Cookie" not in answer.headers.get("Vary", "")
         assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+SHARED_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def shared(answer: Any) -> bool:
+    """Whether pages of every origin may read an answer, and nothing in it belongs to a visitor."""
+    headers = answer.headers
+    return (
+        SHARED_HEADERS.items() <= headers.items()
+        and "Set-Cookie" not in headers
+        and "Cookie" not in headers.get("Vary", "")
+        and "Access-Control-Allow-Credentials" not in headers
+    )
+
+
+def test_modules_are_immutable_in_their_tree(browse: Any, app: Flask, folder: Path) -> None:
+    """All modules lie in one directory named after their hash, and what they load beside them."""
+    files = {"widget/index.js": "import '../shared/dom.js';", "shared/dom.js": "export {};"}
+    files |= {"vendor/marked.mjs": "// MIT\nexport {};", "lang/de.json": "{}"}
+    for name, text in files.items():
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(text)
+    tree = tree_hash()
+    assert re.fullmatch("[0-9a-f]{12}", tree)
+    for name, text in files.items():
+        for asked, kept in (
+            (f"{tree}/{name}", "public, max-age=31536000, immutable"),
+            (name, "no-cache"),
+        ):
+            answer = get(browse, app, asked)
+            assert answer.status_code == 200
+            assert answer.packed == text.encode()
+            assert answer.headers["Cache-Control"] == kept
+            assert answer.headers["Content-Type"] == TYPES[name.rpartition(".")[2]]
+            assert shared(answer)
+    assert hashed_name("widget/index.js") == f"{tree}/widget/index.js"
+    assert re.fullmatch(r"lang/de\.[0-9a-f]{12}\.json", hashed_name("lang/de.json"))
+
+
+def test_outdated_tree_leads_to_todays(browse: Any, app: Flask, folder: Path) -> None:
+    """A page of the version before is redirected, and all that a module imports is of one tree."""
+    for name in ("widget/index.js", "shared/dom.js", "lang/de.json", "loader.js"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+    browser = browse(app)
+    for name in ("widget/index.js", "lang/de.json"):
+        old = f"{STATIC}/000000000000/{name}"
+        moved = browser.get(old)
+        assert moved.status_code == 307
+        assert moved.headers["Cache-Control"] == "no-store"
+        assert moved.headers["Location"] == f"../../{tree_hash()}/{name}"
+        assert moved.content == b""
+        assert shared(moved)
+        found = urljoin(old, moved.headers["Location"])
+        assert found == f"{STATIC}/{tree_hash()}/{name}"
+        answer = browser.get(found)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+    # No other file has an address there, nor a module one of its own.
+    for name in (
+        f"{tree_hash()}/loader.js",
+        "000000000000/loader.js",
+        "000000000000/widget/gone.js",
+        "000000000000/000000000000/widget/index.js",
+        "000000000000/../widget/index.js",
+        "widget/index.000000000000.js",
+    ):
+        assert raw(browser.base, f"GET {STATIC}/{name} HTTP/1.1")[0].startswith("HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("changed", ["widget/index.js", "vendor/marked.mjs", "lang/de.json"])
+def test_any_change_is_another_tree(folder: Path, changed: str) -> None:
+    """Whatever changes in the tree, or gets another name, moves all of it; nothing else does."""
+    for name in ("widget/index.js", "vendor/marked.mjs", "lang/de.json", "loader.js"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("1")
+    seen = [tree_hash()]
+    for change in (
+        lambda: (folder / changed).write_text("2"),
+        lambda: (folder / changed).rename(folder / (changed + "x")),
+        lambda: (folder / "loader.js").write_text("2"),
+    ):
+        change()
+        assets.tree_hash.cache_clear()
+        seen.append(tree_hash())
+    assert seen[0] != seen[1] != seen[2] == seen[3]
+
+
+def test_comments_of_modules_are_not_sent(folder: Path) -> None:
+    """Types and other comments stay in our own modules' source; others' modules are sent whole."""
+    code = (
+        "/**\n * @param {string} a\n */\nfunction f(a) {\n  /** @type {URL} */\n  const b = a;\n"
+        "  // Why.\n  return /** @type {any} */ (b);\n}\n"
+    )
+    for name in ("widget/a.js", "vendor/a.mjs"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(code)
+    kept = "function f(a) {\n  const b = a;\n  return /** @type {any} */ (b);\n}\n"
+    assert served("widget/a.js") == kept.encode()
+    assert served("vendor/a.mjs") == code.encode()
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -219,8 +330,14 @@ def test_parts_of_what_has_changed(browse: Any, app: Flask) -> None:
 def test_comments_are_not_sent(name: str) -> None:
     """Of our own scripts visitors get every line that is no comment; others' come as they are."""
     lines = (FOLDER / name).read_bytes().splitlines(keepends=True)
-    is_ours = name not in {"marked.umd.js", "purify.min.js"}
-    kept = [line for line in lines if not (is_ours and line.lstrip(b" ").startswith(b"//"))]
+    is_ours = name not in {"marked.umd.js", "purify.min.js"} and not name.startswith("vendor/")
+    kept, in_types = [], False
+    for line in lines:
+        code = line.strip()
+        in_types |= code.startswith(b"/**")
+        if not (is_ours and (in_types or code.startswith(b"//"))):
+            kept.append(line)
+        in_types &= not code.endswith(b"*/")
     if name == "loader.js":
         kept = [line.lstrip(b" ") for line in kept]
     assert served(name) == b"".join(kept)
@@ -315,15 +432,15 @@ NOWHERE = [
     "",
     ".",
     "..",
-    "../kit.py",
-    "%2e%2e/kit.py",
-    "..%2fkit.py",
+    "../config.py",
+    "%2e%2e/config.py",
+    "..%2fconfig.py",
     "lang/../loader.js",
-    "lang/../../kit.py",
-    "lang/%2e%2e/%2e%2e/kit.py",
+    "lang/../../config.py",
+    "lang/%2e%2e/%2e%2e/config.py",
     "./loader.js",
     ".//loader.js",
-    "..\\kit.py",
+    "..\\config.py",
     "lang\\de.json",
     "loader.js/",
     "loader.js%00",
@@ -339,8 +456,17 @@ NOWHERE = [
     "/".join("x" * 1000),
     "x" * 5000 + ".000000000000.js",
     "..000000000000.js",
-    "../kit.000000000000.py",
-    "../views.000000000000.py",
+    "../config.000000000000.py",
+    "../http/rules.000000000000.py",
+    "000000000000",
+    "000000000000/",
+    "000000000000/widget",
+    "000000000000/widget/",
+    "000000000000/../config.py",
+    "000000000000/widget/../../../config.py",
+    "000000000000/lang/..%2f..%2f..%2fconfig.py",
+    "000000000000/etc/passwd",
+    "000000000000//etc/passwd",
 ]
 
 
@@ -362,6 +488,7 @@ def test_remembered_files_are_few(app: Flask) -> None:
     for number in range(300):
         client.get(f"{STATIC}/nothing{number}.000000000000.js")
         client.get(f"{STATIC}/lang/../x{number}.js")
+        client.get(f"{STATIC}/{number:012}/widget/nothing.js")
     assert (assets._read.cache_info().currsize, hashed_name.cache_info().currsize) == before
 
 
