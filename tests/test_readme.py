@@ -145,11 +145,11 @@ def test_words_are_the_codes() -> None:
 
 def test_presets_are_the_scripts() -> None:
     """Each preset is in the table with the properties that it reads."""
-    script = (STATIC / "widget.js").read_text("utf-8")
-    (block,) = re.findall(r"^  const PRESETS = \{\n(.*?)^  \};$", script, re.DOTALL | re.MULTILINE)
+    script = (STATIC / "widget/theme.js").read_text("utf-8")
+    (block,) = re.findall(r"^const PRESETS = \{\n(.*?)^\};$", script, re.DOTALL | re.MULTILINE)
     read = {
         name: set(re.findall(r'"(--[\w-]+)"', body))
-        for name, body in re.findall(r"^    (\w+): \{(.*?)\},?$", block, re.DOTALL | re.MULTILINE)
+        for name, body in re.findall(r"^  (\w+): \{(.*?)\},?$", block, re.DOTALL | re.MULTILINE)
     }
     told = {
         row[0].strip("`"): set(re.findall(r"`(--[\w-]+)`", " ".join(row[1:])))
@@ -160,10 +160,11 @@ def test_presets_are_the_scripts() -> None:
 
 def test_events_are_the_scripts() -> None:
     """Each event that the widget sends is in the table, and nothing else."""
-    script = (STATIC / "widget.js").read_text("utf-8")
-    (block,) = re.findall(r"^  const EVENTS = \{\n(.*?)^  \};$", script, re.DOTALL | re.MULTILINE)
-    sent = set(re.findall(r'^    "?([\w.]+)"?: \[', block, re.MULTILINE))
-    sent |= set(re.findall(r'(?:emit|become)\(widget, "([\w.]+)"', script)) - {"idle", "loading"}
+    modules = [path.read_text("utf-8") for path in (STATIC / "widget").glob("*.js")]
+    script = "\n".join(modules)
+    (block,) = re.findall(r"^const EVENTS = \{\n(.*?)^\};$", script, re.DOTALL | re.MULTILINE)
+    sent = set(re.findall(r'^  "?([\w.]+)"?: \[', block, re.MULTILINE))
+    sent |= set(re.findall(r'(?:emit|setState)\(widget, "([\w.]+)"', script)) - {"idle", "loading"}
     told = {name for row in table("event", WIDGET) for name in re.findall(r"`([\w.]+)`", row[0])}
     assert told == sent
 

@@ -1,17 +1,18 @@
-// The loader: what every page with a widget pays for. The rest, widget.js, comes when a visitor wants
-// to chat. Starting it twice is harmless.
+// The loader: what every page with a widget pays for. The rest, widget/index.js, comes when a visitor
+// wants to chat. Starting it twice is harmless.
 (() => {
   // Later: at load, touching the page's elements costs more than all the rest.
   const idle = (work) => (window.requestIdleCallback ?? setTimeout)(work, { timeout: 1000 });
+  const scanSoon = () => idle(api.scan);
   let api = window.FlaskChatKit;
   // Not what an <a id="FlaskChatKit"> of a visitor's says.
   const started = typeof api?.scan === "function";
   if (!started) window.FlaskChatKit = api = { kits: {}, tags: [] };
-  // Which scripts run is told by the tags that have run this, and by nothing that somebody may write
-  // into the page. The next tag to tell that it is loaded is this one's.
+  // Which scripts run is up to the tags that have run this, and to nothing that somebody may write
+  // into the page. The next tag to load is this one's.
   const note = ({ target }) => api.tags.push(target);
   document.addEventListener("load", note, { capture: true, once: true });
-  if (started) return idle(api.scan);
+  if (started) return scanSoon();
   for (const name of ["get", "consent", "scan"]) {
     api[name] = (...given) => {
       main();
@@ -19,20 +20,19 @@
     };
   }
   // Before those of the page's own scripts, which may keep a click to themselves.
-  let click;
+  let click, widgets;
   document.addEventListener("click", (event) => {
     main();
     click(event);
   });
-  idle(api.scan);
+  scanSoon();
 
   function main() {
-    if (api.script) return;
+    if (widgets) return;
     api.nonce = api.tags[0]?.nonce;
-    // root → what it is told
-    const widgets = new WeakMap();
+    // root → its configuration
+    widgets = new WeakMap();
     const chats = Object.create(null);
-    const scripts = {};
     const roots = () => [...document.querySelectorAll("[data-chatkit]:not(form)")];
     const absolute = (url) => new URL(url, origin).href;
     const find = (name) => {
@@ -82,39 +82,29 @@
     }
     api.get = (name = "default") => (chats[name] ??= new Chat(name));
 
-    // Adds a classic script, once; one that did not come may be tried again.
-    api.script = (src) =>
-      (scripts[src] ??= new Promise((resolve, reject) => {
-        const onerror = () => {
-          delete scripts[src];
-          script.remove();
-          reject(new Error(`${src} failed`));
-        };
-        const given = { src, nonce: api.nonce, onload: resolve, onerror };
-        const script = Object.assign(document.createElement("script"), given);
-        document.head.append(script);
-      }));
-
     // A widget is of the kit that its page lies in, whatever else its markup says.
     const read = (root) => {
       const config = JSON.parse(root.dataset.chatkit);
       const page = absolute(config.page);
-      const fits = (base) => page.startsWith(base) && /^([\w-]+\/)?$/.test(page.slice(base.length));
-      const base = Object.keys(api.kits).filter(fits).sort().pop();
-      if (!base) throw new Error("flask_chatkit: a widget of no kit");
-      return { chat: "default", ...config, page, ...api.kits[base] };
+      // The page of the default chat is the kit's, that of another one is one folder below.
+      const kit = api.kits[page] ?? api.kits[page.replace(/[\w-]+\/$/, "")];
+      if (!kit) throw new Error("flask_chatkit: a widget of no kit");
+      return { chat: "default", ...config, page, ...kit };
     };
 
     const perform = async (root, act, ...given) => {
       const config = widgets.get(root);
       try {
-        await api.script(config.widget);
+        // Even a module that is there comes a task later, and a panel is to open within the click's.
+        if (!api.act) await import(config.widget);
       } catch (error) {
         if (!/warm|tease/.test(act) && root.dataset.state !== "failed") {
           root.dataset.state = "failed";
-          const { page: href, options } = config;
-          const link = { className: "chatkit-fallback", href, textContent: options.frameTitle };
-          root.append(Object.assign(document.createElement("a"), link));
+          const link = document.createElement("a");
+          link.className = "chatkit-fallback";
+          link.href = config.page;
+          link.textContent = config.options.frameTitle;
+          root.append(link);
         }
         throw error;
       }
@@ -139,17 +129,13 @@
         ".chatkit-launcher,[data-chatkit-open],[data-chatkit-consent]",
       );
       if (!at || event.defaultPrevented || event.metaKey || event.ctrlKey || event.shiftKey) return;
-      const { chatkitOpen: name, chatkitMessage, chatkitSend, chatkitConsent } = at.dataset;
+      const { chatkitOpen: name, chatkitConsent } = at.dataset;
       if (chatkitConsent !== undefined) api.consent();
-      const found = find(name);
-      const launched = at.matches(".chatkit-launcher");
-      const root = launched ? at.parentNode : name !== undefined && found;
+      api.scan();
+      const root = name === undefined ? at.parentNode : find(name);
       if (!widgets.has(root)) return name && console.warn(`No widget of the chat ${name} is here`);
       event.preventDefault();
-      const text = chatkitSend ?? chatkitMessage;
-      // Before there is anything to close, a second click is an impatient first one.
-      const act = launched && api.act ? "toggle" : chatkitSend ? "send" : text ? "compose" : "open";
-      call(root, act, text, at);
+      call(root, "click", at);
     };
     // A visitor who points at the launcher will probably click it.
     on("pointerover focusin touchstart", ({ target }) => {
@@ -160,9 +146,10 @@
 
     const sight = new IntersectionObserver((entries) => {
       for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
-        sight.unobserve(target);
-        call(target, "show");
+        if (isIntersecting) {
+          sight.unobserve(target);
+          call(target, "show");
+        }
       }
     });
     const adopt = (root) => {
@@ -184,14 +171,15 @@
     };
 
     const follow = () => {
-      const [said, name] = /^#chat(?:-(.+))?$/.exec(location.hash) ?? [];
-      const root = said && find(name);
+      const match = /^#chat(-(.+))?$/.exec(location.hash);
+      const root = match && find(match[2]);
       if (root) call(root, "open");
     };
     api.scan = () => {
       for (const tag of api.tags.splice(0)) {
-        const kit = tag.matches("script") && JSON.parse(tag.dataset.kit ?? null);
-        if (kit) api.kits[absolute(kit.base)] = kit;
+        if (!tag.matches("script[data-kit]")) continue;
+        const kit = JSON.parse(tag.dataset.kit);
+        api.kits[absolute(kit.base)] = kit;
       }
       const fresh = [];
       for (const root of roots()) {
@@ -217,8 +205,7 @@
         else if (teaser) setTimeout(call, teaser.delay * 1000, root, "tease");
       }
     };
-    const soon = () => idle(api.scan);
-    on("DOMContentLoaded turbo:load htmx:load htmx:after:process", soon);
+    on("DOMContentLoaded turbo:load htmx:load htmx:after:process", scanSoon);
     addEventListener("hashchange", follow);
   }
 })();

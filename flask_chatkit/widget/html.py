@@ -426,7 +426,7 @@ class _Kit(NamedTuple):
         """What its widgets' addresses lie below, and what is run."""
         return {
             "base": self.base,
-            "widget": self.files + hashed_name("widget.js"),
+            "widget": self.files + hashed_name("widget/index.js"),
             "styles": self.files + hashed_name("widget.css"),
             "script": self.script,
             **({"debug": True} if self.debug else {}),

@@ -294,8 +294,8 @@ def test_console_names_the_doctors_check(page: Page, site: Sites) -> None:
 
 def test_checks_that_the_widget_names_are_the_doctors() -> None:
     """Each check that the widget's script names is one of the doctor's."""
-    script = (STATIC / "widget.js").read_text("utf-8")
-    (causes,) = re.findall(r"const causeOf = .*?\n  };\n", script, re.DOTALL)
+    script = (STATIC / "widget" / "notices.js").read_text("utf-8")
+    (causes,) = re.findall(r"const failureCause = .*?\n};\n", script, re.DOTALL)
     named = set(re.findall(r', "([a-z-]+)"\];', causes)) | set(
         re.findall(r'\? "([a-z-]+)"', causes)
     )

@@ -38,8 +38,8 @@ def table(script: str) -> dict[str, str]:
 
 
 def listed(name: str) -> list[str]:
-    """Read a list of names in widget.js."""
-    script = (STATIC / "widget.js").read_text("utf-8")
+    """Read a list of names in widget/i18n.js."""
+    script = (STATIC / "widget/i18n.js").read_text("utf-8")
     (names,) = re.findall(rf'const {name} =\s*["`]([^"`]*)["`];', script)
     return names.split()
 
@@ -98,18 +98,18 @@ def test_is_a_locale_of_chatkit(path: Path) -> None:
     assert path.stem in LOCALES
 
 
-@pytest.mark.parametrize(("group", "script"), [("chat", "builtin.js"), ("widget", "widget.js")])
+@pytest.mark.parametrize(("group", "script"), [("chat", "builtin.js"), ("widget", "widget/i18n.js")])
 def test_english_is_what_the_scripts_say(group: str, script: str) -> None:
     """The English file has the texts that the scripts have built in."""
     assert ENGLISH[group] == table((STATIC / script).read_text("utf-8"))
 
 
-def test_widget_js_knows_the_files() -> None:
+def test_widget_knows_the_files() -> None:
     """The script asks for the languages that there are, and for no others."""
     assert sorted(listed("LANGUAGES")) == sorted(path.stem for path in FILES)
 
 
-def test_widget_js_knows_the_locales() -> None:
+def test_widget_knows_the_locales() -> None:
     """The script and the server have the same locales of ChatKit's."""
     assert listed("LOCALES") == LOCALES
 

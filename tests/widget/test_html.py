@@ -20,7 +20,7 @@ IMPORT = '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline,
 HEAD = (
     f'<link rel="stylesheet" href="/chatkit/static/{hashed_name("chatkit.css")}">'
     f'<script src="/chatkit/static/{hashed_name("loader.js")}" data-kit=\'{{"base":"/chatkit/",'
-    f'"widget":"/chatkit/static/{hashed_name("widget.js")}",'
+    f'"widget":"/chatkit/static/{hashed_name("widget/index.js")}",'
     f'"styles":"/chatkit/static/{hashed_name("widget.css")}","script":'
     '"https://cdn.platform.openai.com/deployments/chatkit/chatkit.js"}\' defer></script>'
 )

@@ -1,0 +1,161 @@
+// What a visitor reads while the chat loads, or does not; and the cause, for who develops the site.
+
+import { h, isSafeLink } from "../shared/dom.js";
+
+/** @typedef {import("./state.js").Widget} Widget */
+/** @typedef {import("./secrets.js").Failure} Failure */
+
+// The server's own sentences are English.
+/** @type {Record<string, string>} */
+const WORDS_OF_CODES = {
+  rate_limited: "limited",
+  unauthenticated: "signIn",
+  upstream_timeout: "busy",
+  upstream_unavailable: "busy",
+};
+
+/**
+ * Show something in the place of the chat, or above a chat that works; without parts, nothing.
+ * @param {Widget} widget
+ * @param {...Node} parts
+ */
+export const showNotice = ({ notice, isReady, bar }, ...parts) => {
+  const hasFocus = notice.contains(document.activeElement);
+  notice.classList.toggle("chatkit-strip", Boolean(isReady));
+  notice.replaceChildren(...parts);
+  // The focus does not fall out of the chat with the button that had it.
+  const next = parts.length ? notice : bar?.querySelector(".chatkit-close");
+  if (hasFocus) /** @type {HTMLElement | undefined} */ (next)?.focus();
+};
+
+/**
+ * @param {string} text
+ * @param {string} [className]
+ */
+export const paragraph = (text, className = "") => h("p", { textContent: text, className });
+
+/**
+ * @param {string} text
+ * @param {() => void} onclick
+ */
+export const textButton = (text, onclick) =>
+  h("button", { type: "button", textContent: text, onclick });
+
+/** @param {...Node} ways */
+export const actions = (...ways) => h("p", { className: "chatkit-actions" }, ways);
+
+const skeleton = () =>
+  h(
+    "div",
+    { className: "chatkit-skeleton" },
+    [1, 2, 3].map(() => h("span")),
+  );
+
+/** @param {Widget} widget */
+export const showLoading = (widget) =>
+  showNotice(widget, skeleton(), paragraph(widget.words.widget.loading));
+
+/** @param {Widget} widget */
+export const contactLinks = ({ config, words }) => {
+  const { href, label = words.widget.contact } = config.contact ?? {};
+  return isSafeLink(href) ? [h("a", { href, textContent: label })] : [];
+};
+
+/** @param {Widget} widget */
+const waysOut = (widget) => {
+  const { config, words } = widget;
+  const link = h("a", { href: config.page, textContent: words.widget.page });
+  const isHere = new URL(link.href).pathname === location.pathname;
+  return [...(isHere ? [] : [link]), ...contactLinks(widget)];
+};
+
+/**
+ * What a visitor reads of a failure: the server's sentence, or one in the visitor's language.
+ * @param {Pick<Widget, "words" | "config">} widget
+ * @param {Failure} failure
+ */
+export const failureText = ({ words, config }, { reason, serverMessage, code = "" }) => {
+  const wordOfCode = WORDS_OF_CODES[code];
+  const key = wordOfCode ?? reason;
+  const isKnown = wordOfCode || reason === "ended";
+  const isOurs = !serverMessage || (isKnown && (words.language !== "en" || config.strings?.[key]));
+  return isOurs ? (words.widget[key] ?? words.widget.failed) : serverMessage;
+};
+
+// A policy that forbids what the chat needs reports it, before there is a widget perhaps.
+/** @type {Map<string, string>} */
+const violations = new Map(); // blocked address → directive
+export const watchPolicy = () => {
+  document.addEventListener("securitypolicyviolation", ({ blockedURI, effectiveDirective }) => {
+    violations.set(blockedURI, effectiveDirective);
+  });
+};
+
+/**
+ * The probable cause of a failure, and the check of `flask chatkit doctor` that finds the same, in
+ * the same words.
+ * @param {Widget} widget
+ * @param {Failure} failure
+ * @returns {[cause: string, check?: string]}
+ */
+const failureCause = ({ config }, { reason, serverMessage, code }) => {
+  const { origin } = new URL(config.script, location.href);
+  for (const [uri, directive] of violations) {
+    if (!uri.startsWith(origin)) continue;
+    return [`The page's Content-Security-Policy blocks ${uri}: see ${directive}.`, "csp"];
+  }
+  if (!isSecureContext) return ["ChatKit needs a secure context: https, or localhost.", "https"];
+  if (reason === "script") return [`${config.script} did not load: is it blocked, or offline?`];
+  if (reason === "silent" && globalThis.crossOriginIsolated) {
+    return ["The page's Cross-Origin-Embedder-Policy keeps OpenAI's frame out.", "coep"];
+  }
+  if (reason === "silent") {
+    const cause = `ChatKit's frame did not call back: is ${location.hostname} in OpenAI's domain allow-list,
+      in the organisation of the key?`;
+    return [cause, "allow-list"];
+  }
+  if (reason === "ended") {
+    const cause = `OpenAI has ended hosted workflows: set CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID.`;
+    return [cause, "workflow"];
+  }
+  const check = code === "misconfigured" || code === "upstream_rejected" ? "api-key" : undefined;
+  return [serverMessage ?? "The site's log and the browser's network panel tell more.", check];
+};
+
+/**
+ * Show a failure above a conversation, which stays.
+ * @param {Widget} widget
+ * @param {Failure} failure
+ * @param {() => void} onDismiss
+ */
+export const showInterruption = (widget, failure, onDismiss) => {
+  const dismiss = textButton(widget.words.widget.dismiss, onDismiss);
+  showNotice(widget, paragraph(failureText(widget, failure)), actions(dismiss));
+};
+
+/**
+ * Show a failure in the place of the chat.
+ * @param {Widget} widget
+ * @param {Failure} failure
+ * @param {() => void} onRetry
+ * @returns {string} what the visitor reads
+ */
+export const showFailure = (widget, failure, onRetry) => {
+  const { words, config } = widget;
+  const text = failureText(widget, failure);
+  const [cause, check] = failureCause(widget, failure);
+  // A visitor can do nothing with the cause; a developer looks here.
+  const more = `See ${check ? `the check ${check} of ` : ""}flask chatkit doctor.`;
+  const line = `the chat ${config.chat} did not start. ${cause}`.replace(/\s+/g, " ");
+  console.warn(`flask_chatkit: ${line}${config.debug ? ` ${more}` : ""}`);
+  const retry = textButton(words.widget.retry, onRetry);
+  // A chat that has ended comes back neither by trying again nor on its own page.
+  const ways = failure.reason === "ended" ? contactLinks(widget) : [retry, ...waysOut(widget)];
+  showNotice(
+    widget,
+    paragraph(text),
+    ...(config.debug ? [paragraph(cause, "chatkit-cause")] : []),
+    ...(ways.length ? [actions(...ways)] : []),
+  );
+  return text;
+};

@@ -1,0 +1,288 @@
+// Client secrets: minted, kept for the next page of the tab, refreshed, and never handed out dead.
+
+import { sleep } from "../shared/dom.js";
+import { openStore } from "../shared/storage.js";
+
+/** @typedef {import("./state.js").Config} Config */
+/** @typedef {{secret?: string, session: string, until?: number}} Entry what a tab keeps of a secret */
+/**
+ * @typedef {Error & {
+ *   reason: string,
+ *   serverMessage?: string | null,
+ *   code?: string,
+ *   status?: number,
+ *   retryAfter?: number,
+ * }} Failure an error that there is a sentence for, or that the server has one for
+ */
+
+export const EARLY_SECRET_MS = 3_000; // how long a secret that was requested early is handed out
+const EXPIRY_MARGIN_MS = 30_000; // a secret that has less left is not handed out again
+const REQUEST_MS = 30_000;
+const MAX_RETRY_AFTER = 60; // seconds that a visitor is kept waiting
+
+export const tabStore = openStore("sessionStorage");
+export const browserStore = openStore("localStorage");
+
+/** @type {Set<string>} */
+const dead = new Set(); // secrets that were reported as expired
+/** @type {Map<string, Promise<string>>} */
+const pending = new Map(); // one request serves all who wait for the same chat
+
+/**
+ * @param {string} reason
+ * @param {object} [more]
+ * @returns {Failure}
+ */
+export const failure = (reason, more) => Object.assign(new Error(reason), { reason, ...more });
+
+/** @param {Config} config */
+export const loadEntry = (config) => {
+  try {
+    return /** @type {Entry | null} */ (JSON.parse(tabStore.get(config.page) ?? "null"));
+  } catch {
+    return null;
+  }
+};
+
+/**
+ * @param {Config} config
+ * @param {Entry} entry
+ */
+const saveEntry = (config, entry) => tabStore.set(config.page, JSON.stringify(entry));
+
+/**
+ * The secret of an entry, if it can still be used.
+ * @param {Entry | null} entry
+ */
+export const freshSecret = (entry) =>
+  entry?.secret && !dead.has(entry.secret) && (entry.until ?? 0) > Date.now() ? entry.secret : null;
+
+// The thread that a page of this tab was in, for the next one.
+/** @param {Config} config */
+export const loadThread = (config) => tabStore.get(`thread:${config.page}`);
+/**
+ * @param {Config} config
+ * @param {string | null} id
+ */
+export const saveThread = (config, id) => tabStore.set(`thread:${config.page}`, id);
+
+/**
+ * Whether the visitor is known by a token: of another site's page, unless it may chat as whoever is
+ * signed in on the kit's.
+ * @param {Config} config
+ */
+const usesToken = ({ embedded, login }) => embedded && !login;
+
+/**
+ * Whether cookies go along, to a kit on a subdomain too; which origins may, the server decides.
+ * @param {Config} config
+ * @returns {"omit" | "include"}
+ */
+export const credentialsOf = (config) => (usesToken(config) ? "omit" : "include");
+
+/**
+ * The header by which Flask-WTF knows the site's own pages.
+ * @param {Config} config
+ * @returns {Record<string, string>}
+ */
+export const csrfHeader = ({ embedded }) => {
+  // Another site's page keeps its token to itself.
+  if (embedded) return {};
+  /** @type {any} */
+  const node = document.querySelector('meta[name="csrf-token"], input[name="csrf_token"]');
+  const token = node && (node.content ?? node.value);
+  return token ? { "X-CSRFToken": token } : {};
+};
+
+/**
+ * Send a request to the kit.
+ * @param {Config} config
+ * @param {string} url
+ * @param {"GET" | "POST"} method
+ * @returns {Promise<any>} the JSON of the answer
+ */
+export const requestJson = async (config, url, method) => {
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json" };
+  if (method === "POST") {
+    headers["Content-Type"] = "application/json";
+    Object.assign(headers, csrfHeader(config));
+  }
+  // On another site's page a cookie would be a third party's: a signed token stands in its place.
+  const visitorKey = `visitor:${config.base}`;
+  if (usesToken(config)) {
+    // What else is kept there would be no header, and fetch would not even try.
+    const kept = browserStore.get(visitorKey) ?? "";
+    headers["X-ChatKit-Visitor"] = /^[\w.-]*$/.test(kept) ? kept : "";
+  }
+  let response;
+  try {
+    response = await fetch(url, {
+      method,
+      headers,
+      body: method === "POST" ? "{}" : undefined,
+      credentials: credentialsOf(config),
+      cache: "no-store",
+      signal: AbortSignal.timeout?.(REQUEST_MS),
+    });
+  } catch {
+    throw failure("offline");
+  }
+  // What stands between may answer for the site, with a page of its own.
+  const body = await response.json().catch(() => null);
+  if (!response.ok || !body || typeof body !== "object") throw failureOf(response, body);
+  // A visitor for this answer only does not replace the one whom the next one may know.
+  if (usesToken(config) && typeof body.visitor === "string" && !body.temporary) {
+    browserStore.set(visitorKey, body.visitor);
+  }
+  return body;
+};
+
+/**
+ * @param {Response} response
+ * @param {any} body
+ */
+const failureOf = ({ status, headers }, body) => {
+  const hasEnded = headers.get("X-ChatKit-Reason") === "workflow_ended";
+  return failure(hasEnded ? "ended" : "failed", {
+    serverMessage: typeof body?.message === "string" ? body.message : null,
+    code: body?.error?.code,
+    status,
+    retryAfter: Number(headers.get("Retry-After")),
+  });
+};
+
+/**
+ * Send one request after the other, in all tabs: the first one's answer brings the cookie by which
+ * the next ones are the same visitor's.
+ * @param {() => Promise<any>} send
+ */
+const inTurn = (send) => navigator.locks?.request("chatkit", send) ?? send();
+
+/**
+ * Post, and once more after the time that the server asks to wait, if that is not too long.
+ * @param {Config} config
+ * @param {string} url
+ */
+const post = async (config, url) => {
+  const once = () => inTurn(() => requestJson(config, url, "POST"));
+  try {
+    return await once();
+  } catch (error) {
+    const { retryAfter = 0 } = /** @type {Failure} */ (error);
+    if (!(retryAfter > 0 && retryAfter <= MAX_RETRY_AFTER)) throw error;
+    await sleep(retryAfter * 1000);
+    return once();
+  }
+};
+
+/**
+ * The secret of an earlier page of this tab, if it is still good and still this visitor's: after a
+ * login, a logout or a lost cookie the server does not know the session any more.
+ * @param {Config} config
+ * @param {Entry | null} entry
+ */
+const reuseSecret = async (config, entry) => {
+  const secret = freshSecret(entry);
+  if (!entry || !secret) return null;
+  const url = `${config.page}session/${entry.session}/validate`;
+  const answer = await requestJson(config, url, "GET").catch(() => null);
+  return answer?.status === "active" ? secret : null;
+};
+
+/**
+ * Whether a thread of a served chat is that of the visitor whom a secret is for.
+ * @param {Config} config
+ * @param {string} secret
+ * @param {string} thread
+ */
+const ownsThread = async (config, secret, thread) => {
+  const response = await fetch(`${config.page}api`, {
+    method: "POST",
+    headers: {
+      "Content-Type": "application/json",
+      Authorization: `Bearer ${secret}`,
+      ...csrfHeader(config),
+    },
+    body: JSON.stringify({ type: "threads.get_by_id", params: { thread_id: thread } }),
+    credentials: credentialsOf(config),
+  }).catch(() => null);
+  return response?.ok ?? false;
+};
+
+/**
+ * @param {Config} config
+ * @param {Entry | null} entry the session that is replaced
+ * @returns {Promise<string>}
+ */
+const mintSecret = async (config, entry) => {
+  let minted;
+  if (entry) {
+    const url = `${config.page}session/${entry.session}/refresh`;
+    minted = await post(config, url).catch((error) => {
+      // Not this visitor's session, or not one any more.
+      if (error.status !== 404) throw error;
+    });
+  }
+  const kept = minted ? null : loadThread(config);
+  // Somebody else's thread is not this visitor's to go on with.
+  if (!minted) saveThread(config, null);
+  minted ??= await post(config, `${config.page}secret`);
+  const { client_secret: secret, session_id: session, expires_in: seconds } = minted;
+  if (typeof secret !== "string" || !secret || !(seconds > 0)) throw failure("failed");
+  const margin = Math.min(EXPIRY_MARGIN_MS, seconds * 250);
+  saveEntry(config, { secret, session, until: Date.now() + seconds * 1000 - margin });
+  // Who has signed in since keeps the conversation: a served chat's threads come along.
+  if (kept && config.served && (await ownsThread(config, secret, kept))) saveThread(config, kept);
+  return secret;
+};
+
+/** @param {Config} config */
+const obtainSecret = async (config) => {
+  const entry = loadEntry(config);
+  return (await reuseSecret(config, entry)) ?? mintSecret(config, entry);
+};
+
+/**
+ * What ChatKit's element calls.
+ * @param {Config} config
+ * @param {string | null} current the secret that is about to expire; null at first
+ */
+export const getClientSecret = async (config, current) => {
+  if (current) {
+    dead.add(current);
+    const entry = loadEntry(config);
+    // Only what refreshing needs stays, so that the next page can't hand the dead one out either.
+    if (entry?.secret === current) saveEntry(config, { session: entry.session });
+  }
+  // Twice: the request that is under way may bring the very secret that is about to expire.
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    let request = pending.get(config.page);
+    if (!request) {
+      request = obtainSecret(config).finally(() => pending.delete(config.page));
+      pending.set(config.page, request);
+    }
+    const secret = await request;
+    if (!dead.has(secret)) return secret;
+  }
+  throw failure("failed");
+};
+
+/**
+ * Request the first secret beside the script, since each takes a while. It is handed out once, and
+ * soon: later the visitor may be another one, and what has failed may work.
+ * @param {import("./state.js").Widget} widget
+ */
+export const requestEarly = (widget) => {
+  const secret = getClientSecret(widget.config, null);
+  widget.early = { secret, until: Date.now() + EARLY_SECRET_MS };
+  // Who hands it out sees the failure.
+  return secret.catch(() => {});
+};
+
+/** @param {import("./state.js").Widget} widget */
+export const firstSecret = (widget) => {
+  const { config, early } = widget;
+  widget.early = null;
+  return early && early.until > Date.now() ? early.secret : getClientSecret(config, null);
+};
