@@ -98,7 +98,9 @@ def test_is_a_locale_of_chatkit(path: Path) -> None:
     assert path.stem in LOCALES
 
 
-@pytest.mark.parametrize(("group", "script"), [("chat", "builtin.js"), ("widget", "widget/i18n.js")])
+@pytest.mark.parametrize(
+    ("group", "script"), [("chat", "builtin.js"), ("widget", "widget/i18n.js")]
+)
 def test_english_is_what_the_scripts_say(group: str, script: str) -> None:
     """The English file has the texts that the scripts have built in."""
     assert ENGLISH[group] == table((STATIC / script).read_text("utf-8"))
