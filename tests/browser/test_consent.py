@@ -10,7 +10,7 @@ import pytest
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.helpers.pages import NONCE, STRICT, Sites, alien, chat, launcher, ready, state, until
+from tests.helpers.pages import POLICIES, Sites, alien, chat, launcher, ready, state, until
 from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
@@ -237,18 +237,17 @@ EVERYTHING = (
 )
 
 
-@pytest.mark.parametrize("trusted", ["addresses", "nonce"])
+@pytest.mark.parametrize("trusted", POLICIES)
 def test_policy_is_kept(page: Page, site: Sites, console: Any, trusted: str) -> None:
     """With all options, from the first paint to a dark full-screen chat, no policy is violated."""
     kit = ChatKit()
     kit.add_hosted("sales", "wf_standin")
 
     def setup(app: Any) -> None:
-        if trusted == "nonce":
+        if trusted != "addresses":
             app.jinja_env.globals["csp_nonce"] = lambda: "abc"
 
-    policy = NONCE if trusted == "nonce" else STRICT
-    base = site({"/": EVERYTHING}, kit, policy=policy, setup=setup)
+    base = site({"/": EVERYTHING}, kit, policy=POLICIES[trusted], setup=setup)
     page.goto(base)
     for root in ("#in", "#as"):
         ready(page, root)
@@ -275,7 +274,7 @@ def test_policy_is_kept(page: Page, site: Sites, console: Any, trusted: str) -> 
     assert console.all == []
 
 
-@pytest.mark.parametrize("trusted", ["addresses", "nonce"])
+@pytest.mark.parametrize("trusted", POLICIES)
 def test_policy_is_kept_by_the_builtin_chat(
     page: Page, site: Sites, console: Any, tmp_path: Path, trusted: str
 ) -> None:
@@ -287,14 +286,14 @@ def test_policy_is_kept_by_the_builtin_chat(
         return f"You wrote **{message.text}**"
 
     def setup(app: Any) -> None:
-        if trusted == "nonce":
+        if trusted != "addresses":
             app.jinja_env.globals["csp_nonce"] = lambda: "abc"
 
     page.route(re.compile("/deployments/"), lambda route: route.abort())
     base = site(
         {"/": "{{ chatkit_floating() }}"},
         kit,
-        policy=NONCE if trusted == "nonce" else STRICT,
+        policy=POLICIES[trusted],
         setup=setup,
         CHATKIT_WORKFLOW_ID=None,
         CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/history.sqlite3",

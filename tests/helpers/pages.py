@@ -32,6 +32,9 @@ NONCE = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self';"
     " frame-src {cdn}; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 )
+#: The same, for scripts that trusted ones bring along.
+DYNAMIC = NONCE.replace("script-src", "script-src 'strict-dynamic'")
+POLICIES = {"addresses": STRICT, "nonce": NONCE, "dynamic": DYNAMIC}
 TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
