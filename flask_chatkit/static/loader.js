@@ -4,6 +4,8 @@
   // Later: at load, touching the page's elements costs more than all the rest.
   const idle = (work) => (window.requestIdleCallback ?? setTimeout)(work, { timeout: 1000 });
   const scanSoon = () => idle(api.scan);
+  // Those that import the others: as many as a browser requests at once over HTTP/1.1.
+  const MODULES = ["index", "element", "notices", "panel", "secrets", "theme"];
   let api = window.FlaskChatKit;
   // Not what an <a id="FlaskChatKit"> of a visitor's says.
   const started = typeof api?.scan === "function";
@@ -55,7 +57,7 @@
           this[act] = async (value) => {
             const root = find(name);
             if (!root) throw new Error(`No widget of the chat ${name} is here`);
-            await perform(root, act, value);
+            return perform(root, act, value);
           };
         }
       }
@@ -71,8 +73,8 @@
         this.tools[name] = run;
         return this;
       }
-      action(type, run) {
-        this.actions[type] = run;
+      action(name, run) {
+        this.actions[name] = run;
         return this;
       }
       get state() {
@@ -94,16 +96,17 @@
 
     const perform = async (root, act, ...given) => {
       const config = widgets.get(root);
+      const load = (name) => import(config.widget.replace("index", name));
       try {
         // Even a module that is there comes a task later, and a panel is to open within the click's.
-        if (!api.act) await import(config.widget);
+        if (!api.act) await Promise.all(MODULES.map(load));
       } catch (error) {
         if (!/warm|tease/.test(act) && root.dataset.state !== "failed") {
           root.dataset.state = "failed";
           const link = document.createElement("a");
           link.className = "chatkit-fallback";
           link.href = config.page;
-          link.textContent = config.options.frameTitle;
+          link.append(config.options.frameTitle);
           root.append(link);
         }
         throw error;
@@ -129,8 +132,8 @@
         ".chatkit-launcher,[data-chatkit-open],[data-chatkit-consent]",
       );
       if (!at || event.defaultPrevented || event.metaKey || event.ctrlKey || event.shiftKey) return;
-      const { chatkitOpen: name, chatkitConsent } = at.dataset;
-      if (chatkitConsent !== undefined) api.consent();
+      const name = at.dataset.chatkitOpen;
+      if (at.matches("[data-chatkit-consent]")) api.consent();
       api.scan();
       const root = name === undefined ? at.parentNode : find(name);
       if (!widgets.has(root)) return name && console.warn(`No widget of the chat ${name} is here`);

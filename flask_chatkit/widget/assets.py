@@ -44,9 +44,15 @@ _COMMENTS = {
     "css": re.compile(rb"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL),
 }
 _FOREIGN = frozenset({"marked.umd.js", "purify.min.js"})
-#: Nor do they pay for the indentation of what each page loads; it has no text of several lines.
-_INDENTED = frozenset({"loader.js"})
-_INDENTATION = re.compile(rb"^ +", re.MULTILINE)
+#: Nor do they pay for the white space of what each page loads. A test has a parser compare what is
+#: left with the source: no string is touched.
+_SPACED = frozenset({"loader.js"})
+_WHITE_SPACE = (
+    (re.compile(rb"^ +", re.MULTILINE), b""),
+    (re.compile(rb"(?<=[{;,(\[])\n|\n(?=[})\]])"), b""),
+    (re.compile(rb" (=>|[=?:>+]|&&|\|\||\?\?|[=!]==) "), rb"\1"),
+    (re.compile(rb"(?<=\{) | (?=\})|(?<=,) "), b""),
+)
 #: The folders of ES modules. A change to one file renames the directory that holds them all.
 MODULES = ("builtin", "shared", "vendor", "widget")
 #: What else the modules load by relative paths.
@@ -93,7 +99,9 @@ def served(name: str) -> bytes:
     if comments is None or name in _FOREIGN or name.startswith("vendor/"):
         return plain
     code = comments.sub(b"", plain)
-    return _INDENTATION.sub(b"", code) if name in _INDENTED else code
+    for pattern, rest in _WHITE_SPACE if name in _SPACED else ():
+        code = pattern.sub(rest, code)
+    return code
 
 
 def resolve(filename: str) -> tuple[str, bool]:

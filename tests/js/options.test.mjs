@@ -2,12 +2,11 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { page } from "./browser.mjs";
 
-const { elementOptions } = await import("../../flask_chatkit/static/widget/api.js");
+const { elementOptions } = await import("../../flask_chatkit/static/widget/element.js");
 const { failureText } = await import("../../flask_chatkit/static/widget/notices.js");
 const { closestIcon } = await import("../../flask_chatkit/static/widget/icons.js");
 const { mergeWords } = await import("../../flask_chatkit/static/widget/i18n.js");
 
-const reports = { onReady() {}, onFailure() {} };
 const widget = (config, more) => ({
   root: { id: "chatkit-1", dataset: {} },
   config: { chat: "default", page: "https://shop.example/chatkit/", options: {}, ...config },
@@ -15,7 +14,7 @@ const widget = (config, more) => ({
   element: {},
   ...more,
 });
-const optionsOf = (...given) => elementOptions(widget(...given), reports);
+const optionsOf = (...given) => elementOptions(widget(...given));
 
 beforeEach(() => {
   page.lang = "";

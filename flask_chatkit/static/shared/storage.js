@@ -7,6 +7,7 @@
  */
 
 /**
+ * Storage of the browser under keys of our own.
  * @param {"localStorage" | "sessionStorage"} kind
  * @param {Record<"localStorage" | "sessionStorage", Storage>} owner the window, in a browser
  * @returns {Store}
@@ -33,3 +34,6 @@ export const openStore = (kind, owner = window) => {
     },
   };
 };
+
+export const tabStore = openStore("sessionStorage");
+export const browserStore = openStore("localStorage");

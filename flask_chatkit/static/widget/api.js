@@ -1,179 +1,145 @@
-// The options of ChatKit's element: where its calls go, and what it calls of the page.
+// What the page and the widgets have to do with each other: the loader's FlaskChatKit, the events and
+// states that the page sees, and the functions that it has declared.
 
-import { pressSiteButton } from "./header.js";
-import { localeOf } from "./i18n.js";
-import { closePanel } from "./panel.js";
-import {
-  credentialsOf,
-  csrfHeader,
-  failure,
-  firstSecret,
-  freshSecret,
-  getClientSecret,
-  loadEntry,
-} from "./secrets.js";
-import { pageFunction } from "./state.js";
+import { browserStore } from "../shared/storage.js";
 
-/** @typedef {import("./state.js").Widget} Widget */
-/** @typedef {import("./state.js").Config} Config */
 /**
- * @typedef {object} Reports what the element's first calls tell of it; they come from the element
- *   that the options were made for, as long as it is the widget's
- * @property {(widget: Widget) => void} onReady
- * @property {(widget: Widget, error: any) => void} onFailure
+ * @typedef {object} Config what the server and the loader have said of a widget
+ * @property {string} chat its name
+ * @property {string} page the address of its own page, below which its calls go
+ * @property {string} base the address of the kit
+ * @property {string} styles the address of the stylesheet
+ * @property {string} script the address of OpenAI's script
+ * @property {boolean} [debug] whether the site is being developed
+ * @property {boolean} [embedded] whether this is a page of another site
+ * @property {boolean} [login] whether visitors there are known by the kit's cookie all the same
+ * @property {boolean} [served] whether the site serves the chat, and OpenAI does not host it
+ * @property {string} [domainKey]
+ * @property {"direct" | "two_phase"} [upload]
+ * @property {"click" | "consent"} [load]
+ * @property {{href: string, label?: string}} [contact]
+ * @property {string} [preset]
+ * @property {boolean} [panelHeader]
+ * @property {boolean} [messageEvents]
+ * @property {{chat?: Record<string, string>, [key: string]: any}} [strings]
+ * @property {{text: string, delay: number}} [teaser]
+ * @property {Record<string, any>} options of the element
  */
 
 /**
+ * @typedef {HTMLElement & {
+ *   setOptions(options: object): void,
+ *   setStrings?(strings: Record<string, string>, language: string): void,
+ *   setThreadId(id: string | null): Promise<void>,
+ *   sendUserMessage(message: object): Promise<void>,
+ *   setComposerValue(value: object): Promise<void>,
+ *   focusComposer(): Promise<void>,
+ *   showHistory(): Promise<void>,
+ *   hideHistory(): Promise<void>,
+ * }} ChatElement OpenAI's element, or that of the built-in chat
+ */
+
+/**
+ * @typedef {object} Widget
+ * @property {HTMLElement} root
+ * @property {Config} config
+ * @property {import("./i18n.js").Words} words
+ * @property {HTMLElement} body what surrounds the element
+ * @property {HTMLElement} notice what a visitor reads while there is no chat
+ * @property {number} unread answers that came while the panel was closed
+ * @property {HTMLDialogElement | null} panel of a floating widget
+ * @property {HTMLElement | null} launcher
+ * @property {HTMLElement} [status] is read out by a screen reader
+ * @property {HTMLElement} [bar] the panel's header
+ * @property {HTMLElement} [newChatButton]
+ * @property {HTMLElement} [historyButton]
+ * @property {boolean} [usesElementHeader] whether the element's header takes the bar's place
+ * @property {HTMLElement | null} [teaser]
+ * @property {HTMLElement | null} [opener] what the focus goes back to
+ * @property {boolean} [wantsFocus] whether the chat gets the focus when it works
+ * @property {object | null} [attempt] the start that is under way; another one takes its place
+ * @property {ChatElement | null} [element]
+ * @property {boolean} [isReady] whether the element has called the server
+ * @property {boolean} [hasStarted] whether the visitor has pressed the button that loads the chat
+ * @property {import("../shared/dom.js").Deferred | null} [waiting] settled when the chat works
+ * @property {ReturnType<typeof setTimeout>} [watchdog]
+ * @property {{secret: Promise<string>, until: number} | null} [early]
+ * @property {string | null} [thread] the first one that is shown
+ * @property {Theme} [theme]
+ * @property {string | Theme} [themeOverride] of setTheme()
+ */
+
+/** @typedef {Record<string, any>} Theme as ChatKit has it */
+
+/**
+ * @typedef {object} Chat what `FlaskChatKit.get()` returns
+ * @property {Record<string, Function>} tools
+ * @property {Record<string, Function>} actions
+ */
+
+/**
+ * @typedef {object} Api of the loader
+ * @property {(name: string) => EventTarget & Chat} get
+ * @property {(given?: boolean) => void} consent
+ * @property {string} [nonce]
+ * @property {boolean} [agreed] undefined as long as the page has not said
+ * @property {() => unknown} [agree] is called when `agreed` has changed
+ * @property {Function} [act]
+ */
+
+// Where one widget of a page waits for consent they all do, so that none is a way around it.
+const WAITING = '[data-chatkit*=\'"load":"consent"\']';
+
+/** @returns {Api} */
+export const loader = () => /** @type {any} */ (window).FlaskChatKit;
+
+/** @type {Map<HTMLElement, Widget>} */
+export const widgets = new Map();
+
+/** @param {Config} config */
+export const needsConsent = ({ load }) =>
+  load === "consent" || document.querySelector(WAITING) !== null;
+
+/** @param {Config} config */
+export const hasConsent = (config) =>
+  !needsConsent(config) || (loader().agreed ?? browserStore.get("consent"));
+
+/**
+ * Send an event of a widget to the page: it bubbles, and comes to who listens to the chat.
  * @param {Widget} widget
- * @param {Reports} reports
+ * @param {string} type
+ * @param {object} [detail]
  */
-const hostedApi = (widget, { onReady, onFailure }) => {
-  const { config, element } = widget;
-  return {
-    /** @param {string | null} current */
-    getClientSecret: async (current) => {
-      clearTimeout(widget.watchdog);
-      try {
-        const secret = await (current ? getClientSecret(config, current) : firstSecret(widget));
-        if (widget.element === element) onReady(widget);
-        return secret;
-      } catch (error) {
-        if (widget.element === element) onFailure(widget, error);
-        throw error;
-      }
-    },
-  };
-};
-
-/**
- * @param {Widget} widget
- * @param {Reports} reports
- */
-const servedApi = (widget, reports) => {
-  const { config } = widget;
-  const { page, domainKey, upload } = config;
-  const credentials = credentialsOf(config);
-  return {
-    url: `${page}api`,
-    domainKey,
-    /**
-     * @param {RequestInfo} input
-     * @param {RequestInit} [init]
-     */
-    fetch: async (input, init) =>
-      fetchAsVisitor(widget, reports, new Request(input, { ...init, credentials })),
-    ...(upload && {
-      uploadStrategy: {
-        type: upload,
-        ...(upload === "direct" && { uploadUrl: `${page}attachments` }),
-      },
-    }),
-  };
-};
-
-/**
- * Send a request of the element with the visitor's token. One that is not good any more, or not this
- * visitor's, is answered by 401, and made anew once.
- * @param {Config} config
- * @param {Request} request
- */
-const sendWithToken = async (config, request) => {
-  for (const [name, value] of Object.entries(csrfHeader(config))) request.headers.set(name, value);
-  /** @param {string} token */
-  const send = (token) => {
-    const copy = request.clone();
-    copy.headers.set("Authorization", `Bearer ${token}`);
-    return fetch(copy);
-  };
-  const token = freshSecret(loadEntry(config)) ?? (await getClientSecret(config, null));
-  const response = await send(token);
-  return response.status === 401 ? send(await getClientSecret(config, token)) : response;
-};
-
-/**
- * What the element of a served chat calls in fetch's place.
- * @param {Widget} widget
- * @param {Reports} reports
- * @param {Request} request
- */
-const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
-  const { config, element } = widget;
-  clearTimeout(widget.watchdog);
-  try {
-    const response = await sendWithToken(config, request);
-    if (widget.element === element) onReady(widget);
-    return response;
-  } catch (error) {
-    const { name } = /** @type {Error} */ (error);
-    // Stop is an abort, and a chat that has shown something reports its own failures.
-    if (name !== "AbortError" && widget.element === element && !widget.isReady) {
-      onFailure(widget, error instanceof TypeError ? failure("offline") : error);
+export const emit = ({ root, config }, type, detail) => {
+  const init = { detail: { chat: config.chat, id: root.id, ...detail } };
+  const fullType = `chatkit.${type}`;
+  root.dispatchEvent(new CustomEvent(fullType, { bubbles: true, ...init }));
+  for (const name of new Set([config.chat, root.id])) {
+    // A chat's listeners may use either name.
+    for (const each of [type, fullType]) {
+      loader().get(name).dispatchEvent(new CustomEvent(each, init));
     }
-    throw error;
   }
 };
 
 /**
- * The page's own functions, looked up when the element calls them.
  * @param {Widget} widget
+ * @param {"idle" | "consent" | "loading" | "ready" | "failed"} state
+ * @param {object} [detail]
  */
-const callbacks = (widget) => ({
-  /** @param {{name: string, params: object}} call */
-  onClientTool: async ({ name, params }) => {
-    const tool = pageFunction(widget, "tools", name);
-    if (!tool) throw new Error(`this page has no tool ${JSON.stringify(name)}`);
-    return (await tool(params)) ?? {};
-  },
-  widgets: {
-    /**
-     * @param {{type: string, payload?: object}} action
-     * @param {object} item
-     */
-    onAction: async ({ type, payload }, item) =>
-      pageFunction(widget, "actions", type)?.(payload, item),
-  },
-});
-
-/**
- * The header of the element, where the panel's own does not take its place.
- * @param {Widget} widget
- * @returns {Record<string, any> | undefined}
- */
-const elementHeader = (widget) => {
-  const { header } = widget.config.options;
-  if (widget.bar && !widget.usesElementHeader) return { enabled: false };
-  const shown = { ...header };
-  for (const side of ["leftAction", "rightAction"]) {
-    const button = shown[side];
-    if (!button) continue;
-    shown[side] = { icon: button.icon, onClick: () => pressSiteButton(widget, button) };
-    // ChatKit's own has no place for a label, and stays blank if there is one.
-    if (button.label && "builtin" in widget.root.dataset) shown[side].label = button.label;
-  }
-  if (widget.usesElementHeader) {
-    const side = shown.rightAction ? "leftAction" : "rightAction";
-    shown[side] = { icon: "close", onClick: () => closePanel(widget) };
-  }
-  return header || widget.usesElementHeader ? shown : undefined;
+export const setState = (widget, state, detail) => {
+  if (widget.root.dataset.state === state) return;
+  widget.root.dataset.state = state;
+  // These two are no news to anybody.
+  if (!/loading|idle/.test(state)) emit(widget, state, detail);
 };
 
 /**
- * All options of the element; each call of setOptions() replaces those before.
+ * The page's own function of a widget, else that of its chat.
  * @param {Widget} widget
- * @param {Reports} reports
+ * @param {"tools" | "actions"} kind
+ * @param {string} name
+ * @returns {Function | undefined}
  */
-export const elementOptions = (widget, reports) => {
-  const { config, theme, thread } = widget;
-  /** @type {Record<string, any>} */
-  const options = {
-    ...config.options,
-    ...callbacks(widget),
-    locale: localeOf(config),
-    header: elementHeader(widget),
-    theme,
-    api: config.served ? servedApi(widget, reports) : hostedApi(widget, reports),
-  };
-  if (thread !== undefined) options.initialThread = thread;
-  for (const name of ["header", "locale"]) if (options[name] === undefined) delete options[name];
-  return options;
-};
+export const pageFunction = ({ root, config }, kind, name) =>
+  loader().get(root.id)[kind][name] ?? loader().get(config.chat)[kind][name];

@@ -1,36 +1,23 @@
-// Nothing is requested from OpenAI before the visitor agrees, here or in a way of the site's.
+// Nothing is requested from OpenAI before the visitor agrees, here or in a way of the site's. Fetched
+// for the widgets that wait for that, or for a click.
 
+import { browserStore } from "../shared/storage.js";
+import { loader, needsConsent, setState, widgets } from "./api.js";
+import { start, stop } from "./element.js";
 import { actions, contactLinks, paragraph, showNotice, textButton } from "./notices.js";
-import { browserStore } from "./secrets.js";
-import { loader, setState } from "./state.js";
 
-/** @typedef {import("./state.js").Widget} Widget */
-/** @typedef {import("./state.js").Config} Config */
-
-// Where one widget of a page waits for it all do, so that none is a way around it.
-const WAITING = '[data-chatkit*=\'"load":"consent"\']';
-
-/** @param {Config} config */
-export const needsConsent = ({ load }) =>
-  load === "consent" || document.querySelector(WAITING) !== null;
-
-/** @param {Config} config */
-export const hasConsent = (config) =>
-  !needsConsent(config) || (loader().agreed ?? browserStore.get("consent"));
-
-export const forgetConsent = () => browserStore.set("consent", null);
+/** @typedef {import("./api.js").Widget} Widget */
 
 /**
  * Show the button that loads the chat.
  * @param {Widget} widget
- * @param {() => void} start for a widget that needs a click, but no consent
  */
-export const askToStart = (widget, start) => {
+export const askToStart = (widget) => {
   const { words, config } = widget;
   const needs = needsConsent(config);
   const agree = textButton(words.widget.agree, () => {
     widget.hasStarted = widget.wantsFocus = true;
-    if (!needs) return start();
+    if (!needs) return start(widget);
     browserStore.set("consent", "1");
     loader().consent();
   });
@@ -40,4 +27,21 @@ export const askToStart = (widget, start) => {
     actions(agree, ...(needs ? contactLinks(widget) : [])),
   );
   if (needs) setState(widget, "consent");
+};
+
+/** Start or stop all widgets that wait for consent, when the page or the visitor has given it. */
+export const followConsent = () => {
+  const { agreed } = loader();
+  if (!agreed) browserStore.set("consent", null);
+  for (const widget of widgets.values()) {
+    if (!needsConsent(widget.config)) continue;
+    if (!agreed) {
+      stop(widget);
+      askToStart(widget);
+    } else if (widget.root.dataset.state === "consent") {
+      // A panel that is closed starts when it is opened.
+      if (widget.panel?.open === false) setState(widget, "idle");
+      else start(widget);
+    }
+  }
 };

@@ -1,25 +1,32 @@
 // ChatKit's element: loaded, started, watched, and replaced by the built-in chat of a served chat.
 
 import { deferred, h, withTimeout } from "../shared/dom.js";
-import { elementOptions } from "./api.js";
-import { askToStart, hasConsent } from "./consent.js";
-import { updateHeader } from "./header.js";
+import { emit, hasConsent, loader, pageFunction, setState, widgets } from "./api.js";
+import { localeOf } from "./i18n.js";
 import { showFailure, showInterruption, showLoading, showNotice } from "./notices.js";
-import { focusChat, hasFocus, setUnread } from "./panel.js";
+import {
+  closePanel,
+  focusChat,
+  hasFocus,
+  pressSiteButton,
+  setUnread,
+  updateHeader,
+} from "./panel.js";
 import {
   failure,
   getClientSecret,
+  hostedApi,
   loadThread,
   requestEarly,
   requestJson,
   saveThread,
+  servedApi,
 } from "./secrets.js";
-import { emit, loader, setState, widgets } from "./state.js";
 import { applyTheme, themeOf } from "./theme.js";
 
-/** @typedef {import("./state.js").Widget} Widget */
-/** @typedef {import("./state.js").Config} Config */
-/** @typedef {import("./state.js").ChatElement} ChatElement */
+/** @typedef {import("./api.js").Widget} Widget */
+/** @typedef {import("./api.js").Config} Config */
+/** @typedef {import("./api.js").ChatElement} ChatElement */
 /** @typedef {import("./secrets.js").Failure} Failure */
 
 const SCRIPT_MS = 15_000; // how long OpenAI's script takes at most, and the element's first call
@@ -149,8 +156,76 @@ const fail = (widget, error) => {
   setState(widget, "failed", { reason: error.code ?? error.reason });
 };
 
-/** @type {import("./api.js").Reports} */
+/** @type {import("./secrets.js").Reports} */
 const reports = { onReady: markReady, onFailure: fail };
+
+// --- options ---------------------------------------------------------------------------------------
+
+/**
+ * The page's own functions, looked up when the element calls them.
+ * @param {Widget} widget
+ */
+const callbacks = (widget) => ({
+  /** @param {{name: string, params: object}} call */
+  onClientTool: async ({ name, params }) => {
+    const tool = pageFunction(widget, "tools", name);
+    if (!tool) throw new Error(`this page has no tool ${JSON.stringify(name)}`);
+    return (await tool(params)) ?? {};
+  },
+  widgets: {
+    /**
+     * @param {{type: string, payload?: object}} action
+     * @param {object} item
+     */
+    onAction: async ({ type, payload }, item) =>
+      pageFunction(widget, "actions", type)?.(payload, item),
+  },
+});
+
+/**
+ * The header of the element, where the panel's own does not take its place.
+ * @param {Widget} widget
+ * @returns {Record<string, any> | undefined}
+ */
+const elementHeader = (widget) => {
+  const { header } = widget.config.options;
+  if (widget.bar && !widget.usesElementHeader) return { enabled: false };
+  const shown = { ...header };
+  for (const side of ["leftAction", "rightAction"]) {
+    const button = shown[side];
+    if (!button) continue;
+    shown[side] = { icon: button.icon, onClick: () => pressSiteButton(widget, button) };
+    // ChatKit's own has no place for a label, and stays blank if there is one.
+    if (button.label && "builtin" in widget.root.dataset) shown[side].label = button.label;
+  }
+  if (widget.usesElementHeader) {
+    const side = shown.rightAction ? "leftAction" : "rightAction";
+    shown[side] = { icon: "close", onClick: () => closePanel(widget) };
+  }
+  return header || widget.usesElementHeader ? shown : undefined;
+};
+
+/**
+ * All options of the element; each call of setOptions() replaces those before.
+ * @param {Widget} widget
+ */
+export const elementOptions = (widget) => {
+  const { config, theme, thread } = widget;
+  /** @type {Record<string, any>} */
+  const options = {
+    ...config.options,
+    ...callbacks(widget),
+    locale: localeOf(config),
+    header: elementHeader(widget),
+    theme,
+    api: config.served ? servedApi(widget, reports) : hostedApi(widget, reports),
+  };
+  if (thread !== undefined) options.initialThread = thread;
+  for (const name of ["header", "locale"]) if (options[name] === undefined) delete options[name];
+  return options;
+};
+
+// --- life ------------------------------------------------------------------------------------------
 
 /**
  * @param {Widget} widget
@@ -162,7 +237,7 @@ const createElement = (widget, name) => {
   widget.element = element;
   relayEvents(widget, element);
   applyTheme(widget, widget.theme);
-  element.setOptions(elementOptions(widget, reports));
+  element.setOptions(elementOptions(widget));
   return element;
 };
 
@@ -269,9 +344,23 @@ const newAttempt = (widget) => {
 };
 
 /** @param {Widget} widget */
+const importConsent = (widget) =>
+  import("./consent.js").catch(() => fail(widget, failure("offline")));
+
+/**
+ * Show the button that loads the chat.
+ * @param {Widget} widget
+ */
+export const askToStart = async (widget) => (await importConsent(widget))?.askToStart(widget);
+
+/** @param {Widget} widget */
 export const start = async (widget) => {
   const { config } = widget;
-  if (!hasConsent(config)) return askToStart(widget, () => start(widget));
+  if (!hasConsent(config)) {
+    const consent = await importConsent(widget);
+    // The page may have agreed meanwhile.
+    if (!consent || !hasConsent(config)) return consent?.askToStart(widget);
+  }
   const attempt = newAttempt(widget);
   widget.waiting ??= deferred();
   // Nothing would come, and the browser knows: it reports when that changes.
@@ -315,6 +404,6 @@ export const followTheme = () => {
     if (JSON.stringify(theme) === JSON.stringify(widget.theme)) continue;
     widget.theme = theme;
     applyTheme(widget, theme);
-    widget.element?.setOptions(elementOptions(widget, reports));
+    widget.element?.setOptions(elementOptions(widget));
   }
 };

@@ -57,7 +57,7 @@ export const closest = (locale, known) => {
 /**
  * The locale of the options, where Flask-Babel's is too, else the page's. A browser's own is found
  * by ChatKit itself.
- * @param {import("./state.js").Config} config
+ * @param {import("./api.js").Config} config
  * @returns {string | undefined}
  */
 export const localeOf = ({ options }) =>
@@ -81,7 +81,7 @@ export const languageOf = (locale, preferred = []) => {
 
 /**
  * A language's words over the English, and the site's own over both.
- * @param {import("./state.js").Config} config
+ * @param {import("./api.js").Config} config
  * @param {string} language
  * @param {{widget?: Record<string, string>, chat?: Record<string, string>}} found
  * @returns {Words}
@@ -105,7 +105,7 @@ const fetchLanguage = (language) =>
     });
 
 /**
- * @param {import("./state.js").Config} config
+ * @param {import("./api.js").Config} config
  * @returns {Promise<Words>}
  */
 export const loadWords = async (config) => {

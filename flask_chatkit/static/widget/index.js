@@ -7,10 +7,8 @@
 import { deferred, h, withTimeout } from "../shared/dom.js";
 import "../shared/colour.js";
 import "../shared/storage.js";
-import "./api.js";
-import { askToStart, forgetConsent, hasConsent, needsConsent } from "./consent.js";
-import { followTheme, loadScript, start, stop, usesOpenAI } from "./element.js";
-import { temporary } from "./header.js";
+import { hasConsent, loader, widgets } from "./api.js";
+import { askToStart, followTheme, loadScript, start, stop, usesOpenAI } from "./element.js";
 import { directionOf, loadWords, localeOf, mergeWords } from "./i18n.js";
 import "./icons.js";
 import { watchPolicy } from "./notices.js";
@@ -21,15 +19,14 @@ import {
   focusChat,
   isSmall,
   openPanel,
+  temporary,
   watchScreen,
 } from "./panel.js";
 import "./secrets.js";
-import { loader, setState, widgets } from "./state.js";
-import { showTeaser } from "./teaser.js";
 import { applyTheme, prefersDark, themeOf } from "./theme.js";
 
-/** @typedef {import("./state.js").Widget} Widget */
-/** @typedef {import("./state.js").Config} Config */
+/** @typedef {import("./api.js").Widget} Widget */
+/** @typedef {import("./api.js").Config} Config */
 
 const BUILD_MS = 2_000; // how long the first opening waits for style and words
 const THEME_ATTRIBUTES = ["class", "style", "data-theme", "data-bs-theme"];
@@ -64,6 +61,8 @@ const loadStylesheet = (href) => {
  */
 const build = async (root, config) => {
   for (const old of widgets.keys()) if (!old.isConnected) widgets.delete(old);
+  // Beside the stylesheet, since it is needed as soon.
+  if (config.load === "click" || !hasConsent(config)) import("./consent.js").catch(() => {});
   watchTheme(); // a page cache may have put another body in the former's place
   const words = await withTimeout(
     Promise.all([loadWords(config), loadStylesheet(config.styles)]).then(([found]) => found),
@@ -126,7 +125,7 @@ const show = (widget, how = {}) => {
   const { state } = root.dataset;
   if (state === "idle" || state === "failed") {
     if (!panel && config.load === "click" && !widget.hasStarted) {
-      askToStart(widget, () => start(widget));
+      askToStart(widget);
     } else {
       start(widget);
     }
@@ -156,7 +155,7 @@ const openedElement = async (widget, opener) => {
     widget.waiting ??= deferred();
     await widget.waiting.promise;
   }
-  return /** @type {import("./state.js").ChatElement} */ (widget.element);
+  return /** @type {import("./api.js").ChatElement} */ (widget.element);
 };
 
 /** @param {string | object} value */
@@ -169,8 +168,10 @@ const ACTS = {
   toggle: (widget, _, opener) => (widget.panel?.open ? closePanel(widget) : open(widget, opener)),
   show: (widget) => show(widget),
   restore: (widget) => isSmall.matches || show(widget, { isQuiet: true }),
-  tease: (widget) =>
-    showTeaser(widget, () => show(widget, { opener: widget.launcher ?? undefined })),
+  tease: async (widget) => {
+    const { showTeaser } = await import("./teaser.js");
+    showTeaser(widget, () => show(widget, { opener: widget.launcher ?? undefined }));
+  },
   warm: () => {},
   send: async (widget, value, opener) => {
     const element = await openedElement(widget, opener);
@@ -251,21 +252,6 @@ const perform = async (root, config, act, value) => {
 
 // --- what happens on the page ----------------------------------------------------------------------
 
-const followConsent = () => {
-  if (!api.agreed) forgetConsent();
-  for (const widget of widgets.values()) {
-    if (!needsConsent(widget.config)) continue;
-    if (!api.agreed) {
-      stop(widget);
-      askToStart(widget, () => start(widget));
-    } else if (widget.root.dataset.state === "consent") {
-      // A panel that is closed starts when it is opened.
-      if (widget.panel?.open === false) setState(widget, "idle");
-      else start(widget);
-    }
-  }
-};
-
 const retryOnline = () => {
   for (const widget of widgets.values()) {
     if (widget.root.dataset.state === "failed") start(widget);
@@ -282,7 +268,8 @@ const watchTheme = () => {
 // Another kit's widget may be there already; its modules serve all widgets of the page.
 if (!api.act) {
   api.act = perform;
-  api.agree = followConsent;
+  api.agree = () =>
+    import("./consent.js").then(({ followConsent }) => followConsent()).catch(console.warn);
   watchPolicy();
   watchScreen();
   window.addEventListener("online", retryOnline);

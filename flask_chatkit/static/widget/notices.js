@@ -2,7 +2,7 @@
 
 import { h, isSafeLink } from "../shared/dom.js";
 
-/** @typedef {import("./state.js").Widget} Widget */
+/** @typedef {import("./api.js").Widget} Widget */
 /** @typedef {import("./secrets.js").Failure} Failure */
 
 // The server's own sentences are English.

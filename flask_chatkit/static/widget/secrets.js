@@ -1,9 +1,11 @@
-// Client secrets: minted, kept for the next page of the tab, refreshed, and never handed out dead.
+// Client secrets: minted, kept for the next page of the tab, refreshed, never handed out dead, and
+// sent along with what the element asks for.
 
 import { sleep } from "../shared/dom.js";
-import { openStore } from "../shared/storage.js";
+import { browserStore, tabStore } from "../shared/storage.js";
 
-/** @typedef {import("./state.js").Config} Config */
+/** @typedef {import("./api.js").Config} Config */
+/** @typedef {import("./api.js").Widget} Widget */
 /** @typedef {{secret?: string, session: string, until?: number}} Entry what a tab keeps of a secret */
 /**
  * @typedef {Error & {
@@ -19,9 +21,6 @@ export const EARLY_SECRET_MS = 3_000; // how long a secret that was requested ea
 const EXPIRY_MARGIN_MS = 30_000; // a secret that has less left is not handed out again
 const REQUEST_MS = 30_000;
 const MAX_RETRY_AFTER = 60; // seconds that a visitor is kept waiting
-
-export const tabStore = openStore("sessionStorage");
-export const browserStore = openStore("localStorage");
 
 /** @type {Set<string>} */
 const dead = new Set(); // secrets that were reported as expired
@@ -85,7 +84,7 @@ export const credentialsOf = (config) => (usesToken(config) ? "omit" : "include"
  * @param {Config} config
  * @returns {Record<string, string>}
  */
-export const csrfHeader = ({ embedded }) => {
+const csrfHeader = ({ embedded }) => {
   // Another site's page keeps its token to itself.
   if (embedded) return {};
   /** @type {any} */
@@ -271,7 +270,7 @@ export const getClientSecret = async (config, current) => {
 /**
  * Request the first secret beside the script, since each takes a while. It is handed out once, and
  * soon: later the visitor may be another one, and what has failed may work.
- * @param {import("./state.js").Widget} widget
+ * @param {Widget} widget
  */
 export const requestEarly = (widget) => {
   const secret = getClientSecret(widget.config, null);
@@ -280,9 +279,108 @@ export const requestEarly = (widget) => {
   return secret.catch(() => {});
 };
 
-/** @param {import("./state.js").Widget} widget */
+/** @param {Widget} widget */
 export const firstSecret = (widget) => {
   const { config, early } = widget;
   widget.early = null;
   return early && early.until > Date.now() ? early.secret : getClientSecret(config, null);
+};
+
+// --- the calls of the element ---------------------------------------------------------------------
+
+/**
+ * @typedef {object} Reports what the element's first calls tell of it; they come from the element
+ *   that the options were made for, as long as it is the widget's
+ * @property {(widget: Widget) => void} onReady
+ * @property {(widget: Widget, error: any) => void} onFailure
+ */
+
+/**
+ * @param {Widget} widget
+ * @param {Reports} reports
+ */
+export const hostedApi = (widget, { onReady, onFailure }) => {
+  const { config, element } = widget;
+  return {
+    /** @param {string | null} current */
+    getClientSecret: async (current) => {
+      clearTimeout(widget.watchdog);
+      try {
+        const secret = await (current ? getClientSecret(config, current) : firstSecret(widget));
+        if (widget.element === element) onReady(widget);
+        return secret;
+      } catch (error) {
+        if (widget.element === element) onFailure(widget, error);
+        throw error;
+      }
+    },
+  };
+};
+
+/**
+ * @param {Widget} widget
+ * @param {Reports} reports
+ */
+export const servedApi = (widget, reports) => {
+  const { config } = widget;
+  const { page, domainKey, upload } = config;
+  const credentials = credentialsOf(config);
+  return {
+    url: `${page}api`,
+    domainKey,
+    /**
+     * @param {RequestInfo} input
+     * @param {RequestInit} [init]
+     */
+    fetch: async (input, init) =>
+      fetchAsVisitor(widget, reports, new Request(input, { ...init, credentials })),
+    ...(upload && {
+      uploadStrategy: {
+        type: upload,
+        ...(upload === "direct" && { uploadUrl: `${page}attachments` }),
+      },
+    }),
+  };
+};
+
+/**
+ * Send a request of the element with the visitor's token. One that is not good any more, or not this
+ * visitor's, is answered by 401, and made anew once.
+ * @param {Config} config
+ * @param {Request} request
+ */
+const sendWithToken = async (config, request) => {
+  for (const [name, value] of Object.entries(csrfHeader(config))) request.headers.set(name, value);
+  /** @param {string} token */
+  const send = (token) => {
+    const copy = request.clone();
+    copy.headers.set("Authorization", `Bearer ${token}`);
+    return fetch(copy);
+  };
+  const token = freshSecret(loadEntry(config)) ?? (await getClientSecret(config, null));
+  const response = await send(token);
+  return response.status === 401 ? send(await getClientSecret(config, token)) : response;
+};
+
+/**
+ * What the element of a served chat calls in fetch's place.
+ * @param {Widget} widget
+ * @param {Reports} reports
+ * @param {Request} request
+ */
+const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
+  const { config, element } = widget;
+  clearTimeout(widget.watchdog);
+  try {
+    const response = await sendWithToken(config, request);
+    if (widget.element === element) onReady(widget);
+    return response;
+  } catch (error) {
+    const { name } = /** @type {Error} */ (error);
+    // Stop is an abort, and a chat that has shown something reports its own failures.
+    if (name !== "AbortError" && widget.element === element && !widget.isReady) {
+      onFailure(widget, error instanceof TypeError ? failure("offline") : error);
+    }
+    throw error;
+  }
 };

@@ -2,8 +2,8 @@
 
 import { css, inkOn, legible, luminance, readColour } from "../shared/colour.js";
 
-/** @typedef {import("./state.js").Widget} Widget */
-/** @typedef {import("./state.js").Theme} Theme */
+/** @typedef {import("./api.js").Widget} Widget */
+/** @typedef {import("./api.js").Theme} Theme */
 /** @typedef {import("../shared/colour.js").Colour} Colour */
 /** @typedef {Record<string, string>} Preset */
 
