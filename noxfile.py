@@ -88,7 +88,7 @@ def lint(session: nox.Session) -> None:
     workflows = sorted(map(str, Path(".github/workflows").glob("*.yml")))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
     if programs := npm(session, BIOME, TYPESCRIPT):
-        paths = ["flask_chatkit", "demo_app"]
+        paths = ["flask_chatkit", "demo_app", "tests/js"]
         session.run(str(programs / "biome"), "check", "--config-path=.ci", *paths, external=True)
         if Path(".ci/tsconfig.json").exists():
             session.run(str(programs / "tsc"), "--project", ".ci/tsconfig.json", external=True)

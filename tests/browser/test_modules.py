@@ -78,7 +78,7 @@ def test_modules_are_there_before_the_click(page: Page, site: Sites, how: str) -
 
 
 def test_page_of_the_version_before_gets_one_tree(page: Page, site: Sites, console: Any) -> None:
-    """The hash of another version is redirected; what comes from there imports today's tree only."""
+    """The hash of another version is redirected, and what comes from there imports one tree."""
 
     def outdate(response: Any) -> Any:
         if request.path == "/":
