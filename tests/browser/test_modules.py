@@ -78,7 +78,7 @@ def test_modules_are_there_before_the_click(page: Page, site: Sites, how: str) -
 
 
 def test_page_of_the_version_before_gets_one_tree(page: Page, site: Sites, console: Any) -> None:
-    """The hash of another version is redirected, and what comes from there imports one tree."""
+    """The hash of another version is redirected; all that comes after is from today's tree."""
 
     def outdate(response: Any) -> Any:
         if request.path == "/":
