@@ -219,7 +219,7 @@ def uploads(site: Site) -> Iterator[Finding]:
         "give CHATKIT_UPLOAD_FOLDER to the user who runs the site: chown it, or name another folder"
     )
     try:
-        files = site.kit.service.files
+        files = site.kit.service.storage.files
         folder: Path | None = getattr(files._place, "_folder", None)  # noqa: SLF001  the doctor looks inside
         if folder is None or folder.exists():
             key = f"doctor_{secrets.token_hex(8)}"

@@ -25,7 +25,7 @@ from ..registry import ChatKitState
 from ..server.attachments.store import Attachments
 from ..server.context import ChatContext
 from ..server.history import records
-from ..server.history.store import SQLAlchemyStore
+from ..server.history.base import DatabaseStore
 from .hosted_items import DamagedError, HostedAttachment, files_of, item_of, json_of, thread_of
 from .places import Rows, Walk
 from .targets import Entry, SiteStore, Tables, Target
@@ -119,7 +119,7 @@ class Carrier:
         store = dispatcher.server.store
         self._target: Target = (
             Tables(store)
-            if isinstance(store, SQLAlchemyStore)
+            if isinstance(store, DatabaseStore)
             else SiteStore(Walk(kit.own_name, dispatcher))
         )
         self._dispatcher = dispatcher
@@ -248,13 +248,13 @@ class Carrier:
     def _of_today(self, entries: list[Entry]) -> list[Entry]:
         """The entries as their visitors are by now: signed in, or deleted, since."""
         service = self._kit.service
-        if not service.has_records:
+        if not service.storage.has_records:
             return entries
         own = self._kit.own_name
         keys = {entry.visitor.key for entry in entries if entry.visitor.is_anonymous}
         logins: dict[str, str] = {}
         if keys:
-            logins = Rows(service.records).read(lambda db: records.logins_of(db, own, keys))
+            logins = Rows(service.storage.records).read(lambda db: records.logins_of(db, own, keys))
         kept = []
         for entry in entries:
             key = logins.get(entry.visitor.key)
@@ -299,7 +299,7 @@ class Carrier:
         """Where files go; None where the site has an attachment store of its own."""
         server = self._dispatcher.server
         if server.attachment_store is None:
-            return self._kit.service.attachments(self._chat, server.store)
+            return self._kit.service.storage.attachments(self._chat, server.store)
         return server.attachment_store if isinstance(server.attachment_store, Attachments) else None
 
     def _fetch(self, entry: Entry, file: HostedAttachment) -> Attachment | None:

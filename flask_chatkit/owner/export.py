@@ -132,7 +132,10 @@ def _file(places: Places, row: rows.FileRow, folder: Path | None) -> dict[str, A
 def _save(places: Places, row: rows.FileRow, folder: Path) -> str:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = f"{row.id}-{clean_name(row.details.get('name'))}"
-    with places.kit.service.files.open(row.id) as source, (folder / name).open("wb") as target:
+    with (
+        places.kit.service.storage.files.open(row.id) as source,
+        (folder / name).open("wb") as target,
+    ):
         while chunk := source.read(64 * 1024):
             target.write(chunk)
     return name

@@ -131,7 +131,7 @@ def _revoke(kit: ChatKitState, keys: list[str], problems: Problems) -> None:
         return
     now = time.time()
     try:
-        where = Rows(kit.service.records)
+        where = Rows(kit.service.storage.records)
         for key in keys:
             visitor, moment = Visitor(key, known=True), int(now * 1_000_000)
             where.change(partial(records.revoke, kit=kit.own_name, visitor=visitor, at=moment))

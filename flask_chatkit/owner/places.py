@@ -20,7 +20,8 @@ from ..identity.visitor import Visitor
 from ..registry import ChatKitState
 from ..server.context import ChatContext
 from ..server.history import records, rows
-from ..server.history.store import SQLAlchemyStore
+from ..server.history.base import DatabaseStore
+from ..server.history.database import Database
 from ..server.ids import LONGEST_PAGE
 from ..server.protocol.dispatcher import Dispatcher
 from ..server.streaming.run import run_at_once, run_sync
@@ -53,7 +54,7 @@ class Rows:
     :param store: the store that has it.
     """
 
-    def __init__(self, store: SQLAlchemyStore) -> None:
+    def __init__(self, store: DatabaseStore) -> None:
         self._database = store.database
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -170,24 +171,24 @@ class Places:
         self.rows: list[Rows] = []
         self.walks: list[Walk] = []
         self.dispatchers: dict[str, Dispatcher] = {}
-        seen: set[int] = set()
+        seen: set[Database] = set()
         for chat in kit.served:
             try:
                 store = self._dispatcher(chat).server.store
             except Exception as error:  # noqa: BLE001  code of the site's
                 problems.add(f"the chat {chat.name!r} could not be opened", error)
                 continue
-            if not isinstance(store, SQLAlchemyStore):
+            if not isinstance(store, DatabaseStore):
                 self.walks.append(Walk(kit.own_name, self.dispatchers[chat.name]))
-            elif id(store.database) not in seen:
-                seen.add(id(store.database))
+            elif store.database not in seen:
+                seen.add(store.database)
                 self.rows.append(Rows(store))
         self.records: Rows | None = None
         try:
             # Also where nothing is served any more.
-            if kit.service.has_records:
-                self.records = Rows(kit.service.records)
-                if id(kit.service.records.database) not in seen:
+            if kit.service.storage.has_records:
+                self.records = Rows(kit.service.storage.records)
+                if kit.service.storage.records.database not in seen:
                     self.rows.append(self.records)
         except Exception as error:  # noqa: BLE001  of any driver
             problems.add("the history could not be opened", error)
@@ -245,7 +246,7 @@ class Places:
     def delete_bytes(self, file: rows.FileRow) -> None:
         """Delete the bytes of an attachment that one of our databases knows of."""
         if file.is_ours:
-            self.kit.service.files.delete(file.id)
+            self.kit.service.storage.files.delete(file.id)
             return
         dispatcher = self.dispatchers.get(file.chat)
         keeper = dispatcher.server.attachment_store if dispatcher else None

@@ -198,7 +198,7 @@ class _Run:
     def sweep(self, is_automatic: bool, orphans: bool) -> None:  # noqa: FBT001  see `each`
         """Delete what lies in the folder and belongs to nothing."""
         try:
-            entries = self.kit.service.files.entries()
+            entries = self.kit.service.storage.files.entries()
             knowing = self._knowing(is_automatic) if orphans else None
             for batch in _batches(entries, self.done):
                 self._sweep_parts([entry for entry in batch if entry.is_part])
@@ -212,7 +212,7 @@ class _Run:
     def _knowing(self, is_automatic: bool) -> list[Rows] | None:  # noqa: FBT001  as above
         """The databases that know all files there, those of the site's other kits too."""
         found: list[Rows] = []
-        for kit in {id(kit): kit for kit in kits(current_app).values()}.values():
+        for kit in set(kits(current_app).values()):
             problems = Problems()
             places = self.places if kit is self.kit else Places(kit, problems)
             found += places.rows
@@ -245,7 +245,7 @@ class _Run:
     def _remove(self, entry: Entry) -> bool:
         if not self.done.dry_run:
             try:
-                self.kit.service.files.delete_entry(entry)
+                self.kit.service.storage.files.delete_entry(entry)
             except Exception as error:  # noqa: BLE001  of any driver
                 self.places.problems.add(f"the file {entry.name} could not be deleted", error)
                 return False

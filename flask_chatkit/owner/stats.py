@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..chats.declarations import ServedChat
 from ..errors import ChatKitError, Misconfigured
 from ..registry import ChatKitState
+
+if TYPE_CHECKING:
+    from ..server.history.base import DatabaseStore
+    from ..server.history.database import Database
 
 #: The time that is looked back on by default.
 DEFAULT_SINCE = timedelta(hours=24)
@@ -158,9 +162,9 @@ def read_stats(kit: ChatKitState, since: timedelta | datetime = DEFAULT_SINCE) -
     return Stats(moment, counted_since, Figures.of(total), chats, tuple(notes))
 
 
-def _stores(kit: ChatKitState) -> tuple[list[Any], list[str]]:
+def _stores(kit: ChatKitState) -> tuple[list[DatabaseStore], list[str]]:
     """The stores in whose databases is counted, and what is not counted, in plain words."""
-    stores: dict[int, Any] = {}
+    stores: dict[Database, DatabaseStore] = {}
     notes: list[str] = []
     hosted: list[str] = []
     own: list[str] = []
@@ -174,8 +178,10 @@ def _stores(kit: ChatKitState) -> tuple[list[Any], list[str]]:
             cause = getattr(error, "detail", None) or error
             notes.append(f"The chat {name!r} can't be started, and is left out: {cause}")
             continue
-        if hasattr(type(store), "read_figures"):
-            stores.setdefault(id(getattr(store, "_database", store)), store)
+        from ..server.history.base import DatabaseStore
+
+        if isinstance(store, DatabaseStore):
+            stores.setdefault(store.database, store)
         else:
             own.append(name)
     beside = "only secrets, answers and refusals are" if stores else "nothing is"

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from ..identity.visitor import Visitor
 from ..server.context import ChatContext
 from ..server.history import records
-from ..server.history.store import SQLAlchemyStore
+from ..server.history.base import DatabaseStore
 from ..server.history.tables import attachments, items, threads
 from .places import Rows, Walk
 
@@ -80,7 +80,7 @@ class Tables:
     :param store: the store that has them.
     """
 
-    def __init__(self, store: SQLAlchemyStore) -> None:
+    def __init__(self, store: DatabaseStore) -> None:
         self._rows = Rows(store)
 
     def last_item(self, entry: Entry) -> str | None:

@@ -86,11 +86,11 @@ def _prune(kit: ChatKitState, app: Flask) -> None:
 
 def _begin(kit: ChatKitState, *, at_first: bool) -> bool:
     """Whether it is this process's turn; each one's where no database of ours tells."""
-    if not kit.service.has_records:
+    if not kit.service.storage.has_records:
         return True
     from ..server.history import records
     from .places import Rows
 
     # Where it was never done there is nothing yet that is old enough.
     begin = partial(records.begin_job, kit=kit.own_name, name=JOB, every=EVERY, at_first=at_first)
-    return Rows(kit.service.records).change(begin)
+    return Rows(kit.service.storage.records).change(begin)

@@ -56,7 +56,7 @@ class Site:
         """The history."""
         state = self.app.extensions["chatkit"]["chatkit"]
         with self.app.app_context():
-            return state.service.store
+            return state.service.storage.store
 
     def work(self, act: Callable[[sa.Connection], Any]) -> Any:
         """Do something in the database."""

@@ -126,7 +126,7 @@ def shopping(
 def close(app: Flask) -> None:
     """Close the connections of a site."""
     with app.app_context():
-        app.extensions["chatkit"]["chatkit"].service.records.close()
+        app.extensions["chatkit"]["chatkit"].service.storage.records.close()
 
 
 def reads(shop: Shopping) -> Any:

@@ -473,7 +473,7 @@ def rows(app: Flask) -> list[Any]:
 
     with app.app_context():
         kit = app.extensions["chatkit"]["chatkit"]
-        database = kit.service.store.database
+        database = kit.service.storage.store.database
 
         async def act() -> Any:
             return await database.statement(lambda db: db.execute(threads.select()).all())
@@ -646,7 +646,7 @@ def check_whole(app: Flask, openai: OpenAIStandIn) -> None:
     from flask_chatkit.server.history.tables import items, threads
 
     with app.app_context():
-        database = app.extensions["chatkit"]["chatkit"].service.store.database
+        database = app.extensions["chatkit"]["chatkit"].service.storage.store.database
 
         async def read() -> Any:
             return await database.statement(
@@ -853,7 +853,7 @@ def everything(app: Flask) -> list[Any]:
     from flask_chatkit.server.history.tables import metadata
 
     with app.app_context():
-        database = app.extensions["chatkit"]["chatkit"].service.store.database
+        database = app.extensions["chatkit"]["chatkit"].service.storage.store.database
 
         async def act() -> Any:
             return await database.statement(

@@ -293,7 +293,7 @@ def test_files_of_another_kit_are_known(make_app: MakeApp, tmp_path: Path, brows
     assert (site.prune().orphans, len(list(site.files.iterdir()))) == (0, 2)
     with site.app.app_context():
         assert other.prune().orphans == 0
-        site.app.extensions["chatkit"]["staff"].service.store.close()
+        site.app.extensions["chatkit"]["staff"].service.storage.store.close()
     site.store.close()
 
 

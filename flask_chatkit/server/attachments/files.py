@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from chatkit.types import Attachment
 
 from ...errors import (
     ApiError,
@@ -28,7 +31,10 @@ from ...errors import (
 from ...quota import size_text
 from ...startup_checks import unwritable
 from .capacity import Room, not_stored, not_written
+from .links import is_ours
 from .remote import EndingSystem
+
+logger = logging.getLogger("flask_chatkit")
 
 #: Bytes at the beginning of a file that tell what it is; puremagic looks at 36,870.
 HEAD = 64 * 1024
@@ -188,6 +194,17 @@ class Files:
     def delete(self, key: str) -> None:
         """Remove a file, if there is one of that key."""
         self._place.delete(_checked(key))
+
+    def delete_bytes(self, attachments: Iterable[Attachment]) -> None:
+        """Delete the bytes of attachments that are no longer in the history; logs failures."""
+        for attachment in attachments:
+            if not is_ours(attachment):
+                continue
+            try:
+                self.delete(attachment.id)
+            except Exception:
+                # Nothing refers to the others any more either, so they are deleted nevertheless.
+                logger.exception("The bytes of the attachment %s stay", attachment.id)
 
     def entries(self) -> Iterator[Entry]:
         """All that lies in the folder, ours or not.

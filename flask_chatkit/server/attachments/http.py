@@ -22,7 +22,7 @@ from ..streaming.run import run_sync
 from .capacity import FULL, not_stored
 from .files import too_large
 from .links import Purpose
-from .store import Attachments, Kept, Served, headers_for
+from .store import Attachments, Served, Written, headers_for
 
 T = TypeVar("T")
 
@@ -97,18 +97,18 @@ class Uploads:
             raise BadRequest("The file did not arrive whole.") from None
         if file is None:
             raise _no_file()
-        kept = self._attachments.keep(file.stream)
+        written = self._attachments.write(file.stream)
         try:
             # Others of the same visitor may have come meanwhile.
-            budget.check_bytes(kept.size)
+            budget.check_bytes(written.size)
         except RateLimited:
-            self._attachments.discard(kept)
+            self._attachments.discard(written)
             raise
         receive = self._attachments.receive
         response = self._saved(
-            kept, context, lambda: receive(kept, file.filename, file.mimetype, context)
+            written, context, lambda: receive(written, file.filename, file.mimetype, context)
         )
-        budget.count_bytes(kept.size)
+        budget.count_bytes(written.size)
         return response
 
     def fill(self, request: Request, attachment_id: str, context: ChatContext) -> Response:
@@ -120,18 +120,23 @@ class Uploads:
         :raises UpstreamUnavailable: there is no room for it.
         """
         attachments = self._attachments
-        expected = _run(context, lambda: attachments.expect(attachment_id, context), STORE_SECONDS)
+        pending = _run(
+            context, lambda: attachments.load_pending(attachment_id, context), STORE_SECONDS
+        )
         request.max_content_length = attachments.max_bytes + 1
         attachments.check_room(request.content_length or attachments.max_bytes)
         try:
             with in_time(request, attachments.max_bytes):
-                kept = attachments.keep(request.stream, expected)
+                written = attachments.write(request.stream, pending)
         except RequestEntityTooLarge:
             raise too_large(attachments.max_bytes) from None
-        return self._saved(kept, context, lambda: attachments.fill(kept, context))
+        return self._saved(written, context, lambda: attachments.complete(written, context))
 
     def _saved(
-        self, kept: Kept, context: ChatContext, save: Callable[[], Coroutine[Any, Any, Attachment]]
+        self,
+        written: Written,
+        context: ChatContext,
+        save: Callable[[], Coroutine[Any, Any, Attachment]],
     ) -> Response:
         try:
             attachment = _run(context, save, STORE_SECONDS)
@@ -140,7 +145,7 @@ class Uploads:
             raise NotFound("There is no such file.") from None
         except LoopTimeout:
             # It may not even have begun, and then nobody else knows of the bytes.
-            self._attachments.discard(kept)
+            self._attachments.discard(written)
             raise UpstreamTimeout("The file could not be stored in time.") from None
         # What we know of a file beside is nobody else's business.
         said = attachment.model_dump_json(exclude_none=True, context={"exclude_metadata": True})

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Insert, bindparam, func, select
@@ -23,10 +23,13 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from ...activity import Activity, Count
 from ..streaming import loop
+from .base import DatabaseStore
 from .tables import counts, feedback, items, threads
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from .database import Database
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -153,13 +156,6 @@ def utc_now() -> datetime:
 # --- writing what was counted -------------------------------------------------------------------
 
 
-class CountingStore(Protocol):
-    """A store in whose database counts are kept."""
-
-    async def add_counts(self, kit: str, gathered: Mapping[Count, int]) -> None:
-        """Add to the counts of a kit."""
-
-
 class CountsWriter:
     """Writes what one kit on one application has counted in this process.
 
@@ -171,7 +167,7 @@ class CountsWriter:
         self._app = app
         self._activity = activity
         #: By the chat's name; the first one takes what belongs to no chat, or to a hosted one.
-        self._stores: dict[str, CountingStore] = {}
+        self._stores: dict[str, DatabaseStore] = {}
         self._pid = os.getpid()
         self._timer: asyncio.TimerHandle | None = None
         self._is_idle = threading.Event()
@@ -180,7 +176,7 @@ class CountsWriter:
         self._is_failing = False
         _writers.add(self)
 
-    def add_store(self, chat: str, store: CountingStore) -> None:
+    def add_store(self, chat: str, store: DatabaseStore) -> None:
         """From now on the counts of a chat are written to a store's database."""
         self._stores[chat] = store
         self._activity.on_count = self.note
@@ -238,15 +234,15 @@ class CountsWriter:
         finally:
             self._is_idle.set()
 
-    def _taken(self) -> Iterable[tuple[CountingStore, dict[Count, int]]]:
+    def _taken(self) -> Iterable[tuple[DatabaseStore, dict[Count, int]]]:
         """What was counted since the last time, by where it is written."""
         if not self._stores:
             return
         first = next(iter(self._stores.values()))
-        parts: dict[int, tuple[CountingStore, dict[Count, int]]] = {}
+        parts: dict[Database, tuple[DatabaseStore, dict[Count, int]]] = {}
         for key, count in self._activity.tally.take().items():
             store = self._stores.get(key.chat, first)
-            parts.setdefault(id(store), (store, {}))[1][key] = count
+            parts.setdefault(store.database, (store, {}))[1][key] = count
         yield from parts.values()
 
     def _failed(self, gathered: Mapping[Count, int], error: Exception) -> None:

@@ -43,7 +43,7 @@ from flask_chatkit.server.attachments.filetypes import (
     sniff,
 )
 from flask_chatkit.server.attachments.links import Links
-from flask_chatkit.server.attachments.store import Attachments, Kept, Served, headers_for
+from flask_chatkit.server.attachments.store import Attachments, Served, Written, headers_for
 from flask_chatkit.server.context import ChatContext, owner_of
 
 NOW = 1_800_000_000
@@ -93,10 +93,10 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class DictStore(Store[ChatContext]):
-    """Attachments in a dict, each of its owner; they come back through `present`."""
+    """Attachments in a dict, each of its owner; they come back with signed links."""
 
-    def __init__(self, attachments: Attachments) -> None:
-        self.attachments = attachments
+    def __init__(self, links: Links) -> None:
+        self.links = links
         self.kept: dict[str, tuple[str, str, bytes]] = {}
 
     async def save_attachment(self, attachment: Attachment, context: ChatContext) -> None:
@@ -112,7 +112,7 @@ class DictStore(Store[ChatContext]):
         if owner != owner_of(context):
             raise NotFoundError(attachment_id)
         model = {"FileAttachment": FileAttachment, "ImageAttachment": ImageAttachment}[kind]
-        return self.attachments.present(model.model_validate_json(data), context)
+        return self.links.sign_links(model.model_validate_json(data), context)
 
     async def delete_attachment(self, attachment_id: str, context: ChatContext) -> None:
         await self.load_attachment(attachment_id, context)
@@ -171,7 +171,7 @@ class Site:
         who: ChatContext | None = None,
     ) -> Attachment:
         """A direct upload as the view does it."""
-        kept = self.attachments.keep(io.BytesIO(data))
+        kept = self.attachments.write(io.BytesIO(data))
         return run(self.attachments.receive(kept, name, claimed, who or ADA))
 
     def announce(
@@ -191,9 +191,9 @@ class Site:
 
     def fill(self, attachment_id: str, data: bytes, who: ChatContext | None = None) -> Attachment:
         """The second phase as the view does it."""
-        expected = run(self.attachments.expect(attachment_id, who or ADA))
-        kept = self.attachments.keep(io.BytesIO(data), expected)
-        return run(self.attachments.fill(kept, who or ADA))
+        expected = run(self.attachments.load_pending(attachment_id, who or ADA))
+        kept = self.attachments.write(io.BytesIO(data), expected)
+        return run(self.attachments.complete(kept, who or ADA))
 
     def serve(self, attachment_id: str, who: ChatContext | None = None) -> Served:
         """What the view answers with."""
@@ -228,9 +228,8 @@ def make_site(folder: str) -> MakeSite:
     def make(max_bytes: int = 1000, **more: Any) -> Site:
         clock = Clock()
         files, links = Files(folder, max_bytes), Links([b"key"], "chatkit", clock=clock)
-        attachments = Attachments(files, links, **more)
-        store = DictStore(attachments)
-        attachments.store_of = lambda: store
+        store = DictStore(links)
+        attachments = Attachments(files, links, store, **more)
         return Site(attachments, links, files, store, clock, folder)
 
     return make
@@ -839,15 +838,15 @@ def test_the_packages_server_does_the_first_phase(site: Site) -> None:
 def test_second_write_is_refused(site: Site) -> None:
     """Bytes that have come stay as they are."""
     announced = site.announce(PNG, "a.png", "image/png")
-    expected = run(site.attachments.expect(announced.id, ADA))
-    kept = site.attachments.keep(io.BytesIO(PNG), expected)
+    expected = run(site.attachments.load_pending(announced.id, ADA))
+    kept = site.attachments.write(io.BytesIO(PNG), expected)
     with pytest.raises(BadRequest, match="uploaded already"):
-        site.attachments.keep(io.BytesIO(GIF), expected)
-    run(site.attachments.fill(kept, ADA))
+        site.attachments.write(io.BytesIO(GIF), expected)
+    run(site.attachments.complete(kept, ADA))
     for again in (
         lambda: site.fill(announced.id, GIF),
-        lambda: site.attachments.keep(io.BytesIO(GIF), expected),
-        lambda: run(site.attachments.fill(kept, ADA)),
+        lambda: site.attachments.write(io.BytesIO(GIF), expected),
+        lambda: run(site.attachments.complete(kept, ADA)),
     ):
         with pytest.raises(BadRequest, match="uploaded already"):
             again()
@@ -880,10 +879,10 @@ def test_too_large_uploads_are_refused(make_site: MakeSite) -> None:
     with pytest.raises(TooLarge, match=told):
         site.announce(b"", "a.png", "image/png", size=2 * 2**20 + 1)
     with pytest.raises(TooLarge, match=told):
-        site.attachments.keep(Endless())
+        site.attachments.write(Endless())
     announced = site.announce(b"", "a.bin", "", size=2 * 2**20)
     with pytest.raises(TooLarge, match=told):
-        site.attachments.keep(Endless(), announced)
+        site.attachments.write(Endless(), announced)
     assert site.names() == []
 
 
@@ -907,10 +906,10 @@ def test_empty_announcement_is_refused(site: Site, size: int) -> None:
 def test_broken_uploads_leave_nothing(site: Site) -> None:
     """When the visitor goes away midway nothing stays, and the announced file can still come."""
     with pytest.raises(ConnectionResetError):
-        site.attachments.keep(Broken(500))
+        site.attachments.write(Broken(500))
     announced = site.announce(b"x" * 900, "a.txt", "text/plain")
     with pytest.raises(ConnectionResetError):
-        site.attachments.keep(Broken(500), announced)
+        site.attachments.write(Broken(500), announced)
     assert site.names() == []
     assert site.fill(announced.id, b"x" * 900).mime_type == PLAIN
 
@@ -936,7 +935,7 @@ def test_cancelled_upload_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyP
     async def hang(attachment: Attachment, context: ChatContext) -> None:
         await asyncio.sleep(60)
 
-    async def cancel(kept: Kept) -> None:
+    async def cancel(kept: Written) -> None:
         task = asyncio.create_task(site.attachments.receive(kept, "a", "", ADA))
         await asyncio.sleep(0.05)
         task.cancel()
@@ -944,15 +943,15 @@ def test_cancelled_upload_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyP
             await task
 
     monkeypatch.setattr(site.store, "save_attachment", hang)
-    run(cancel(site.attachments.keep(io.BytesIO(PNG))))
+    run(cancel(site.attachments.write(io.BytesIO(PNG))))
     assert site.names() == []
-    site.attachments.discard(site.attachments.keep(io.BytesIO(PNG)))
+    site.attachments.discard(site.attachments.write(io.BytesIO(PNG)))
     assert site.names() == []
 
 
 def test_bytes_stay_out_of_logs(site: Site) -> None:
     """What a visitor uploaded is in no representation that a log might hold."""
-    kept = site.attachments.keep(io.BytesIO(b"my password is swordfish"))
+    kept = site.attachments.write(io.BytesIO(b"my password is swordfish"))
     assert "swordfish" not in repr(kept)
     made = run(site.attachments.receive(kept, "a.txt", "text/plain", ADA))
     assert "swordfish" not in repr(site.serve(made.id))
@@ -979,10 +978,10 @@ def test_others_find_nothing(site: Site, who: ChatContext) -> None:
 def test_foreign_bytes_are_removed(site: Site) -> None:
     """Bytes that were kept for an attachment that is gone do not stay."""
     announced = site.announce(PNG, "a.png", "image/png")
-    kept = site.attachments.keep(io.BytesIO(PNG), announced)
+    kept = site.attachments.write(io.BytesIO(PNG), announced)
     run(site.store.delete_attachment(announced.id, ADA))
     with pytest.raises(NotFound):
-        run(site.attachments.fill(kept, ADA))
+        run(site.attachments.complete(kept, ADA))
     assert site.names() == []
 
 
@@ -992,7 +991,7 @@ def test_deleted_attachments_are_forgotten(site: Site) -> None:
     gone = site.upload(GIF)
     site.files.delete(gone.id)
     odd = first.model_copy(update={"id": "../x"})
-    run(site.attachments.forget([odd, gone, first, second], ADA))
+    site.files.delete_bytes([odd, gone, first, second])
     assert site.names() == []
     with pytest.raises(NotFound):
         site.serve(first.id).open()
@@ -1023,23 +1022,11 @@ def test_attachments_of_others_stay_as_they_are(site: Site) -> None:
         id="atc_old", name="a", mime_type="image/png", preview_url=AnyUrl("https://cdn.test/a")
     )
     run(site.store.save_attachment(old, ADA))
-    assert site.attachments.present(old, ADA) is old
+    assert site.links.sign_links(old, ADA) is old
     assert site.attachments.is_uploaded(old)
     with pytest.raises(NotFound):
         site.serve("atc_old")
     run(site.attachments.delete_attachment("atc_old", ADA))
-
-
-def test_message_needs_whole_files(make_site: MakeSite) -> None:
-    """A message with a file that never came, or with too many files, is refused."""
-    site = make_site(max_count=2)
-    whole, pending = site.upload(PNG), site.announce(PNG, "missing.png", "image/png")
-    site.attachments.check_message([])
-    site.attachments.check_message([whole, whole])
-    with pytest.raises(BadRequest, match=r"missing\.png was not uploaded completely"):
-        site.attachments.check_message([whole, pending])
-    with pytest.raises(BadRequest, match="2 files at most"):
-        site.attachments.check_message([whole, whole, whole])
 
 
 # What is accepted
@@ -1141,10 +1128,3 @@ def test_claims_are_only_hints() -> None:
         assert clean_type(claimed) == UNKNOWN
     assert declared_type("a.md", None) == "text/markdown"
     assert declared_type("a.png", "image/png") == "image/png"
-
-
-def test_store_must_be_set(tmp_path: Path) -> None:
-    """Attachments without a store say what is missing."""
-    bare = Attachments(Files(str(tmp_path), 10), links())
-    with pytest.raises(RuntimeError, match="store_of"):
-        run(bare.open_for("atc_1", ADA))

@@ -36,8 +36,9 @@ from sqlalchemy.pool import StaticPool
 
 from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.identity.visitor import Visitor
+from flask_chatkit.server.attachments.links import Links
 from flask_chatkit.server.context import ChatContext, owner_of
-from flask_chatkit.server.history import store as store_module
+from flask_chatkit.server.history.statements import list_items, list_threads
 from flask_chatkit.server.history.store import SQLAlchemyStore
 from flask_chatkit.server.history.tables import attachments, items, metadata, threads
 from flask_chatkit.testing.stores import ids, new_attachment, new_message, new_thread
@@ -334,8 +335,17 @@ def test_who_is_nobody_gets_nothing(memory: SQLAlchemyStore) -> None:
 # --- attachments ------------------------------------------------------------------------------
 
 
-def test_attachments_are_presented_when_loaded(memory: SQLAlchemyStore, alice: ChatContext) -> None:
-    """`present` is applied to attachments alone and in messages, and is not stored."""
+class Bytes:
+    """Files that note what is deleted of them."""
+
+    def __init__(self, act: Callable[[list[Any]], None] = lambda _gone: None) -> None:
+        self.delete_bytes = act
+
+
+def test_links_are_signed_when_attachments_are_loaded(
+    memory: SQLAlchemyStore, alice: ChatContext
+) -> None:
+    """Links are signed for attachments alone and in messages, and are not stored."""
     seen: list[ChatContext] = []
 
     def present(attachment: FileAttachment, context: ChatContext) -> FileAttachment:
@@ -347,19 +357,22 @@ def test_attachments_are_presented_when_loaded(memory: SQLAlchemyStore, alice: C
     by_hand(memory.save_thread(thread, alice))
     by_hand(memory.add_thread_item(thread.id, item, alice))
     by_hand(memory.save_attachment(item.attachments[0], alice))
-    memory.present = present
-    page = by_hand(memory.load_thread_items(thread.id, None, 20, "asc", alice))
-    loaded = by_hand(memory.load_item(thread.id, item.id, alice))
-    alone = by_hand(memory.load_attachment(item.attachments[0].id, alice))
+
+    class Signer:
+        sign_links = staticmethod(present)
+
+    signing = memory.with_files(Signer(), Bytes())
+    page = by_hand(signing.load_thread_items(thread.id, None, 20, "asc", alice))
+    loaded = by_hand(signing.load_item(thread.id, item.id, alice))
+    alone = by_hand(signing.load_attachment(item.attachments[0].id, alice))
     assert {one.name for one in (page.data[0].attachments[0], loaded.attachments[0], alone)} == {
         "signed"
     }
     assert seen == [alice] * 3
-    memory.present = None
     assert by_hand(memory.load_item(thread.id, item.id, alice)) == item
 
 
-@pytest.mark.parametrize("how", ["sync", "async", "failing"])
+@pytest.mark.parametrize("how", ["working", "failing"])
 def test_attachments_go_with_their_thread(
     store: SQLAlchemyStore,
     alice: ChatContext,
@@ -377,18 +390,15 @@ def test_attachments_go_with_their_thread(
     by_hand(store.save_attachment(others, bob))
     told: list[Any] = []
 
-    def gone(deleted: list[Any], context: ChatContext) -> None:
+    def gone(deleted: list[Any]) -> None:
         with pytest.raises(NotFoundError):
-            by_hand(store.load_thread(thread.id, context))
+            by_hand(store.load_thread(thread.id, alice))
         told.extend(deleted)
         if how == "failing":
             raise OSError("the disk is on fire")
 
-    async def gone_later(deleted: list[Any], context: ChatContext) -> None:
-        gone(deleted, context)
-
-    store.on_attachments_deleted = gone_later if how == "async" else gone
-    by_hand(store.delete_thread(thread.id, alice))
+    with_files = store.with_files(Links([b"key"], "chatkit"), Bytes(gone))
+    by_hand(with_files.delete_thread(thread.id, alice))
     assert sorted(one.id for one in told) == sorted(one.id for one in sent)
     assert ("could not be deleted" in caplog.text) == (how == "failing")
     for attachment in sent:
@@ -737,6 +747,7 @@ def test_a_server_that_was_restarted_is_asked_again(
 WRITER = """
 import asyncio, sys
 from flask_chatkit.server.context import ChatContext
+from flask_chatkit.server.history.statements import list_items, list_threads
 from flask_chatkit.server.history.store import SQLAlchemyStore
 from flask_chatkit.testing.stores import new_message, new_thread
 from flask_chatkit.identity.visitor import Visitor
@@ -816,6 +827,7 @@ FORKER = """
 import asyncio, os, sys, warnings
 import sqlalchemy
 from flask_chatkit.server.context import ChatContext
+from flask_chatkit.server.history.statements import list_items, list_threads
 from flask_chatkit.server.history.store import SQLAlchemyStore
 from flask_chatkit.testing.stores import new_message, new_thread
 from flask_chatkit.identity.visitor import Visitor
@@ -871,8 +883,8 @@ def test_a_fork_after_use(kind: str, given: str, uris: Callable, start: Callable
 def statements(dialect: str) -> Iterator[tuple[str, Any]]:
     """The statements of pages, each with the index that it is read from."""
     for make, index in (
-        (store_module._list_threads, "ix_chatkit_threads_owner_created_at_position"),
-        (store_module._list_items, "ix_chatkit_items_thread_position"),
+        (list_threads, "ix_chatkit_threads_owner_created_at_position"),
+        (list_items, "ix_chatkit_items_thread_position"),
     ):
         for order in ("asc", "desc"):
             for after in (False, True):

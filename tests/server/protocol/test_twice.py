@@ -74,7 +74,7 @@ def pair(
         yield Pair(apps, shops, first, second)
         for app in apps:
             with app.app_context():
-                app.extensions["chatkit"]["chatkit"].service.records.close()
+                app.extensions["chatkit"]["chatkit"].service.storage.records.close()
 
 
 def test_one_message_and_one_answer(pair: Pair) -> None:
@@ -135,7 +135,7 @@ def test_answers_in_the_future_hold_nobody_up(pair: Pair, monkeypatch: pytest.Mo
     thread = pair.first.create("hello")
     pair.first.add(thread, "yes")
     with pair.apps[0].app_context():
-        database = pair.apps[0].extensions["chatkit"]["chatkit"].service.store.database
+        database = pair.apps[0].extensions["chatkit"]["chatkit"].service.storage.store.database
         engine = database._pick(database._process())
     with engine.begin() as connection:
         later = table.c.touched_at + 240_000_000
@@ -185,7 +185,7 @@ def test_without_the_table_all_is_answered(pair: Pair, caplog: pytest.LogCapture
     """A site that has not migrated yet is told so once, and answers."""
     with pair.apps[0].app_context():
         service = pair.apps[0].extensions["chatkit"]["chatkit"].service
-        database = service.store.database
+        database = service.storage.store.database
         engine = database._pick(database._process())
     with engine.begin() as connection:
         table.drop(connection)

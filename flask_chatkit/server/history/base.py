@@ -1,0 +1,81 @@
+"""What tells a history in the kit's own tables from any other store, without SQLAlchemy."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from chatkit.store import Store
+from chatkit.types import Attachment
+from typing_extensions import Self
+
+from ...activity import Count
+from ...identity.visitor import Visitor
+from ..context import ChatContext
+
+if TYPE_CHECKING:
+    from .claims import Claims
+    from .database import Database
+
+
+class SignsLinks(Protocol):
+    """Signs the links of attachments."""
+
+    def sign_links(self, attachment: Attachment, context: ChatContext) -> Attachment:
+        """The attachment with fresh links for a visitor."""
+
+
+class DeletesBytes(Protocol):
+    """Deletes the bytes of attachments."""
+
+    def delete_bytes(self, attachments: Iterable[Attachment]) -> None:
+        """Delete the bytes of attachments that are no longer in the history; blocks."""
+
+
+class DatabaseStore(Store[ChatContext]):
+    """A history in tables of the kit's own: :class:`flask_chatkit.server.SQLAlchemyStore`."""
+
+    #: Every statement asks for the owner, so that :func:`.isolation.isolate` adds nothing.
+    isolates_owners = True
+
+    @property
+    @abstractmethod
+    def database(self) -> Database:
+        """The database, for work on more than one visitor's threads."""
+
+    @property
+    @abstractmethod
+    def claims(self) -> Claims | None:
+        """The messages that processes are answering; None where no other process can ask."""
+
+    @abstractmethod
+    def with_files(self, links: SignsLinks, files: DeletesBytes) -> Self:
+        """A copy that signs links and deletes bytes; it shares the database."""
+
+    @abstractmethod
+    async def save_feedback(
+        self, thread_id: str, item_ids: Sequence[str], kind: str, context: ChatContext
+    ) -> None:
+        """Store a visitor's feedback on items of a thread."""
+
+    @abstractmethod
+    async def add_counts(self, kit: str, gathered: Mapping[Count, int]) -> None:
+        """Add to the daily counts of a kit."""
+
+    @abstractmethod
+    async def read_figures(self, kit: str, since: datetime) -> dict[str, dict[str, int]]:
+        """Read the counts of a kit since a time, by chat and name."""
+
+    @abstractmethod
+    async def transfer_threads(self, kit: str, old: Visitor, new: Visitor) -> int:
+        """Transfer a visitor's threads and attachments in a kit to another visitor."""
+
+    @abstractmethod
+    async def add_alias(self, kit: str, old: Visitor, new: Visitor) -> None:
+        """Record that an anonymous visitor has signed in."""
+
+    @abstractmethod
+    async def revoked_at(self, kit: str, digest: str) -> float | None:
+        """When a visitor's sessions were last revoked, in Unix seconds; None if never."""
