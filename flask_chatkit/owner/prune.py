@@ -266,7 +266,7 @@ def _old_threads(walk: Walk, store: OwnedStore, before: datetime) -> Iterator[tu
     after: str | None = None
     context, seen = walk.context(_NOBODY), {None}
     while True:
-        page = walk.ask(context, partial(store.load_everybodys_threads, after))
+        page = walk.ask(context, partial(store.load_all_threads, after))
         for thread in page.data:
             owner = owner_in(thread)
             if owner is not None and thread.created_at.astimezone(timezone.utc) < before:

@@ -1,4 +1,4 @@
-"""How much room there is for files: all of them have a bound, and the history keeps some space."""
+"""Whether there is room for a file: a limit for all files, and some free space for the history."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ...quota import size_text
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Bytes of a file system that no file of a visitor's takes, and the share of a small one.
+#: Bytes of a file system that stay free, or the share of a small one.
 KEPT_FREE = 512 * 2**20
 KEPT_SHARE = 0.1
-#: Seconds for which it is remembered how much there is, and if that is too much.
+#: Seconds for which the total size is cached, and if it exceeds the limit.
 REMEMBERED = 300.0
 REMEMBERED_FULL = 10.0
-#: Seconds after which an upload may be tried again.
+#: ``Retry-After``, in seconds.
 AGAIN = 600
-#: What a full disk is told by.
+#: The errors of a full disk.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 NO_ROOM = (
@@ -37,21 +37,21 @@ class _Place(Protocol):
 
 
 class Room:
-    """The room in the place where the files are.
+    """The room that a place has for files.
 
-    :param place: it tells what lies there, and the space of its file system.
-    :param total: bytes of all files; None for as many as there is space for.
+    :param place: lists its files and the space of its file system.
+    :param total: the maximum size of all files, in bytes; None for no limit.
     """
 
     def __init__(self, place: _Place, total: int | None) -> None:
         self._place = place
         self._total = total
         self._used = 0
-        self._looked_at: float | None = None
+        self._measured_at: float | None = None
         self._lock = threading.Lock()
 
     def check(self, size: int) -> None:
-        """Check that there is room for so many bytes more.
+        """Check that there is room for that many more bytes.
 
         :raises RateLimited: all files together would be too large.
         :raises UpstreamUnavailable: the disk is almost full.
@@ -64,39 +64,39 @@ class Room:
                 raise no_room(f"less than {size_text(kept)} would be free")
         if self._total is None or self._is_below(size, REMEMBERED):
             return
-        # Files may have been deleted since, here or by another process.
+        # Files may have been deleted since then.
         if not self._is_below(size, REMEMBERED_FULL):
             limit = f"{size_text(self._total)} of files in all"
             raise RateLimited(NO_ROOM, retry_after=AGAIN, limit=limit)
 
     def add(self, size: int) -> None:
-        """Note that a file has come."""
+        """Count a new file."""
         with self._lock:
             self._used += size
 
     def _is_below(self, size: int, seconds: float) -> bool:
-        looked_at = self._looked_at
-        if looked_at is None or time.monotonic() - looked_at > seconds:
-            self._look()
+        measured_at = self._measured_at
+        if measured_at is None or time.monotonic() - measured_at > seconds:
+            self._measure()
         return self._total is None or self._used + size <= self._total
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         try:
             used = sum(entry.size for entry in self._place.entries() if entry.is_ours)
         except NotImplementedError:
-            # A kind of URL that lists nothing: the quotas of visitors and addresses hold.
+            # The URL's driver lists nothing; the quotas of visitors and addresses still apply.
             used = 0
         with self._lock:
-            self._used, self._looked_at = used, time.monotonic()
+            self._used, self._measured_at = used, time.monotonic()
 
 
 def kept_free(whole: int) -> int:
-    """Bytes of a file system of so many that no file of a visitor's takes."""
+    """How many bytes of a file system of that size stay free."""
     return min(KEPT_FREE, int(whole * KEPT_SHARE))
 
 
 def no_room(detail: str) -> UpstreamUnavailable:
-    """The refusal of a file for which there is no space.
+    """The error for a file for which there is no space.
 
     :param detail: for the log.
     """
@@ -106,11 +106,11 @@ def no_room(detail: str) -> UpstreamUnavailable:
 
 
 def not_stored(error: Exception) -> UpstreamUnavailable:
-    """What the visitor reads when a file could not be written; the log says why."""
+    """The error for a file that could not be written; the reason is for the log."""
     if isinstance(error, OSError):
         if error.errno in FULL:
             return no_room("the disk is full")
-        # Not its message, which may name what is secret of a URL.
+        # Without the message, which may contain a URL's credentials.
         why = errno.errorcode.get(error.errno or 0, type(error).__name__)
     else:
         logger.error("A file could not be stored", exc_info=error)
@@ -119,7 +119,7 @@ def not_stored(error: Exception) -> UpstreamUnavailable:
 
 
 def not_written(detail: str) -> UpstreamUnavailable:
-    """What the visitor reads of a file that could not be written.
+    """The error for a file that could not be written.
 
     :param detail: for the log.
     """

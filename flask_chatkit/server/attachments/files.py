@@ -1,4 +1,4 @@
-"""Where the bytes of attachments are: a private folder, or any URL that fsspec understands."""
+"""The bytes of attachments: in a private folder, or at a URL that fsspec supports."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from ...quota import size_text
 from ...startup_checks import unwritable
 from .capacity import Room, not_stored, not_written
 from .links import is_ours
-from .remote import EndingSystem
+from .remote import TimedSystem
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Bytes at the beginning of a file that tell what it is; puremagic looks at 36,870.
+#: First bytes of a file, from which its type is detected; puremagic reads 36,870.
 HEAD = 64 * 1024
 _CHUNK = 64 * 1024
 
-#: The form of a key: it becomes the name of a file.
+#: The form of a key, which becomes a file name.
 _KEY = re.compile(r"[A-Za-z0-9_]{1,128}")
-#: What :func:`~flask_chatkit.server.ids.new_id` names attachments.
+#: The form of attachment ids, see :func:`~flask_chatkit.server.ids.new_id`.
 _ATTACHMENT = re.compile(r"atc_[0-9a-f]{32}")
 _PART = re.compile(r"\.[A-Za-z0-9_]{1,128}\.[0-9a-f]{16}\.part")
-#: What drivers of fsspec call the type and disposition with which a store answers.
+#: How fsspec's drivers name the type and disposition that a signed URL responds with.
 _SIGNED = {
     **dict.fromkeys(("s3", "s3a"), ("ResponseContentType", "ResponseContentDisposition")),
     **dict.fromkeys(("gs", "gcs"), ("response_type", "response_disposition")),
@@ -55,19 +55,19 @@ _ACCEPTED = "an absolute folder, or a URL for fsspec such as s3://bucket/folder"
 
 
 class Readable(Protocol):
-    """What bytes come from."""
+    """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """At most that many bytes; none at the end."""
+        """Read at most that many bytes; none at the end."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that lies where the files are.
+    """An entry of the folder that has the files.
 
     :param name: its name there.
-    :param modified: when it was written last, in Unix seconds; None if the place can't tell.
-    :param size: bytes; 0 if the place can't tell.
+    :param modified: when it was last written, in Unix seconds; None if unknown.
+    :param size: its size in bytes; 0 if unknown.
     """
 
     name: str
@@ -76,30 +76,30 @@ class Entry:
 
     @property
     def is_file(self) -> bool:
-        """Whether it has the name of an attachment of ours."""
+        """Whether its name is that of an attachment."""
         return _ATTACHMENT.fullmatch(self.name) is not None
 
     @property
     def is_part(self) -> bool:
-        """Whether it is what an upload that was killed has left."""
+        """Whether it is the rest of an interrupted upload."""
         return _PART.fullmatch(self.name) is not None
 
     @property
     def is_ours(self) -> bool:
-        """Whether it has a name that was given here."""
+        """Whether its name was made here."""
         return self.is_file or self.is_part
 
 
 class Files:
     """Stores files by key, each written once.
 
-    :param folder: an absolute path, made if it is missing, or a URL for fsspec, whose driver
+    :param folder: an absolute path, created if it is missing, or a URL for fsspec, whose driver
         (``s3fs`` for ``s3://``) the site installs.
-    :param max_bytes: bytes of one file, at most.
-    :param total: bytes of all files; None for no bound but the disk's.
-    :param shared: whether the folder's group may read them, such as a web server that sends them.
-    :raises ConfigurationError: the folder or URL can't be used; it is not repeated in the message,
-        because it may hold credentials.
+    :param max_bytes: the maximum size of a file, in bytes.
+    :param total: the maximum size of all files, in bytes; None for the disk's.
+    :param shared: whether the folder's group may read them, for a web server that sends them.
+    :raises ConfigurationError: the folder or URL can't be used; the message does not repeat it,
+        because it may contain credentials.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Files:
         self._room = Room(self._place, total)
 
     def check_room(self, size: int) -> None:
-        """Check that there is room for a file of so many bytes.
+        """Check that there is room for a file of that many bytes.
 
         :raises RateLimited: all files together would be too large.
         :raises UpstreamUnavailable: the disk is almost full.
@@ -118,21 +118,21 @@ class Files:
         self._room.check(size)
 
     def write(self, key: str, stream: Readable, limit: int | None = None) -> tuple[int, bytes]:
-        """Copy a stream, chunk by chunk, and count on the way; a failure leaves nothing behind.
+        """Copy a stream chunk by chunk, counting its bytes; a failure leaves nothing behind.
 
-        :param limit: bytes that may come, at most; ``max_bytes`` by default.
-        :return: the size in bytes, and the first :data:`HEAD` bytes.
-        :raises TooLarge: one byte too many came; nothing is read after it.
-        :raises BadRequest: there is not one byte.
+        :param limit: the maximum size in bytes; ``max_bytes`` by default.
+        :returns: the size in bytes, and the first :data:`HEAD` bytes.
+        :raises TooLarge: the stream is longer; it is not read further.
+        :raises BadRequest: the stream is empty.
         :raises FileExistsError: there is a file of that key.
-        :raises UpstreamUnavailable: it can't be written.
+        :raises UpstreamUnavailable: the file can't be written.
         """
         limit = self.max_bytes if limit is None else min(limit, self.max_bytes)
         source = _Counted(stream, limit)
         try:
             size, head = self._place.write(_checked(key), source)
         except UpstreamUnavailable as error:
-            # It says of reading and writing alike that there is trouble; this is a visitor's file.
+            # Its message covers reading and writing; the visitor's is about a file that they send.
             raise not_written(str(error.detail)) from error
         except (ApiError, FileExistsError):
             raise
@@ -144,7 +144,7 @@ class Files:
         return size, head
 
     def open(self, key: str) -> BinaryIO:
-        """A file to read from, which the caller closes.
+        """Open a file, which the caller closes.
 
         :raises NotFound: there is none of that key.
         """
@@ -154,10 +154,10 @@ class Files:
             raise NotFound("This file is not there any more.") from None
 
     def read(self, key: str) -> bytes:
-        """All bytes of a file.
+        """Read a file.
 
         :raises NotFound: there is none of that key.
-        :raises TooLarge: they are more than ``max_bytes``, which may have been more once.
+        :raises TooLarge: it exceeds ``max_bytes``, which was larger when it was written.
         """
         with self.open(key) as file:
             data = file.read(self.max_bytes + 1)
@@ -166,7 +166,7 @@ class Files:
         return data
 
     def path(self, key: str) -> Path:
-        """Where a file is, for another program of this machine.
+        """The path of a file, for another program on this machine.
 
         :raises NotFound: there is none of that key, in a folder of this machine.
         """
@@ -176,10 +176,11 @@ class Files:
         return found
 
     def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
-        """A URL under which the store that has a file hands it out for some seconds.
+        """A signed URL at which an object store serves a file.
 
-        :param mime_type: as what, where the store can say so.
-        :param disposition: the header ``Content-Disposition``, likewise.
+        :param seconds: seconds for which it is valid.
+        :param mime_type: the ``Content-Type``, if the store can set it.
+        :param disposition: the ``Content-Disposition``, if the store can set it.
         :raises Misconfigured: the store signs no URLs.
         """
         try:
@@ -192,7 +193,7 @@ class Files:
         return url
 
     def delete(self, key: str) -> None:
-        """Remove a file, if there is one of that key."""
+        """Delete a file, if there is one of that key."""
         self._place.delete(_checked(key))
 
     def delete_bytes(self, attachments: Iterable[Attachment]) -> None:
@@ -203,41 +204,41 @@ class Files:
             try:
                 self.delete(attachment.id)
             except Exception:
-                # Nothing refers to the others any more either, so they are deleted nevertheless.
+                # The others must still be deleted: nothing refers to them any more.
                 logger.exception("The bytes of the attachment %s stay", attachment.id)
 
     def entries(self) -> Iterator[Entry]:
-        """All that lies in the folder, ours or not.
+        """All entries of the folder, including those not made here.
 
         :raises OSError: the folder can't be read.
-        :raises NotImplementedError: it is a URL of a kind that lists nothing, such as ``https``.
+        :raises NotImplementedError: the URL's driver lists nothing, such as that of ``https``.
         """
         return self._place.entries()
 
     def delete_entry(self, entry: Entry) -> None:
-        """Remove a file, or what is left of one, if it is still there.
+        """Delete a file, or the rest of an upload, if it still exists.
 
-        :raises ValueError: it is not one of ours.
+        :raises ValueError: it was not made here.
         """
         if not entry.is_ours:
-            raise ValueError("only what has a name that was given here is removed")
+            raise ValueError("only files that were made here are deleted")
         self._place.delete(entry.name)
 
 
 class _Counted:
-    """A stream that is counted while it is copied."""
+    """Counts the bytes of a stream while it is copied."""
 
     def __init__(self, stream: Readable, limit: int) -> None:
         self._stream = stream
         self._limit = limit
         self.size = 0
         self.head = b""
-        #: What was raised while it was read, by the visitor's connection.
+        #: The exception that reading from the visitor's connection raised.
         self.broken: Exception | None = None
 
     def _read(self) -> bytes:
         try:
-            # One byte more than allowed is asked for, and no more: a longer stream is told from it.
+            # At most one byte more than allowed is read, which shows that the stream is too long.
             return self._stream.read(min(_CHUNK, self._limit - self.size + 1))
         except Exception as error:
             self.broken = error
@@ -256,7 +257,7 @@ class _Counted:
 
 
 class _Place(Protocol):
-    """Where files are."""
+    """A place for files."""
 
     def write(self, key: str, source: _Counted) -> tuple[int, bytes]: ...
     def open(self, key: str) -> BinaryIO: ...
@@ -268,7 +269,7 @@ class _Place(Protocol):
 
 
 class _Folder:
-    """A folder of this machine, private to the user who runs the site, or shared with its group."""
+    """A folder on this machine, private to the site's user or readable by its group."""
 
     def __init__(self, folder: str, shared: bool) -> None:  # noqa: FBT001  see Files
         self._mode, self._folder_mode = (0o640, 0o750) if shared else (0o600, 0o700)
@@ -310,26 +311,26 @@ class _Folder:
             for entry in found:
                 with suppress(FileNotFoundError):
                     if entry.is_file(follow_symlinks=False):
-                        found_there = entry.stat(follow_symlinks=False)
-                        yield Entry(entry.name, found_there.st_mtime, found_there.st_size)
+                        status = entry.stat(follow_symlinks=False)
+                        yield Entry(entry.name, status.st_mtime, status.st_size)
 
     def path(self, key: str) -> Path | None:
-        """Where a file is."""
+        """The path of a file."""
         return self._folder / key
 
     def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
-        """Nobody signs a path."""
+        """A path has no signed URL."""
         raise NotImplementedError
 
     def space(self) -> tuple[int, int] | None:
-        """Bytes of the file system, and of it free."""
+        """The size of the file system, and its free space, in bytes."""
         there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
         usage = shutil.disk_usage(there)
         return usage.total, usage.free
 
 
 class _Remote:
-    """A place that fsspec reaches."""
+    """A folder at a URL of fsspec's."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -338,7 +339,7 @@ class _Remote:
         for part in url.split("::"):
             protocol = part.partition("://")[0]
             try:
-                # Looks the driver up and no more: some connect as soon as they are made.
+                # Only looks up the driver's class: some instances connect at once.
                 registry.get_filesystem_class(protocol)
             except ImportError:
                 raise ConfigurationError(
@@ -359,7 +360,7 @@ class _Remote:
             with _writing(system, path) as target:
                 source.copy(target)
         except BaseException:
-            # Drivers keep what was written so far when a file is closed, whatever the reason.
+            # Drivers store what was written so far when a file is closed after an error.
             if system.exists(path):
                 system.rm_file(path)
             raise
@@ -376,7 +377,7 @@ class _Remote:
 
     def entries(self) -> Iterator[Entry]:
         system, root = self._system()
-        # What was listed before is remembered by some.
+        # Some drivers cache listings.
         system.invalidate_cache(root)
         try:
             found = system.ls(root, detail=True)
@@ -388,19 +389,19 @@ class _Remote:
                 yield Entry(name, _modified(entry), entry.get("size") or 0)
 
     def path(self, key: str) -> Path | None:  # noqa: ARG002  as of a folder
-        """None: it is elsewhere."""
+        """None: the file has no path."""
         return None
 
     def sign(self, key: str, seconds: int, mime_type: str, disposition: str) -> str:
-        """A URL that the store signs."""
+        """A URL signed by the store."""
         system, path = self._find(key)
         protocols = system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)
         names = next((_SIGNED[one] for one in protocols if one in _SIGNED), ())
-        told = dict(zip(names, (mime_type, disposition), strict=False))
-        return str(system.sign(path, expiration=seconds, **told))
+        options = dict(zip(names, (mime_type, disposition), strict=False))
+        return str(system.sign(path, expiration=seconds, **options))
 
     def space(self) -> tuple[int, int] | None:
-        """None: what is elsewhere tells of no end."""
+        """None: object stores report no limit."""
         return None
 
     def _find(self, key: str) -> tuple[Any, str]:
@@ -408,13 +409,13 @@ class _Remote:
         return system, f"{root.rstrip('/')}/{key}"
 
     def _system(self) -> tuple[Any, str]:
-        # Asked for each time: fsspec keeps one per process, and one does not survive a fork.
-        system = EndingSystem(lambda: self._core.url_to_fs(self._url))
+        # fsspec caches one per process; a file system does not survive a fork.
+        system = TimedSystem(lambda: self._core.url_to_fs(self._url))
         return system, system.root
 
 
 def _modified(entry: dict[str, Any]) -> float | None:
-    """When a file was written, which each driver has by a name of its own."""
+    """When a file was written; each driver names the field differently."""
     for name in ("mtime", "LastModified", "last_modified", "updated", "modified", "created"):
         value = entry.get(name)
         if isinstance(value, str):
@@ -457,7 +458,7 @@ def _writing(system: Any, path: str) -> Any:
 
 
 def _place_once(part: Path, path: Path) -> None:
-    """Give a complete file its name, all at once, unless the name is taken."""
+    """Give a complete file its name atomically, unless the name is taken."""
     try:
         path.hardlink_to(part)
     except FileExistsError:
@@ -476,6 +477,6 @@ def _checked(key: str) -> str:
 
 
 def too_large(limit: int) -> TooLarge:
-    """The refusal of a file that has more bytes than may come."""
+    """The error for a file that is too large."""
     size = size_text(limit)
     return TooLarge(f"The file is larger than {size}.", refusal="file_too_large", limit=size)

@@ -1,7 +1,7 @@
-"""What an uploaded file is, what it may be called, and how a browser gets it back.
+"""The type and the name of an uploaded file, and the headers with which it is sent.
 
-What a browser claims is a hint. The first bytes decide, and nothing that a browser would run
-(HTML, SVG, scripts, styles) is ever called by its own type.
+A type claimed by a browser is a hint; the first bytes decide. Nothing that a browser would execute
+(HTML, SVG, scripts, styles) keeps its own type.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ UNKNOWN = "application/octet-stream"
 PLAIN = "text/plain"
 ZIP = "application/zip"
 
-#: What may be shown in place: pictures of pixels that browsers can show.
+#: Raster images, which browsers may display.
 INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
 
-#: Exact signatures; they alone decide what is shown in place, and they may be all ASCII.
+#: Exact signatures; they alone decide what is displayed, and some are plain ASCII.
 _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
@@ -35,7 +35,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"\{\\rtf"), "application/rtf"),
 )
 
-#: The text types that no browser runs, by the usual suffix.
+#: Text types that no browser executes, by suffix.
 _TEXT_SUFFIXES = {
     ".csv": "text/csv",
     ".ics": "text/calendar",
@@ -54,7 +54,7 @@ _TEXT_SUFFIXES = {
 _TEXT_TYPES = frozenset(_TEXT_SUFFIXES.values())
 _JSON_TYPES = frozenset({"application/json", "application/x-ndjson"})
 
-#: Other names of the same type.
+#: Aliases of types.
 _ALIASES = {
     "application/x-gzip": "application/gzip",
     "application/x-pdf": "application/pdf",
@@ -69,7 +69,7 @@ _ALIASES = {
     "text/x-markdown": "text/markdown",
     "text/yaml": "application/yaml",
 }
-#: Types that share a container, and so a signature.
+#: Types that share a container format, and so a signature.
 _KIN = (
     frozenset({"image/heif", "image/heic"}),
     frozenset({"video/mp4", "audio/mp4", "video/quicktime"}),
@@ -91,15 +91,14 @@ _TYPE = re.compile(rf"{_NAME}/{_NAME}")
 _PATTERN = re.compile(rf"\*/\*|{_NAME}/(?:\*|{_NAME})")
 _SUFFIX = re.compile(r"\.[^\s./\\]+(?:\.[^\s./\\]+)*")
 
-#: Characters that turn the direction of a text, so that a name reads otherwise than it is.
+#: Characters that change the direction of text and so disguise a name.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _LONGEST_NAME = 255
 
 
 def clean_name(name: str | None) -> str:
-    """A file's name as it may be shown and sent: no folder, nothing invisible, never empty."""
-    # Its end, which tells the kind. Normalising takes the square of the time, and this is too long
-    # for any name already.
+    """A file name that is safe to display and send: no folder, nothing invisible, never empty."""
+    # The end, because it has the suffix. Normalising takes quadratic time, so it is cut first.
     text = unicodedata.normalize("NFC", (name or "")[-4 * _LONGEST_NAME :])
     text = "".join(
         char
@@ -122,10 +121,10 @@ def clean_type(claimed: str | None) -> str:
 
 
 def declared_type(name: str, claimed: str | None) -> str:
-    """What a file is to be, before a byte of it has come.
+    """The type of a file that was announced, before its bytes are uploaded.
 
-    :param name: its name; for text it says more than browsers do, which claim
-        ``application/vnd.ms-excel`` for CSV where Excel is installed, and nothing for Markdown.
+    :param name: its name. For text its suffix is better than a browser's claim, which is
+        ``application/vnd.ms-excel`` for CSV where Excel is installed, and empty for Markdown.
     """
     kind = clean_type(claimed)
     if kind in _TEXT_TYPES and kind != PLAIN:
@@ -134,12 +133,12 @@ def declared_type(name: str, claimed: str | None) -> str:
 
 
 def sniff(head: bytes, name: str, claimed: str | None) -> str:
-    """The MIME type by the first bytes of a file; a claim only chooses among what they allow.
+    """Detect a MIME type from the first bytes; the claim only chooses among matching types.
 
-    Text keeps the claimed type if no browser runs that, else it is ``text/plain``: HTML, SVG, XML
-    and scripts as well. What nobody knows is ``application/octet-stream``.
+    Text keeps the claimed type if no browser executes it; HTML, SVG, XML and scripts become
+    ``text/plain``. Unknown types are ``application/octet-stream``.
 
-    :param head: the first bytes, the more the better.
+    :param head: the first bytes, up to :data:`~.files.HEAD`.
     :param name: the file's name, whose suffix is another hint.
     """
     for signature, kind in _SIGNATURES:
@@ -147,7 +146,7 @@ def sniff(head: bytes, name: str, claimed: str | None) -> str:
             return kind
     hint = declared_type(name, claimed)
     text = _text(head)
-    # Old programs write texts of one byte a character: believed if somebody says it is a text.
+    # Old programs write single-byte encodings: accepted if name or claim says that it is text.
     if text is None and hint in _TEXT_TYPES:
         text = _without_binary(head.decode("latin-1"))
     if text is not None:
@@ -187,7 +186,7 @@ class Accept:
             raise self._refusal(self._accept)
 
     def check_declared(self, kind: str, name: str) -> None:
-        """Check what a file is to be; where the browser does not know, its suffix will do.
+        """Check an announced type; where the browser knows none, the suffix is enough.
 
         :raises BadRequest: such files are not accepted.
         """
@@ -202,25 +201,25 @@ class Accept:
         for pattern, suffixes in accept.items():
             if _matches(pattern, kind) and (not suffixes or _ends(name, suffixes)):
                 return True
-            # Markdown may begin with HTML, which makes it plain text here.
+            # Markdown that begins with HTML is detected as plain text.
             if kind == PLAIN and pattern in _TEXT_TYPES and _ends(name, suffixes):
                 return True
         return False
 
     @staticmethod
     def _refusal(accept: Mapping[str, tuple[str, ...]]) -> BadRequest:
-        told = dict.fromkeys(
+        accepted = dict.fromkeys(
             each for pattern, suffixes in accept.items() for each in (suffixes or (pattern,))
         )
         return BadRequest(
             "Files of this kind are not accepted here"
-            + (f"; accepted are {', '.join(told)}." if told else "."),
+            + (f"; accepted are {', '.join(accepted)}." if accepted else "."),
             refusal="file_refused",
         )
 
 
 def disposition(name: str, *, inline: bool) -> str:
-    """A ``Content-Disposition`` with the name in ASCII, and in full for who reads RFC 8187."""
+    """A ``Content-Disposition`` with the name in ASCII, and in full as in RFC 8187."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
     plain = re.sub(r'["\\%]', "_", plain).strip()
     if not plain.rpartition(".")[0].strip():
@@ -244,9 +243,9 @@ def _matches(pattern: str, kind: str) -> bool:
 
 
 def _text(head: bytes) -> str | None:
-    """The text in UTF-8 or, with a byte order mark, UTF-16; None for anything else."""
+    """Decode UTF-8 or, with a byte order mark, UTF-16; None for anything else."""
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    # Not the final chunk: the head may end within a character.
+    # Incremental: the head may end within a character.
     decoder = codecs.getincrementaldecoder("utf-16" if wide else "utf-8")()
     try:
         return _without_binary(decoder.decode(head))
@@ -270,11 +269,11 @@ def _binary_type(head: bytes, suffix: str, claimed: str) -> str:
     if _MARKUP.match(head.decode("latin-1")):
         return UNKNOWN
     try:
-        # Never with the file's name: puremagic 2 opens a file of that name if there is one.
+        # Without the file's name: puremagic 2 would open a local file of that name.
         found = puremagic.magic_string(head)
     except puremagic.PureError:
         return UNKNOWN
-    # A negative offset counts from the end of the file, which is not here.
+    # A negative offset counts from the end of the file, which is not available.
     found = [match for match in found if match.offset >= 0]
     known = [(match, clean_type(match.mime_type)) for match in found]
     known = [(match, kind) for match, kind in known if _is_harmless(kind)]
@@ -285,7 +284,7 @@ def _binary_type(head: bytes, suffix: str, claimed: str) -> str:
             return kind
     if head.startswith(b"PK\x03\x04"):
         return ZIP
-    # Without a hint only the best will do, and two bytes are chance.
+    # Without a hint only the best match counts, and matches of two bytes are chance.
     if known and known[0][0] is found[0] and found[0].confidence >= 0.3:
         return known[0][1]
     return UNKNOWN
@@ -296,7 +295,7 @@ def _are_kin(one: str, other: str) -> bool:
 
 
 def _is_harmless(kind: str) -> bool:
-    """Whether a type of puremagic's is of binary data: it knows HTML, SVG and scripts, too."""
+    """Whether a type of puremagic's is binary data and nothing that a browser executes."""
     family, _, name = kind.partition("/")
     return (
         family in ("application", "audio", "font", "image", "video")

@@ -1,4 +1,4 @@
-"""``…/attachments`` of a served chat: the requests that bring files, and those that fetch them."""
+"""``…/attachments`` of a served chat: uploads and downloads over HTTP."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from chatkit.store import NotFoundError
 from chatkit.types import Attachment
 from flask import Request, Response, current_app
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.wsgi import wrap_file
 
@@ -26,11 +27,11 @@ from .store import Attachments, Served, Written, headers_for
 
 T = TypeVar("T")
 
-#: Bytes that are read of a file at a time.
+#: Bytes per chunk of a file.
 CHUNK = 64 * 1024
-#: Bytes of a form around its file.
+#: Bytes that a form may have beside its file.
 FORM = 64 * 1024
-#: Seconds for which a URL of an object store is good.
+#: Seconds for which a signed URL of an object store is valid.
 SIGNED_SECONDS = 600
 #: Seconds that the store may take.
 STORE_SECONDS = 30.0
@@ -39,8 +40,9 @@ STORE_SECONDS = 30.0
 class Uploads:
     """The files of one served chat, over HTTP.
 
-    :param attachments: where they are kept.
-    :param sendfile: who sends them in our place, as ``CHATKIT_SENDFILE`` has it; None for nobody.
+    :param attachments: the chat's attachments.
+    :param sendfile: what sends files instead of Flask, as in ``CHATKIT_SENDFILE``; None for
+        nothing.
     """
 
     def __init__(self, attachments: Attachments, sendfile: str | None = None) -> None:
@@ -48,9 +50,9 @@ class Uploads:
         self._sendfile = sendfile
 
     def linked(self, link: str, attachment_id: str, chat: str, *, writes: bool) -> str:
-        """The owner whom a signed link was made for.
+        """The owner for whom a link was signed.
 
-        :raises NotFound: the link is not genuine, is too old, or is for something else.
+        :raises NotFound: the link is forged, expired or for something else.
         """
         purpose: Purpose = "write" if writes else "read"
         owner = self._attachments.links.read(link, attachment_id, chat, purpose=purpose)
@@ -60,46 +62,33 @@ class Uploads:
 
     @property
     def max_bytes(self) -> int:
-        """Bytes of one file, at most."""
+        """The maximum size of a file, in bytes."""
         return self._attachments.max_bytes
 
     def receive(self, request: Request, context: ChatContext, budget: Budget) -> Response:
-        """Take a file in one call: the field ``file`` of a form.
+        """Receive a file in one call: the field ``file`` of a form.
 
-        :param budget: the quotas that its bytes are counted against.
-        :raises BadRequest: there is none, or its kind is not accepted.
-        :raises TooLarge: it has too many bytes.
+        :param budget: the quotas against which its bytes are counted.
+        :raises BadRequest: there is no file, or its type is not accepted.
+        :raises TooLarge: the file is too large.
         :raises UpstreamUnavailable: there is no room for it.
         """
         request.max_content_length = self.max_bytes + FORM
         size = request.content_length
         if not size and (size == 0 or not _has_body(request)):
             raise _no_file()
-        # Who does not tell how much comes may bring as much as anybody may.
+        # Without a length, the largest is assumed.
         size = self.max_bytes if size is None else size
         if size > request.max_content_length:
             raise too_large(self.max_bytes)
         self._attachments.check_room(size)
         budget.check_bytes(size)
-        try:
-            with in_time(request, self.max_bytes + FORM):
-                file = request.files.get("file")
-        except RequestEntityTooLarge:
-            raise too_large(self.max_bytes) from None
-        except RequestTimeout:
-            raise
-        except OSError as error:
-            # A large form goes through the folder for temporary files.
-            if error.errno in FULL:
-                raise not_stored(error) from error
-            raise BadRequest("The file did not arrive whole.") from None
-        except Exception:  # noqa: BLE001  each server has an exception of its own for a broken body
-            raise BadRequest("The file did not arrive whole.") from None
+        file = self._read_form(request)
         if file is None:
             raise _no_file()
         written = self._attachments.write(file.stream)
         try:
-            # Others of the same visitor may have come meanwhile.
+            # Other uploads of the same visitor may have ended meanwhile.
             budget.check_bytes(written.size)
         except RateLimited:
             self._attachments.discard(written)
@@ -111,12 +100,29 @@ class Uploads:
         budget.count_bytes(written.size)
         return response
 
-    def fill(self, request: Request, attachment_id: str, context: ChatContext) -> Response:
-        """Take the bytes of a file that was announced before.
+    def _read_form(self, request: Request) -> FileStorage | None:
+        """The form's field ``file``, if it has one."""
+        try:
+            with in_time(request, self.max_bytes + FORM):
+                return request.files.get("file")
+        except RequestEntityTooLarge:
+            raise too_large(self.max_bytes) from None
+        except RequestTimeout:
+            raise
+        except OSError as error:
+            # A large form is buffered in the folder for temporary files.
+            if error.errno in FULL:
+                raise not_stored(error) from error
+            raise BadRequest("The file did not arrive whole.") from None
+        except Exception:  # noqa: BLE001  each server raises its own exception for a broken body
+            raise BadRequest("The file did not arrive whole.") from None
 
-        :raises NotFound: it was not, by this visitor.
-        :raises BadRequest: it has come already, or its kind is not accepted.
-        :raises TooLarge: it has too many bytes.
+    def complete(self, request: Request, attachment_id: str, context: ChatContext) -> Response:
+        """Receive the bytes of a file that was announced before.
+
+        :raises NotFound: this visitor has announced no such file.
+        :raises BadRequest: it was uploaded already, or its type is not accepted.
+        :raises TooLarge: the file is too large.
         :raises UpstreamUnavailable: there is no room for it.
         """
         attachments = self._attachments
@@ -141,31 +147,31 @@ class Uploads:
         try:
             attachment = _run(context, save, STORE_SECONDS)
         except NotFoundError:
-            # All that the visitor had was deleted meanwhile.
+            # All of the visitor's data was deleted meanwhile.
             raise NotFound("There is no such file.") from None
         except LoopTimeout:
-            # It may not even have begun, and then nobody else knows of the bytes.
+            # If saving has not begun, nothing else deletes the bytes.
             self._attachments.discard(written)
             raise UpstreamTimeout("The file could not be stored in time.") from None
-        # What we know of a file beside is nobody else's business.
-        said = attachment.model_dump_json(exclude_none=True, context={"exclude_metadata": True})
-        return current_app.response_class(said, mimetype="application/json")
+        # The metadata is internal.
+        body = attachment.model_dump_json(exclude_none=True, context={"exclude_metadata": True})
+        return current_app.response_class(body, mimetype="application/json")
 
     def send(self, request: Request, attachment_id: str, context: ChatContext) -> Response:
-        """Hand out a file.
+        """Send a file.
 
-        :raises NotFound: there is none for this visitor.
+        :raises NotFound: this visitor has no such file.
         """
         served = _run(
             context, lambda: self._attachments.open_for(attachment_id, context), STORE_SECONDS
         )
         headers = headers_for(served)
-        response = self._handed_over(served, headers["Content-Disposition"])
+        response = self._offload(served, headers["Content-Disposition"])
         if response is None:
             file = served.open()
             body: Any = wrap_file(request.environ, file, CHUNK)
             if request.method == "HEAD":
-                # Nobody closes what is not sent.
+                # A body that is not sent is not closed.
                 file.close()
                 body = None
             response = current_app.response_class(body, direct_passthrough=True)
@@ -175,27 +181,27 @@ class Uploads:
             response.headers["Cache-Control"] = f"private, max-age={SIGNED_SECONDS // 2}"
         return response
 
-    def _handed_over(self, served: Served, disposition: str) -> Response | None:
-        """An answer that has somebody else send the file; None if nobody does."""
-        files, to = self._attachments.files, self._sendfile
-        if to is None:
+    def _offload(self, served: Served, disposition: str) -> Response | None:
+        """A response that has the web server or object store send the file; None for neither."""
+        files, target = self._attachments.files, self._sendfile
+        if target is None:
             return None
-        if to == REDIRECT:
+        if target == REDIRECT:
             url = files.sign(served.key, SIGNED_SECONDS, served.mime_type, disposition)
             return current_app.response_class(status=302, headers={"Location": url})
         path = files.path(served.key)
-        if to == X_SENDFILE:
+        if target == X_SENDFILE:
             return current_app.response_class(headers={X_SENDFILE: str(path)})
-        return current_app.response_class(headers={"X-Accel-Redirect": f"{to}{path.name}"})
+        return current_app.response_class(headers={"X-Accel-Redirect": f"{target}{path.name}"})
 
     def is_uploaded(self, attachment: Attachment) -> bool:
-        """Whether the bytes of a file have come."""
+        """Whether the bytes of a file were uploaded."""
         return self._attachments.is_uploaded(attachment)
 
 
 def _has_body(request: Request) -> bool:
-    """Whether a request may bring something, though it does not tell how much."""
-    # A server that ends the body itself may know of one that is neither told nor in chunks.
+    """Whether a request without a length may have a body."""
+    # Some servers end the body themselves, without a length or chunks.
     ends, chunked = "wsgi.input_terminated", "HTTP_TRANSFER_ENCODING"
     return bool(request.environ.get(ends) or request.environ.get(chunked))
 
@@ -207,7 +213,7 @@ def _no_file() -> BadRequest:
 def _run(context: ChatContext, make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
     """Run a coroutine on the loop.
 
-    :raises HistoryUnavailable: the database is not there.
+    :raises HistoryUnavailable: the database is not available.
     """
     try:
         return run_sync(context, make, seconds)

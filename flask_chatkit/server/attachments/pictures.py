@@ -1,6 +1,6 @@
-"""Whether an uploaded picture is whole, seen in its bytes as they come.
+"""Detects damaged pictures while they are uploaded.
 
-A model's service refuses a damaged one, and with it each later message of the thread.
+Model APIs reject a damaged picture, and with it every later message of the thread.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from .files import Readable
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TAIL = 64
 
-
-#: Chunks of a PNG, at most; a camera's picture of many megabytes has some thousands.
+#: Chunks of a PNG at most; a camera's picture of many megabytes has some thousands.
 MOST_CHUNKS = 100_000
 _NEEDED = frozenset({b"IHDR", b"IDAT", b"IEND"})
 
 
 class WatchedPicture:
-    """A stream that notes, while it is read, whether it is a whole picture.
+    """A stream that checks, while it is read, whether it is a complete picture.
 
-    :param stream: what is read.
+    :param stream: the stream to read.
     """
 
     def __init__(self, stream: Readable) -> None:
@@ -33,29 +32,29 @@ class WatchedPicture:
         self._has_jpeg_end = False
 
     def read(self, size: int, /) -> bytes:
-        """At most that many bytes; none at the end."""
+        """Read at most that many bytes; none at the end."""
         chunk = self._stream.read(size)
         if chunk:
-            self._note(chunk)
+            self._inspect(chunk)
         return chunk
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that was read is a whole picture, or none of the kinds that are checked."""
+        """False if the bytes read so far are an incomplete PNG, JPEG, GIF or WebP."""
         head = self._head
         if head.startswith(_PNG):
             return self._png.is_whole
         if head.startswith(b"\xff\xd8\xff"):
-            # Cameras append data of their own after the end of the image.
+            # Cameras append data after the end of the image.
             return self._has_jpeg_end
         if head.startswith((b"GIF87a", b"GIF89a")):
             return self._tail.rstrip(b"\0\r\n").endswith(b";")
         if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-            # The format pads to an even size, which not everybody writes.
+            # Not every program writes the byte that pads to an even size.
             return self._size + 1 >= int.from_bytes(head[4:8], "little") + 8
         return True
 
-    def _note(self, chunk: bytes) -> None:
+    def _inspect(self, chunk: bytes) -> None:
         if len(self._head) < 12:
             self._head += chunk[: 12 - len(self._head)]
         self._has_jpeg_end = self._has_jpeg_end or b"\xff\xd9" in self._tail[-1:] + chunk
@@ -65,7 +64,7 @@ class WatchedPicture:
 
 
 class _PngChunks:
-    """The chunks of a PNG (https://www.w3.org/TR/png-3/#5Chunk-layout), one after the other."""
+    """Parses the chunks of a PNG: https://www.w3.org/TR/png-3/#5Chunk-layout."""
 
     def __init__(self) -> None:
         self._waiting = b""
@@ -91,7 +90,7 @@ class _PngChunks:
             pass
 
     def _step(self) -> bool:
-        """Read a part of a chunk; False if there is too little of it yet."""
+        """Parse a part of a chunk; False if more bytes are needed."""
         there = len(self._waiting) - self._at
         if not self._begun:
             if there < len(_PNG):
@@ -118,7 +117,7 @@ class _PngChunks:
             if there < 4:
                 return False
             is_right = int.from_bytes(self._take(4), "big") == self._crc
-            # Of the others, whose names begin with a small letter, decoders do without.
+            # Decoders skip damaged chunks whose name begins with a lower-case letter.
             if is_right and self._name in _NEEDED:
                 self._seen.add(self._name)
             self._over = self._name == b"IEND" or (not is_right and self._name[:1].isupper())
@@ -126,7 +125,7 @@ class _PngChunks:
         return True
 
     def _take(self, size: int) -> bytes:
-        # By a place, and not by what is left: of many small chunks each would copy all the rest.
+        # By offset: slicing the rest off would copy it for each of many small chunks.
         taken = self._waiting[self._at : self._at + size]
         self._at += size
         return taken

@@ -1,4 +1,4 @@
-"""A file system of fsspec's whose calls end: what hangs is given up, and visitors read why."""
+"""fsspec file systems with a timeout: hanging calls are abandoned, with an error for visitors."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from ...runtime.workers import Stuck, Workers
 
 T = TypeVar("T")
 
-#: Seconds that one call may take: opening, a piece of a file, closing, which may upload the rest.
+#: Seconds that one call may take: opening, reading or writing a chunk, or closing.
 SECONDS = 20.0
-#: How many calls of a process are under way at once, beside those that hang.
+#: Concurrent calls per process, not counting abandoned ones.
 AT_ONCE = 32
-#: Seconds that a visitor is told to wait.
+#: ``Retry-After``, in seconds.
 RETRY_AFTER = 10
 
-#: No thread survives a fork.
+#: Per process: threads don't survive a fork.
 _workers = PerProcess(lambda: Workers(AT_ONCE, "chatkit-files"))
 
 
-class EndingSystem:
-    """The calls of a file system that are made here, for one file.
+class TimedSystem:
+    """A file system whose calls time out, for one file.
 
-    :param find: finds the file system, which may connect.
+    :param find: finds the file system and the root folder; it may connect.
     """
 
     def __init__(self, find: Callable[[], tuple[Any, str]]) -> None:
-        self._hangs = False
+        self._has_timed_out = False
         self._system, self.root = self.call(find)
 
     def call(self, act: Callable[[], T]) -> T:
-        """Do something in a thread that can be given up.
+        """Call a function in a thread that can be abandoned.
 
-        :raises UpstreamUnavailable: it takes too long, or something here did before.
+        :raises UpstreamUnavailable: it takes too long, or an earlier call did.
         """
-        if self._hangs:
+        if self._has_timed_out:
             raise _unavailable("did not answer before")
         try:
             return _workers.get().run(act, SECONDS)
         except Stuck:
-            self._hangs = True
+            self._has_timed_out = True
             raise _unavailable(f"did not answer in {SECONDS:g} seconds") from None
         except Exception as error:
             if not _is_outage(error):
@@ -55,13 +55,13 @@ class EndingSystem:
 
     @property
     def protocol(self) -> str | tuple[str, ...]:
-        """What the driver calls itself."""
+        """The driver's protocol names."""
         named: str | tuple[str, ...] = self._system.protocol
         return named
 
-    def open(self, path: str, mode: str) -> EndingFile:
+    def open(self, path: str, mode: str) -> TimedFile:
         """Open a file."""
-        return EndingFile(self, self.call(partial(self._system.open, path, mode)))
+        return TimedFile(self, self.call(partial(self._system.open, path, mode)))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._system, name)
@@ -69,7 +69,7 @@ class EndingSystem:
 
 
 def _is_outage(error: BaseException) -> bool:
-    """Whether a place is not there; each driver has names of its own for that."""
+    """Whether the store can't be reached; each driver has its own exceptions for that."""
     names = [kind.__name__.lower() for kind in type(error).__mro__]
     return any("connect" in name or "timeout" in name for name in names)
 
@@ -82,23 +82,23 @@ def _unavailable(how: str) -> UpstreamUnavailable:
     )
 
 
-class EndingFile:
-    """An open file there."""
+class TimedFile:
+    """An open file whose calls time out."""
 
-    def __init__(self, system: EndingSystem, file: Any) -> None:
+    def __init__(self, system: TimedSystem, file: Any) -> None:
         self._system = system
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
-        """At most that many bytes."""
+        """Read at most that many bytes."""
         return self._system.call(lambda: bytes(self._file.read(size)))
 
     def write(self, data: bytes) -> int:
-        """Write all of it."""
+        """Write all bytes."""
         return self._system.call(lambda: int(self._file.write(data)))
 
     def close(self) -> None:
-        """Close it, which may take as long as writing."""
+        """Close the file, which may upload the rest."""
         self._system.call(self._file.close)
 
     def __getattr__(self, name: str) -> Any:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from chatkit.store import Store
-from chatkit.types import Attachment
+from chatkit.store import Store, StoreItemType
+from chatkit.types import Attachment, ThreadMetadata
 from typing_extensions import Self
 
 from ...activity import Count
 from ...identity.visitor import Visitor
 from ..context import ChatContext
+from ..ids import new_id
 
 if TYPE_CHECKING:
     from .claims import Claims
@@ -39,6 +40,19 @@ class DatabaseStore(Store[ChatContext]):
 
     #: Every statement asks for the owner, so that :func:`.isolation.isolate` adds nothing.
     isolates_owners = True
+
+    def generate_thread_id(self, context: ChatContext) -> str:  # noqa: ARG002  as in Store
+        """A new id for a thread."""
+        return new_id("thread")
+
+    def generate_item_id(
+        self,
+        item_type: StoreItemType,
+        thread: ThreadMetadata,  # noqa: ARG002  as in Store
+        context: ChatContext,  # noqa: ARG002  as in Store
+    ) -> str:
+        """A new id for an item."""
+        return new_id(item_type)
 
     @property
     @abstractmethod

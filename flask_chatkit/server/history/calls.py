@@ -1,4 +1,4 @@
-"""A call of the database: it has an end, whatever the server and the network do."""
+"""A database call with a deadline, whatever the server and the network do."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any
 from ...errors import HistoryUnavailable
 from ...runtime.watchdog import Watchdog
 
-#: Seconds after which a database that did not answer is tried again, by one call.
+#: Seconds after which a database that did not answer is tried again, by a single call.
 RECHECK_SECONDS = 1.0
-#: Seconds that a visitor is told to wait.
+#: ``Retry-After``, in seconds.
 RETRY_AFTER = 5
-#: Seconds that a call gets to notice that its connection was shut.
+#: Seconds that a call has to notice that its connection was shut down.
 GRACE = 0.5
 
 _here = threading.local()
 
 
 class Call:
-    """A call under way, whose connection is shut at its deadline.
+    """A call whose connection is shut down at its deadline.
 
-    :param seconds: how long it may take.
+    :param seconds: seconds that it may take.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -35,70 +35,70 @@ class Call:
         self.began = time.monotonic()
         self.deadline = self.began + seconds
         self.ended = False
-        #: A driver's connection that is just being set up.
+        #: A driver's connection that is being set up.
         self.begun: Any = None
         self._sockets: list[int] = []
 
     @property
     def left(self) -> float:
-        """Seconds that are left."""
+        """The seconds left."""
         return max(0.0, self.deadline - time.monotonic())
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be tried."""
+        """Whether the deadline has passed."""
         return self.ended or time.monotonic() >= self.deadline
 
     def show(self, connection: Any) -> None:
-        """Note the socket of a driver's connection.
+        """Register the socket of a driver's connection, so that the watchdog can shut it down.
 
-        A number of our own for it: the driver may close its number at any time, and it would be
-        that of somebody else's file when it is needed.
+        Its file descriptor is duplicated: the driver may close its own at any time, and the number
+        could belong to another file when it is used.
         """
-        number = _number(connection)
-        if number is not None:
-            self._sockets.append(os.dup(number))
+        descriptor = _descriptor(connection)
+        if descriptor is not None:
+            self._sockets.append(os.dup(descriptor))
             if self.ended:
                 self.end()
 
     def end(self) -> None:
-        """Shut its connection: whoever reads from it sees the end."""
+        """Shut the connection down, which ends reads and writes that wait for it."""
         self.ended = True
-        for number in self._sockets[-1:]:
-            shown = socket.socket(fileno=number)
+        for descriptor in self._sockets[-1:]:
+            duplicate = socket.socket(fileno=descriptor)
             with contextlib.suppress(OSError):
-                shown.shutdown(socket.SHUT_RDWR)
-            shown.detach()
+                duplicate.shutdown(socket.SHUT_RDWR)
+            duplicate.detach()
 
     def close(self) -> None:
-        """Forget the sockets; nothing ends it any more."""
+        """Close the duplicated sockets; the call can no longer be ended."""
         if self.begun is not None:
-            # What SQLAlchemy asked it at first has failed, and then nobody else closes it.
+            # SQLAlchemy does not close a connection whose first query fails.
             with contextlib.suppress(Exception):
                 self.begun.close()
         while self._sockets:
             os.close(self._sockets.pop())
 
 
-def _number(connection: Any) -> int | None:
-    """The file number of a connection's socket; None if there is none, or none is known."""
+def _descriptor(connection: Any) -> int | None:
+    """The file descriptor of a connection's socket; None if it has none, or it is unknown."""
     try:
         source = connection if hasattr(connection, "fileno") else getattr(connection, "_sock", None)
         number = -1 if source is None else int(source.fileno())
-    except Exception:  # noqa: BLE001 - closed meanwhile, which each driver says in its own way
+    except Exception:  # noqa: BLE001 - each driver raises its own error for a closed connection
         return None
     return number if number >= 0 else None
 
 
 def show_socket(connection: Any) -> None:
-    """Show the socket of a connection that is being made to the call of this thread."""
+    """Register the socket of a new connection with this thread's call."""
     call: Call | None = getattr(_here, "call", None)
     if call is not None:
         call.show(connection)
 
 
 def show_connection(connection: Any, _record: object) -> None:
-    """Show a driver's connection, as soon as there is one, to the call of this thread."""
+    """Register a driver's new connection with this thread's call."""
     show_socket(connection)
     call: Call | None = getattr(_here, "call", None)
     if call is not None:
@@ -107,7 +107,7 @@ def show_connection(connection: Any, _record: object) -> None:
 
 @contextmanager
 def watched(watchdog: Watchdog, call: Call) -> Iterator[None]:
-    """Have a call of this thread ended at its deadline."""
+    """End a call of this thread at its deadline."""
     before, _here.call = getattr(_here, "call", None), call
     watchdog.add(call)
     try:
@@ -119,10 +119,9 @@ def watched(watchdog: Watchdog, call: Call) -> Iterator[None]:
 
 
 class Health:
-    """Whether a database answers: while it does not, one call a second finds that out for all.
+    """Whether a database answers; while it does not, one call a second tries it for all others.
 
-    Otherwise each request would wait for as long as a call may take, and once for each of its
-    calls.
+    Otherwise each request would wait until the deadline, once for each of its calls.
     """
 
     def __init__(self) -> None:
@@ -130,7 +129,7 @@ class Health:
         self._silent_until = 0.0
 
     def admit(self) -> None:
-        """Let a call begin.
+        """Admit a call.
 
         :raises HistoryUnavailable: the database did not answer a moment ago.
         """
@@ -142,25 +141,25 @@ class Health:
             self._silent_until = now + RECHECK_SECONDS
 
     def answered(self) -> None:
-        """Note that a call was answered."""
+        """Record that a call was answered."""
         self._answered_at = time.monotonic()
         self._silent_until = 0.0
 
     def overdue(self, call: Call) -> None:
-        """Note that a call was given up; if others were answered meanwhile, it was just long."""
+        """Record that a call was abandoned; if others were answered meanwhile, it was only long."""
         if self._answered_at < call.began:
             self._silent_until = time.monotonic() + RECHECK_SECONDS
 
 
 def silent() -> HistoryUnavailable:
-    """What is raised while the database is known not to answer."""
+    """The error while the database is known not to answer."""
     return HistoryUnavailable(
         detail="the history's database does not answer", retry_after=RETRY_AFTER
     )
 
 
 def overdue(call: Call) -> HistoryUnavailable:
-    """What is raised for a call that was given up."""
+    """The error for a call that was abandoned."""
     return HistoryUnavailable(
         detail=f"the history's database did not answer in {call.seconds:g} seconds",
         retry_after=RETRY_AFTER,

@@ -1,4 +1,4 @@
-"""One answer to one message, also where two processes were sent it: see :mod:`.history.claims`."""
+"""One answer to one message, even if two processes receive it; see :mod:`.turns` for the SQL."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .outages import as_outage
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Seconds between two looks at a message that another process answers: at first, and in the end.
+#: Seconds between two looks at a message that another process answers: first and longest.
 FIRST_LOOK = 0.1
-LAST_LOOK = 0.5
+LONGEST_LOOK = 0.5
 
 
 class Claim:
     """A message that this process answers.
 
-    :param database: where the claim is; None for one that is nowhere.
+    :param database: has the claim; None for a claim that is not stored.
     """
 
     def __init__(self, database: Database | None, key: str, holder: str) -> None:
@@ -34,7 +34,7 @@ class Claim:
         self._holder = holder
 
     async def hold(self, answer: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
-        """Hand an answer on, and renew the claim until it has ended."""
+        """Pass an answer on, and renew the claim until it has ended."""
         renewing = asyncio.ensure_future(self._renew())
         is_whole = False
         try:
@@ -46,7 +46,7 @@ class Claim:
             await self.settle(answered=is_whole)
 
     async def settle(self, *, answered: bool) -> None:
-        """Say that the answer has ended; if it was cut off, anybody may answer anew."""
+        """Record that the answer has ended; after an interruption, any process may answer."""
         await self._try(lambda db: turns.settle(db, self._key, self._holder, answered=answered))
 
     async def _renew(self) -> None:
@@ -59,34 +59,34 @@ class Claim:
             return
         try:
             await self._database.statement(work)
-        except Exception as error:  # noqa: BLE001 - the answer itself is none the worse for it
-            # It runs out by itself.
+        except Exception as error:  # noqa: BLE001 - the answer goes on
+            # The claim expires by itself.
             logger.warning("A message's claim could not be kept (%s)", type(error).__name__)
 
 
 class Claims:
     """The claims in one database.
 
-    :param database: the history's.
+    :param database: the history's database.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._process = PerProcess(turns.new_process)
-        self._tidied = 0.0
-        self._told = False
+        self._tidied_at = 0.0
+        self._has_warned = False
 
     async def take(self, key: str, visitor: str) -> Claim | None:
         """Claim a message; None if another process answers it, or just has.
 
-        :param key: SHA-256 of who says what.
+        :param key: SHA-256 of the visitor and the message.
         :param visitor: the visitor's digest.
         """
         holder = turns.new_holder(self._process.get())
 
         def work(db: Any) -> bool:
-            if time.monotonic() - self._tidied > turns.OLD_SECONDS:
-                self._tidied = time.monotonic()
+            if time.monotonic() - self._tidied_at > turns.OLD_SECONDS:
+                self._tidied_at = time.monotonic()
                 turns.tidy(db)
             return turns.claim(db, key, visitor, holder)
 
@@ -95,8 +95,8 @@ class Claims:
         except DBAPIError as error:
             if as_outage(error) is not None:
                 raise
-            if not self._told:
-                self._told = True
+            if not self._has_warned:
+                self._has_warned = True
                 logger.warning(
                     "The table chatkit_claims can't be used (%s): call "
                     "flask_chatkit.server.upgrade_tables. Until then a message that two processes "
@@ -107,7 +107,7 @@ class Claims:
         return Claim(self._database, key, holder) if taken else None
 
     async def wait(self, key: str, visitor: str) -> Claim | None:
-        """Wait for another process to answer a message; a claim of one's own if it does not."""
+        """Wait until another process has answered a message; returns a claim if it does not."""
         pause, changed, before = FIRST_LOOK, time.monotonic(), None
         while True:
             seen = await self._database.statement(lambda db: turns.look(db, key))
@@ -126,7 +126,7 @@ class Claims:
             if seen != before:
                 before, changed = seen, time.monotonic()
             await asyncio.sleep(pause)
-            pause = min(LAST_LOOK, pause * 1.5)
+            pause = min(LONGEST_LOOK, pause * 1.5)
 
     async def _take_over(self, key: str, seen: turns.Seen) -> Claim | None:
         holder = turns.new_holder(self._process.get())
@@ -143,21 +143,21 @@ async def begin_once(
 ) -> Any:
     """Answer a message, unless another process does.
 
-    :param key: SHA-256 of who says what.
+    :param key: SHA-256 of the visitor and the message.
     :param visitor: the visitor's digest.
-    :param begin: begins to answer; it is told how many seconds another process was waited for.
-    :param replay: what was answered, from the history; None if it is not there.
-    :returns: events, to be iterated.
+    :param begin: begins to answer; takes the seconds spent waiting for another process.
+    :param replay: returns the stored answer as events; None if it is not in the history.
+    :returns: an iterable of events.
     """
     began = time.monotonic()
     claim = await known.take(key, visitor)
     if claim is None:
         claim = await known.wait(key, visitor)
         if claim is None:
-            told = await replay()
-            if told is not None:
-                return told
-            # What was answered is deleted by now, so this is another message.
+            answer = await replay()
+            if answer is not None:
+                return answer
+            # The answer was deleted meanwhile, so this is a new message.
             claim = Claim(None, key, "")
     try:
         return claim.hold(await begin(time.monotonic() - began))

@@ -1,8 +1,8 @@
-"""Daily counts and feedback in the history's database, and what is read of them.
+"""Daily counts and feedback in the history's database.
 
-Counts are gathered in each process, see :class:`~flask_chatkit.activity.Tally`, and added to the
-table by one statement when an answer has ended, at most once a second; refusals alone are written
-after a minute. So neither a request nor an answer waits for them, and refusing costs no write.
+Each process gathers counts, see :class:`~flask_chatkit.activity.Tally`, and adds them to the table
+in one statement when an answer has ended, at most once a second; refusals alone are written after
+a minute. So no request and no answer waits for them, and a refusal causes no write.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from chatkit.store import NotFoundError
 from sqlalchemy import Connection, Insert, bindparam, func, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from ...activity import Activity, Count
 from ..streaming import loop
@@ -35,18 +37,18 @@ logger = logging.getLogger("flask_chatkit")
 
 #: Seconds between two writes of one process, while answers end.
 EVERY = 1.0
-#: Seconds after which counts are written that no answer took along.
+#: Seconds after which counts are written if no answer ends.
 LATEST = 60.0
-#: Seconds to wait for a write that is under way.
+#: Seconds that flushing waits for a write in progress.
 LAST_SECONDS = 5.0
-#: Rows of one statement; SQLite takes 32,766 values.
+#: Rows per statement; SQLite allows 32,766 values.
 ROWS = 1000
 
 _EPOCH = date(1970, 1, 1)
 
 
 def day_name(day: int) -> str:
-    """The day's name in the table, ``2026-11-28``.
+    """The day as in the table, ``2026-11-28``.
 
     :param day: days since 1970-01-01.
     """
@@ -57,8 +59,8 @@ def day_name(day: int) -> str:
 
 
 def add_counts(db: Connection, kit: str, gathered: Mapping[Count, int]) -> None:
-    """Add to the counts of a kit; several processes may do so at once."""
-    # In one order, so that two processes wait for each other and do not lock each other out.
+    """Add to the counts of a kit; several processes may do so concurrently."""
+    # Sorted, so that two processes can't deadlock.
     rows = [
         {"day": day_name(key.day), "kit": kit, "chat": key.chat, "name": key.name, "count": count}
         for key, count in sorted(gathered.items())
@@ -79,12 +81,22 @@ def _add(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Insert:
     )
 
 
-@lru_cache
-def save_feedback(dialect: str) -> Insert:
-    """Keep a thumb for an item of the owner's thread, or change it.
+def save_feedback(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store feedback on items of the owner's thread, or replace it.
 
-    Its parameters are ``owner_``, ``thread_``, ``item_``, ``kind_`` and ``now_``.
+    :param rows: each with ``owner_``, ``thread_``, ``item_``, ``kind_`` and ``now_``.
+    :raises chatkit.store.NotFoundError: an item has just been deleted.
     """
+    statement = _save_feedback(db.dialect.name)
+    for row in rows:
+        try:
+            db.execute(statement, row)
+        except IntegrityError:
+            raise NotFoundError("there is nothing of this id") from None
+
+
+@lru_cache
+def _save_feedback(dialect: str) -> Insert:
     columns = ["thread", "item", "kind", "created_at"]
     source = (
         select(
@@ -109,11 +121,11 @@ def save_feedback(dialect: str) -> Insert:
 
 
 def read_figures(db: Connection, kit: str, since: datetime) -> dict[str, dict[str, int]]:
-    """What happened in a kit's chats since a time, by chat and by name.
+    """Read the counts of a kit since a time, by chat and name.
 
-    ``thread``, ``message``, ``feedback.positive`` and ``feedback.negative`` are read of the
-    history, to the second. The names of :class:`~flask_chatkit.activity.Count` are counted by day,
-    from the day, in UTC, that the time is in.
+    ``thread``, ``message``, ``feedback.positive`` and ``feedback.negative`` come from the history,
+    exact to the second. The names of :class:`~flask_chatkit.activity.Count` are counted by day,
+    starting with the UTC day of the time.
     """
     found: dict[str, dict[str, int]] = defaultdict(dict)
     ours = threads.c.kit == kit
@@ -149,7 +161,7 @@ def read_figures(db: Connection, kit: str, since: datetime) -> dict[str, dict[st
 
 
 def utc_now() -> datetime:
-    """The time, in UTC."""
+    """The current time in UTC."""
     return datetime.now(timezone.utc)
 
 
@@ -157,16 +169,16 @@ def utc_now() -> datetime:
 
 
 class CountsWriter:
-    """Writes what one kit on one application has counted in this process.
+    """Writes the counts of one kit on one application, gathered in this process.
 
-    :param app: whose context is there for the database.
-    :param activity: what counts.
+    :param app: the application in whose context the database is used.
+    :param activity: gathers the counts.
     """
 
     def __init__(self, app: Flask, activity: Activity) -> None:
         self._app = app
         self._activity = activity
-        #: By the chat's name; the first one takes what belongs to no chat, or to a hosted one.
+        #: By chat name; the first also gets the counts of no chat and of hosted chats.
         self._stores: dict[str, DatabaseStore] = {}
         self._pid = os.getpid()
         self._timer: asyncio.TimerHandle | None = None
@@ -177,23 +189,23 @@ class CountsWriter:
         _writers.add(self)
 
     def add_store(self, chat: str, store: DatabaseStore) -> None:
-        """From now on the counts of a chat are written to a store's database."""
+        """Write the counts of a chat to a store's database from now on."""
         self._stores[chat] = store
         self._activity.on_count = self.note
         self.note(ends_answer=False)
 
-    def note(self, ends_answer: bool) -> None:  # noqa: FBT001 - the one thing that it is called with
-        """Something was counted; called in any thread."""
+    def note(self, ends_answer: bool) -> None:  # noqa: FBT001 - its only argument
+        """Schedule a write; called in any thread when something was counted."""
         if self._pid != os.getpid():
-            # The timer, and what it had begun, were on the loop of the process that was forked.
+            # The timer belongs to the loop of the parent process.
             self._pid, self._timer = os.getpid(), None
             self._is_idle.set()
         loop.current().call(self._soon if ends_answer else self._later)
 
     def flush(self) -> None:
-        """Write all that was counted, right now, in a thread that may wait."""
+        """Write all counts at once; blocks."""
         self._is_idle.wait(LAST_SECONDS)
-        for store, gathered in self._taken():
+        for store, gathered in self._take():
             try:
                 _drive(store.add_counts(self._activity.kit, gathered))
             except Exception as error:  # noqa: BLE001 - as each database has its own
@@ -223,7 +235,7 @@ class CountsWriter:
         self._is_idle.clear()
         try:
             with self._app.app_context():
-                for store, gathered in self._taken():
+                for store, gathered in self._take():
                     try:
                         await store.add_counts(self._activity.kit, gathered)
                     except Exception as error:  # noqa: BLE001 - as each database has its own
@@ -234,8 +246,8 @@ class CountsWriter:
         finally:
             self._is_idle.set()
 
-    def _taken(self) -> Iterable[tuple[DatabaseStore, dict[Count, int]]]:
-        """What was counted since the last time, by where it is written."""
+    def _take(self) -> Iterable[tuple[DatabaseStore, dict[Count, int]]]:
+        """Take the counts since the last write, by the store to write them to."""
         if not self._stores:
             return
         first = next(iter(self._stores.values()))
@@ -249,7 +261,7 @@ class CountsWriter:
         self._activity.tally.put_back(gathered)
         if not self._is_failing:
             self._is_failing = True
-            # The type alone: it is no matter of visitors, and comes again each minute.
+            # The type alone, without a traceback: it is repeated each minute.
             logger.warning(
                 "The daily counts could not be written (%s), and are kept until they can be",
                 type(error).__name__,
@@ -257,7 +269,7 @@ class CountsWriter:
 
 
 def _drive(coroutine: Coroutine[Any, Any, object]) -> None:
-    """Run a coroutine of a store that waits for nothing where no loop runs."""
+    """Run a coroutine of a store that never suspends without a running loop."""
     try:
         coroutine.send(None)
     except StopIteration:

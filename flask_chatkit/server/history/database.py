@@ -1,4 +1,4 @@
-"""Where the history is: the processes and threads that use an engine, transactions, deadlines."""
+"""The history's database: worker threads per process, transactions, deadlines and retries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .engines import (
     is_in_memory,
     make_engine,
     make_folder,
-    show_connections,
+    watch_connections,
 )
 from .migrations import PATIENCE, is_current, upgrade_tables
 
@@ -38,21 +38,21 @@ logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
 
-#: How many pieces of work wait for the database at once, beside what request threads do themselves.
+#: Worker threads that wait for the database, besides request threads.
 WORKERS = 8
-#: Seconds that a piece of work may take, unless a site says otherwise.
+#: Seconds that a call may take by default.
 SECONDS = 10.0
-#: Seconds that a piece of work may have waited before SQLite is told to wait less.
+#: Seconds that a call may have waited before SQLite's own timeout is shortened.
 HURRY = 0.5
-#: Seconds that what is under way gets when a database is closed.
+#: Seconds that calls have to finish when a database is closed.
 CLOSE_SECONDS = 2.0
-#: How often a piece of work is done that met a deadlock, or a connection that had died.
+#: Attempts at a call that meets a deadlock or a dead connection.
 ATTEMPTS = 5
 DEADLOCKS = frozenset({"40001", "40P01", 1205, 1213})
 
 
 class Extension(Protocol):
-    """A Flask-SQLAlchemy extension, as far as it is needed here."""
+    """A Flask-SQLAlchemy extension."""
 
     @property
     def engine(self) -> Engine:
@@ -63,7 +63,7 @@ Source: TypeAlias = "str | URL | Engine | Extension"
 
 
 class _Process:
-    """What one process has of a database: nothing of it survives a fork."""
+    """A process's threads and engine for a database; nothing of it survives a fork."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -72,21 +72,21 @@ class _Process:
         self.health = Health()
         self.engine: Engine | None = None
         self.ready: WeakSet[Engine] = WeakSet()
-        #: Engines that are just being prepared, each in a thread of its own.
+        #: Engines that are being prepared, each in its own thread.
         self.preparing: WeakKeyDictionary[Engine, Future[None]] = WeakKeyDictionary()
-        #: Connections of the parent process, which must neither be used nor closed here.
+        #: Connections of the parent process, which must be neither used nor closed here.
         self.inherited: list[Pool] = []
 
 
 class Database:
-    """Does pieces of work on a database.
+    """Runs functions on connections of a database.
 
-    :param source: a URI, an engine, or a Flask-SQLAlchemy extension. The latter is asked for its
-        engine at each piece of work, since it has one for each application.
-    :param create_tables: whether missing tables are made, and those of an earlier release brought
-        up to date, at the first piece of work.
-    :param seconds: how long a piece of work may take. What hangs is given up then: its connection
-        is shut and replaced, and so is its thread.
+    :param source: a URI, an engine, or a Flask-SQLAlchemy extension, which has an engine for each
+        application.
+    :param create_tables: whether the first call creates missing tables, and upgrades those of an
+        earlier release.
+    :param seconds: seconds that a call may take. Then its connection is shut down and replaced,
+        and so is its thread.
     :raises ConfigurationError: the source is none of these, or can't be used.
     """
 
@@ -95,7 +95,7 @@ class Database:
         self._seconds = seconds
         self._pid = os.getpid()
         self._processes: dict[int, _Process] = {}
-        finalize(self, _let_go, self._pid, self._processes)
+        finalize(self, _dispose, self._pid, self._processes)
         self._source: URL | Engine | Extension
         if isinstance(source, (str, URL)):
             self._source = database_url(source)
@@ -103,7 +103,7 @@ class Database:
         elif isinstance(source, Engine):
             check_engine(source)
             self._source = source
-        # Looked for on the class: outside of an application context the property itself raises.
+        # On the class: the property itself raises outside of an application context.
         elif hasattr(type(source), "engine") and not hasattr(source, "sync_engine"):
             self._source = source
         else:
@@ -114,15 +114,15 @@ class Database:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes may use it, too."""
+        """Whether other processes can use it."""
         return not (isinstance(self._source, URL) and is_in_memory(self._source))
 
     async def statement(
         self, work: Callable[[Connection], T], *, seconds: float | None = None
     ) -> T:
-        """Do work that is a single statement, in one round trip where the driver can.
+        """Run a single statement, in one round trip if the driver supports it.
 
-        :param seconds: how long it may take, where that is longer than usual.
+        :param seconds: seconds that it may take, if more than the default.
         :raises HistoryUnavailable: the database did not answer in that time.
         """
         return await self._run(work, seconds, transaction=False)
@@ -130,11 +130,11 @@ class Database:
     async def transaction(
         self, work: Callable[[Connection], T], *, seconds: float | None = None
     ) -> T:
-        """Do work that happens as a whole or not at all; as :meth:`statement`."""
+        """Run a transaction; parameters as for :meth:`statement`."""
         return await self._run(work, seconds, transaction=True)
 
     def close(self) -> None:
-        """End this process's threads and its own connections; an engine of the site stays open."""
+        """Close this process's threads and connections; a site's engine stays open."""
         process = self._processes.pop(os.getpid(), None)
         if process is not None:
             process.workers.close(CLOSE_SECONDS)
@@ -155,7 +155,7 @@ class Database:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            # Somebody drives this coroutine by hand, in a thread that may wait.
+            # Driven without a loop, in a thread that may block.
             return self._perform_here(process, engine, call, perform)
         try:
             future = process.workers.submit(perform)
@@ -168,7 +168,7 @@ class Database:
     ) -> T:
         if isinstance(self._source, URL) or engine.dialect.name == "sqlite":
             return perform()
-        # How long a site's engine waits to connect is not known.
+        # A site's engine may take any time to connect.
         try:
             return process.workers.run(perform, call.left + GRACE)
         except Stuck:
@@ -177,7 +177,7 @@ class Database:
 
     def _process(self) -> _Process:
         pid = os.getpid()
-        # A lock could have been held by another thread while this process was forked.
+        # Not a lock, which another thread may have held when this process was forked.
         return self._processes.get(pid) or self._processes.setdefault(pid, _Process())
 
     def _pick(self, process: _Process) -> Engine:
@@ -206,10 +206,10 @@ class Database:
         try:
             if engine not in process.ready:
                 self._await_ready(process, engine, call)
-            # The one connection of a database in memory is for one thread at a time.
+            # A database in memory has one connection, for one thread at a time.
             turn = process.lock if isinstance(engine.pool, StaticPool) else nullcontext()
             with watched(process.watchdog, call), turn:
-                result = _again(
+                result = _retry(
                     lambda: self._work(engine, work, call, transaction=transaction), call
                 )
         except (DBAPIError, PoolTimeout) as error:
@@ -230,24 +230,24 @@ class Database:
                 if transaction:
                     _begin_immediate(connection)
                 elif not isinstance(self._source, URL):
-                    # Our own engines commit by themselves.
+                    # The kit's own engines are in autocommit mode.
                     connection.execution_options(isolation_level="AUTOCOMMIT")
             else:
                 call.show(connection.connection.dbapi_connection)
                 if transaction:
-                    # A site's engine may commit by itself; and MySQL's own level locks gaps.
+                    # A site's engine may be in autocommit mode, and MySQL's default locks gaps.
                     connection.execution_options(isolation_level="READ COMMITTED")
                 elif dialect == "postgresql":
-                    # For the driver this is a flag; MySQL's would ask the server twice.
+                    # A flag for this driver; MySQL's would cost two round trips.
                     connection.execution_options(isolation_level="AUTOCOMMIT")
             result = work(connection)
             connection.commit()
             return result
 
     def _await_ready(self, process: _Process, engine: Engine, call: Call) -> None:
-        """Have an engine prepared once for all that wait for it, each as long as it may.
+        """Wait until an engine is prepared, once for all calls, each until its own deadline.
 
-        It goes on when they are gone: bringing large tables up to date takes what it takes.
+        Preparing goes on after the deadlines: upgrading large tables may take longer.
         """
         with process.lock:
             if engine in process.ready:
@@ -258,7 +258,7 @@ class Database:
             job = process.preparing.get(engine)
             if job is None:
                 job = process.preparing[engine] = Future()
-                # A process that ends waits for it.
+                # Not a daemon: the process waits for it at exit.
                 threading.Thread(
                     target=self._prepare_apart,
                     args=(process, engine, job),
@@ -275,7 +275,7 @@ class Database:
     def _prepare_apart(self, process: _Process, engine: Engine, job: Future[None]) -> None:
         try:
             self._prepare(process, engine)
-        except BaseException as error:  # noqa: BLE001 - those who wait get it
+        except BaseException as error:  # noqa: BLE001 - raised by the waiting calls
             process.preparing.pop(engine, None)
             job.set_exception(error)
         else:
@@ -285,7 +285,7 @@ class Database:
     def _prepare(self, process: _Process, engine: Engine) -> None:
         if not isinstance(self._source, URL):
             check_engine(engine)
-            show_connections(engine)
+            watch_connections(engine)
             if os.getpid() != self._pid and not isinstance(engine.pool, StaticPool):
                 process.inherited.append(engine.pool)
                 engine.dispose(close=False)
@@ -300,7 +300,7 @@ class Database:
         def do(work: Callable[[Connection], T], seconds: float, *, transaction: bool) -> T:
             call = Call(seconds)
             with watched(watchdog, call):
-                return _again(
+                return _retry(
                     lambda: self._work(engine, work, call, transaction=transaction),
                     call,
                     anything=True,
@@ -311,8 +311,8 @@ class Database:
         try:
             do(upgrade_tables, max(PATIENCE, self._seconds), transaction=True)
         except DBAPIError as error:
-            logger.error(  # noqa: TRY400  the error itself is raised, and logged by who gets it
-                "The tables of the history could not be made or brought up to date (%s). If the "
+            logger.error(  # noqa: TRY400  the error is raised, and logged by the caller
+                "The tables of the history could not be created or upgraded (%s). If the "
                 "database's user may not change tables, let one who may call "
                 "flask_chatkit.server.upgrade_tables, and make the store with create_tables=False",
                 type(error).__name__,
@@ -321,82 +321,87 @@ class Database:
 
 
 async def _awaited(process: _Process, future: Future[T], call: Call) -> T:
-    """What a worker returns, if it does so in time; else it is given up, and replaced."""
+    """A worker's result, if it is in time; else the worker is abandoned and replaced."""
     waiter = asyncio.wrap_future(future)
     try:
         await asyncio.wait([waiter], timeout=call.left + GRACE)
     except asyncio.CancelledError:
-        # What was begun ends before anything else is written on the way out.
+        # The call ends before the cancelled task's cleanup writes anything.
         await asyncio.wait([waiter], timeout=call.left + GRACE)
         if not waiter.done():
-            _give_up(process, future, waiter)
+            _abandon(process, future, waiter)
         raise
     if waiter.done():
         return waiter.result()
-    _give_up(process, future, waiter)
+    _abandon(process, future, waiter)
     process.health.overdue(call)
     raise overdue(call)
 
 
-def _give_up(process: _Process, future: Future[T], waiter: asyncio.Future[T]) -> None:
-    # What it says in the end is nobody's concern any more, not even asyncio's.
+def _abandon(process: _Process, future: Future[T], waiter: asyncio.Future[T]) -> None:
+    # Its late result is consumed, so that asyncio does not log it.
     waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
     process.workers.abandon(future)
 
 
 @contextmanager
 def _hurried(connection: Connection, call: Call) -> Iterator[None]:
-    """Have SQLite wait for others no longer than a call may that has waited before."""
+    """Shorten SQLite's busy timeout for a call that has already waited."""
     if connection.dialect.name != "sqlite" or call.left > call.seconds - HURRY:
         yield
         return
-    # Past SQLAlchemy, for which a transaction would begin with it.
+    # Past SQLAlchemy, which would begin a transaction.
     execute = cast("Any", connection.connection.dbapi_connection).execute
     ((usual,),) = execute("PRAGMA busy_timeout")
     execute(f"PRAGMA busy_timeout = {min(usual, int(call.left * 1000))}")
     try:
         yield
     finally:
-        # Somebody else uses the connection next.
+        # The connection goes back to the pool.
         execute(f"PRAGMA busy_timeout = {usual}")
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Take SQLite's write lock at once: who reads first and writes then can be refused."""
+    """Take SQLite's write lock at once: a transaction that reads first may fail to write."""
     if not getattr(connection.connection.dbapi_connection, "in_transaction", False):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _again(work: Callable[[], T], call: Call, *, anything: bool = False) -> T:
-    """Do work again that lost to somebody else's; all that is done here may be done twice."""
+def _retry(work: Callable[[], T], call: Call, *, anything: bool = False) -> T:
+    """Retry work after a deadlock or a dead connection; all work here may be repeated.
+
+    :param anything: whether to retry after any database error.
+    """
     for attempt in range(1, ATTEMPTS):
         try:
             return work()
         except DBAPIError as error:
-            if call.is_over or not (anything or error.connection_invalidated or _has_lost(error)):
+            if call.is_over or not (
+                anything or error.connection_invalidated or _is_deadlock(error)
+            ):
                 raise
         time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - no secret
     return work()
 
 
-def _has_lost(error: DBAPIError) -> bool:
+def _is_deadlock(error: DBAPIError) -> bool:
     sqlstate = getattr(error.orig, "sqlstate", None)
     return sqlstate in DEADLOCKS or bool(error.orig and DEADLOCKS & {*error.orig.args[:1]})
 
 
-def _let_go(pid: int, processes: dict[int, _Process]) -> None:
-    """Close the connections of a database that nobody uses any more."""
+def _dispose(pid: int, processes: dict[int, _Process]) -> None:
+    """Close the connections of a garbage-collected database."""
     process = processes.get(os.getpid())
     if pid == os.getpid() and process is not None and process.engine is not None:
         process.engine.dispose()
 
 
 def _use_wal(engine: Engine, seconds: float) -> None:
-    """Let readers and a writer work at once. The file remembers it."""
+    """Switch SQLite to WAL mode, for concurrent readers; the setting persists in the file."""
     deadline = time.monotonic() + seconds
     while not _is_wal(engine):
         if time.monotonic() > deadline:
-            # As slow as it would be without: readers and writers wait for each other.
+            # Without it, readers and writers wait for each other.
             logger.warning("The history's SQLite database could not be put into WAL mode")
             return
         time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - no secret
@@ -407,7 +412,7 @@ def _is_wal(engine: Engine) -> bool:
         if connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal":
             return True
         patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
-        # Two processes that both do this wait for each other, so neither waits for long.
+        # Short, because two processes that do this wait for each other.
         connection.exec_driver_sql("PRAGMA busy_timeout = 20")
         try:
             mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()

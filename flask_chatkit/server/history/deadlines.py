@@ -1,4 +1,4 @@
-"""A store of a site's own whose calls end, whatever the place that it keeps things in does."""
+"""A site's own store whose calls have a deadline."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ...errors import HistoryUnavailable
 from .calls import RETRY_AFTER
 
 
-class EndingStore:
-    """The methods of a store, each of which is cancelled when it takes too long.
+class TimedStore:
+    """A store whose methods are cancelled when they take too long.
 
-    What blocks the event loop can't be: such a store has calls of its own for its driver to end.
+    Methods that block the event loop can't be cancelled; their driver needs timeouts of its own.
 
     :param store: the site's store.
-    :param seconds: how long a call may take.
+    :param seconds: seconds that a call may take.
     """
 
     def __init__(self, store: Any, seconds: float) -> None:
@@ -32,14 +32,14 @@ class EndingStore:
             try:
                 running = asyncio.get_running_loop()
             except RuntimeError:
-                # Driven by hand, as tests do: it suspends for nothing.
+                # Driven without a loop, as in tests: it never suspends.
                 return await method(*args, **more)
             expiry = _Expiry()
-            timer = running.call_later(self._seconds, expiry.come, asyncio.current_task())
+            timer = running.call_later(self._seconds, expiry.expire, asyncio.current_task())
             try:
                 return await method(*args, **more)
             except asyncio.CancelledError:
-                if not expiry.has_come:
+                if not expiry.has_passed:
                     raise
                 raise HistoryUnavailable(
                     detail=f"the site's store did not answer in {self._seconds:g} seconds: {name}",
@@ -52,11 +52,11 @@ class EndingStore:
 
 
 class _Expiry:
-    """Whether a call's time is over."""
+    """Whether a call has exceeded its time."""
 
-    has_come = False
+    has_passed = False
 
-    def come(self, task: asyncio.Task[Any] | None) -> None:
-        self.has_come = True
+    def expire(self, task: asyncio.Task[Any] | None) -> None:
+        self.has_passed = True
         if task is not None:
             task.cancel()

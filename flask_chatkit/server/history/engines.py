@@ -1,4 +1,4 @@
-"""Engines of SQLAlchemy for the history: which database, by which driver, how long they wait."""
+"""SQLAlchemy engines for the history: databases, drivers and timeouts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ACCEPTED = (
     "sqlite:////srv/site/chat.db, postgresql://user:password@host/name or "
     "mysql://user:password@host/name"
 )
-#: The databases that are known to work, by SQLAlchemy's name.
+#: The supported databases, by SQLAlchemy's names.
 DIALECTS = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
-#: For a URI that names no driver: the one that SQLAlchemy would take, and ours where it is missing.
+#: For a URI without a driver: SQLAlchemy's default, and the one used if that is not installed.
 DRIVERS = {
     "postgres": ("postgresql", "psycopg2", "psycopg"),
     "postgresql": ("postgresql", "psycopg2", "psycopg"),
@@ -31,12 +31,11 @@ DRIVERS = {
     "mariadb": ("mariadb", "mysqldb", "pymysql"),
 }
 MODULES = {"mysqldb": "MySQLdb"}
-#: Seconds that a server has to accept a connection; libpq knows no less than two.
+#: Seconds that a server has to accept a connection; libpq's minimum is two.
 CONNECT_SECONDS = 5
-#: How the kernel finds out that a server is gone: seconds of silence, then between questions, and
-#: how many of these.
+#: TCP keepalives, in seconds and a number of probes, to notice that a server is gone.
 KEEPALIVES = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
-#: The same, and how many milliseconds what was sent may stay unacknowledged, for a socket.
+#: The same for a socket, and the milliseconds that sent data may stay unacknowledged.
 _OPTIONS = {
     "TCP_KEEPIDLE": 20,
     "TCP_KEEPINTVL": 5,
@@ -46,14 +45,14 @@ _OPTIONS = {
 
 
 def database_url(source: str | URL) -> URL:
-    """A URI that can be used, with its driver.
+    """Parse a URI and choose its driver.
 
-    :raises ConfigurationError: it can't; the message does not repeat it.
+    :raises ConfigurationError: it can't be used; the message does not repeat it.
     """
     try:
         url = make_url(source)
     except (ArgumentError, ValueError):
-        # What it was must not be told: it may have a password in it.
+        # Not repeated in the message: it may contain a password.
         raise ConfigurationError(f"CHATKIT_DATABASE_URI must be of the form {ACCEPTED}") from None
     if url.drivername in DRIVERS:
         dialect, usual, ours = DRIVERS[url.drivername]
@@ -65,10 +64,10 @@ def database_url(source: str | URL) -> URL:
 
 
 def make_engine(url: URL, size: int, seconds: float) -> Engine:
-    """An engine of our own.
+    """Make an engine from a URI.
 
-    :param size: how many connections are kept open.
-    :param seconds: the longest that anything may wait.
+    :param size: the number of connections that stay open.
+    :param seconds: seconds that connecting or a lock may take.
     :raises ConfigurationError: the URI can't be used, or its driver is not installed.
     """
     options: dict[str, Any] = {
@@ -79,7 +78,7 @@ def make_engine(url: URL, size: int, seconds: float) -> Engine:
     backend, driver = url.get_backend_name(), url.drivername.partition("+")[2]
     if backend == "sqlite":
         arguments: dict[str, Any] = {"timeout": seconds}
-        # Transactions are begun by hand. To switch for each statement would cost three more.
+        # Transactions are begun explicitly; switching for each would cost three statements.
         options["isolation_level"] = "AUTOCOMMIT"
         if is_in_memory(url):
             options = {"poolclass": StaticPool, "isolation_level": "AUTOCOMMIT"}
@@ -88,10 +87,10 @@ def make_engine(url: URL, size: int, seconds: float) -> Engine:
         options["pool_recycle"] = 1800
         options["isolation_level"] = "READ COMMITTED"
         arguments = _waits(driver, seconds)
-    # What the URI says counts, and a driver does not like to be told twice.
+    # The URI takes precedence, and drivers reject duplicates.
     arguments = {key: value for key, value in arguments.items() if key not in url.query}
     try:
-        # An error tells the parameters otherwise: what people wrote.
+        # Errors would contain the parameters: what people wrote.
         engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
     except (ImportError, NoSuchModuleError) as error:
         name = getattr(error, "name", None) or driver or backend
@@ -105,18 +104,18 @@ def make_engine(url: URL, size: int, seconds: float) -> Engine:
     if backend == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
     else:
-        show_connections(engine)
+        watch_connections(engine)
     return engine
 
 
-def show_connections(engine: Engine) -> None:
-    """Have connecting end, be it a site's engine, and what the driver asks at first.
+def watch_connections(engine: Engine) -> None:
+    """Give connecting and the driver's first queries a deadline, also for a site's engine.
 
-    What the engine names itself is left as it is.
+    The engine's own options take precedence.
     """
     if engine.dialect.name == "sqlite" or event.contains(engine, "connect", show_connection):
         return
-    # First of all: what the driver asks a new connection may hang, too.
+    # Inserted first: the driver's first query on a new connection may hang, too.
     event.listen(engine, "connect", show_connection, insert=True)
     if engine.dialect.driver == "pymysql":
         event.listen(engine, "do_connect", _dial)
@@ -124,39 +123,39 @@ def show_connections(engine: Engine) -> None:
         event.listen(engine, "do_connect", _limit)
 
 
-def _limit(_dialect: Any, _record: object, _args: Any, told: dict[str, Any]) -> None:
-    told.setdefault("connect_timeout", CONNECT_SECONDS)
+def _limit(_dialect: Any, _record: object, _args: Any, options: dict[str, Any]) -> None:
+    options.setdefault("connect_timeout", CONNECT_SECONDS)
 
 
 def _waits(driver: str, seconds: float) -> dict[str, Any]:
-    """What a driver is told, so that connecting ends, and a server that is gone is noticed."""
+    """A driver's options to time out connecting, and to notice that a server is gone."""
     connect = max(2, min(CONNECT_SECONDS, math.ceil(seconds)))
     if driver in {"psycopg", "psycopg2"}:
-        told: dict[str, Any] = {
+        options: dict[str, Any] = {
             "connect_timeout": connect,
             **KEEPALIVES,
-            # Milliseconds that what was sent may stay unacknowledged.
+            # Milliseconds that sent data may stay unacknowledged.
             "tcp_user_timeout": max(2000, int(seconds * 1000)),
         }
         if driver == "psycopg":
-            # PgBouncer hands each transaction another connection of its own to the server, where
-            # a statement that was prepared before is unknown, or is another one of that name.
-            told["prepare_threshold"] = None
-        return told
+            # PgBouncer gives each transaction another connection to the server, where a prepared
+            # statement is unknown or another one of that name.
+            options["prepare_threshold"] = None
+        return options
     return {"connect_timeout": connect} if driver in {"pymysql", "mysqldb"} else {}
 
 
-def _dial(dialect: Any, _record: object, args: Any, told: dict[str, Any]) -> Any:
-    """Connect PyMySQL by a socket of our own, which ends at the call's deadline.
+def _dial(dialect: Any, _record: object, args: Any, options: dict[str, Any]) -> Any:
+    """Connect PyMySQL through a socket that the watchdog can shut down at the call's deadline.
 
-    PyMySQL waits for each piece of the server's greeting anew, and for ever.
+    PyMySQL waits for each part of the server's greeting without a limit.
     """
-    if args or "unix_socket" in told or "bind_address" in told:
-        return None  # as usual
-    place = told.get("host") or "127.0.0.1", told.get("port") or 3306
-    connection = dialect.dbapi.Connection(defer_connect=True, **told)
+    if args or "unix_socket" in options or "bind_address" in options:
+        return None  # PyMySQL connects itself
+    address = options.get("host") or "127.0.0.1", options.get("port") or 3306
+    connection = dialect.dbapi.Connection(defer_connect=True, **options)
     try:
-        dialed = socket.create_connection(place, told.get("connect_timeout"))
+        dialed = socket.create_connection(address, options.get("connect_timeout"))
     except OSError as error:
         raise dialect.dbapi.OperationalError(2003, f"can't connect to MySQL: {error}") from error
     dialed.settimeout(None)
@@ -171,7 +170,7 @@ def _dial(dialect: Any, _record: object, args: Any, told: dict[str, Any]) -> Any
 
 
 def check_engine(engine: Engine) -> None:
-    """Check an engine, be it the site's.
+    """Check an engine, of the kit or the site.
 
     :raises ConfigurationError: it can't be used.
     """
@@ -192,7 +191,7 @@ def check_engine(engine: Engine) -> None:
 
 
 def is_in_memory(url: URL) -> bool:
-    """Whether it is a SQLite database without a file."""
+    """Whether a URL is that of a SQLite database in memory."""
     name = url.database or ":memory:"
     return ":memory:" in name or url.query.get("mode") == "memory" or "mode=memory" in name
 
@@ -200,14 +199,14 @@ def is_in_memory(url: URL) -> bool:
 def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
-    # In WAL mode this loses nothing when a process dies, and at most the last moments when the
-    # machine does.
+    # In WAL mode nothing is lost if a process dies, and at most the last writes if the machine
+    # does.
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.close()
 
 
 def make_folder(url: URL) -> None:
-    """Make the folder of SQLite's file.
+    """Create the folder of SQLite's file.
 
     :raises ConfigurationError: it can't be made.
     """
@@ -220,7 +219,7 @@ def make_folder(url: URL) -> None:
         raise ConfigurationError(
             f"CHATKIT_DATABASE_URI must name a file in a folder that can be made: {error.strerror}"
         ) from None
-    # SQLite keeps files of its own beside it, even to read.
+    # SQLite creates files beside it, even for reading.
     trouble = unwritable(Path(name).parent) or unwritable(Path(name))
     if trouble:
         raise ConfigurationError(f"CHATKIT_DATABASE_URI must name a file to write to: {trouble}")

@@ -1,8 +1,7 @@
-"""An answer that was begun for somebody who signs in meanwhile: it goes on under the login.
+"""An answer to an anonymous visitor who signs in meanwhile continues under the login.
 
-Threads become the login's while the answer is written, by a request that knows the anonymous
-visitor only. It may follow what it was begun for, and nothing else: a request that begins after the
-sign-in, with a cookie that somebody kept, is nobody's.
+The threads are transferred to the login while a request of the anonymous visitor writes an answer.
+Only that request may follow: one that begins after the sign-in, with an old cookie, finds nothing.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ _SIGNED_IN = (
 
 
 class Following(Protocol):
-    """A store that can ask who somebody has become."""
+    """A store that knows sign-ins."""
 
     async def follow(self, context: ChatContext) -> bool:
-        """Let a context stand for whom its visitor has become since it began; False for nobody."""
+        """Move a context to the login of its visitor; False if they have not signed in."""
 
 
 S = TypeVar("S", bound=Following)
@@ -47,7 +46,7 @@ S = TypeVar("S", bound=Following)
 def follows(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Try a method of a store once more for the login, where the thread has become its own."""
+    """Retry a store's method for the login if the thread was transferred to it."""
 
     @wraps(method)
     async def act(store: S, /, *args: P.args, **more: P.kwargs) -> T:
@@ -63,7 +62,7 @@ def follows(
 
 
 def signed_in_as(db: Connection, context: ChatContext) -> Visitor | None:
-    """As whom an anonymous visitor has signed in since a context began."""
+    """The login of an anonymous visitor who has signed in since a request began."""
     began = datetime.fromtimestamp(context.began, timezone.utc)
     values = {"alias_": context.visitor.key, "kit_": context.kit, "began_": began}
     key = db.scalar(_SIGNED_IN, values)
@@ -71,12 +70,12 @@ def signed_in_as(db: Connection, context: ChatContext) -> Visitor | None:
 
 
 def may_follow(context: ChatContext) -> bool:
-    """Whether a context is an anonymous visitor's own, who has not become anybody yet."""
+    """Whether a context is that of an anonymous visitor who has not signed in yet."""
     own = owner_name(context.kit, context.chat, context.visitor)
     return context.visitor.is_anonymous and context.owner == own
 
 
 def move(context: ChatContext, login: Visitor) -> None:
-    """Let a context stand for a login; the code of the site sees the visitor that it was told."""
+    """Make a context's owner the login; the site's code still sees the anonymous visitor."""
     context["owner"] = owner_name(context.kit, context.chat, login)
     context.owner_key = login.key

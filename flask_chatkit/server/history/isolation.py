@@ -1,6 +1,6 @@
-"""A site's own store, made safe: everybody gets their own threads and nobody else's.
+"""Isolates the owners of a site's own store: each visitor gets their own threads only.
 
-OpenAI's sample stores ignore the context, and show everybody's threads to everybody.
+OpenAI's sample stores ignore the context and show all threads to everybody.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from chatkit.store import NotFoundError, Store, StoreItemType
 from chatkit.types import (
@@ -27,11 +27,11 @@ from chatkit.types import (
 from ..context import ChatContext, as_context, current_context, owner_of
 from ..ids import LONGEST_PAGE, new_id, page_size
 from ..surrogates import clean
-from .deadlines import EndingStore
+from .deadlines import TimedStore
 
-#: Where the owner is kept, in a thread's and an attachment's metadata.
+#: The key of the owner in the metadata of threads and attachments.
 OWNER = "flask_chatkit_owner"
-#: How many threads' owners are remembered, so that adding an item does not load the thread.
+#: How many threads' owners are cached, so that adding an item does not load the thread.
 REMEMBERED = 4096
 #: Seconds that a call of a site's store may take, unless the site says otherwise.
 STORE_SECONDS = 10.0
@@ -39,57 +39,64 @@ STORE_SECONDS = 10.0
 Owned = TypeVar("Owned", bound="ThreadMetadata | AttachmentBase")
 
 
-def isolate(store: Store[Any], seconds: float = STORE_SECONDS) -> Store[Any]:
-    """The store itself if it says that it isolates owners, else one around it that does.
+@runtime_checkable
+class IsolatesOwners(Protocol):
+    """A store whose methods return nothing of other owners, if the attribute is True."""
 
-    :param seconds: how long a call of it may take.
+    isolates_owners: bool
+
+
+def isolate(store: Store[Any], seconds: float = STORE_SECONDS) -> Store[Any]:
+    """The store itself if it isolates owners, else a wrapper that does.
+
+    :param seconds: seconds that a call of the store may take.
     """
-    is_isolated = getattr(store, "isolates_owners", False) is True
-    return store if is_isolated else OwnedStore(store, seconds)
+    isolates = isinstance(store, IsolatesOwners) and store.isolates_owners is True
+    return store if isolates else OwnedStore(store, seconds)
 
 
 class OwnedStore(Store[ChatContext]):
-    """Puts owners around a store that has none.
+    """Adds owners to a store that has none.
 
-    The owner is kept in the metadata of threads and attachments, where the site's own code does
-    not see it. What has no owner, since it was stored before, is nobody's. Listing reads the
-    store's own pages until it has enough: a site with many threads has a store that filters by
-    owner itself, and says so with ``isolates_owners = True``.
+    The owner is stored in the metadata of threads and attachments, hidden from the site's code.
+    Threads without one, which were stored before, belong to nobody. Listing reads the store's
+    pages until it has found enough threads, so a site with many should filter by owner itself, in
+    a store with ``isolates_owners = True``.
 
-    Whatever else the store has is reached through this one.
+    All other attributes are the store's.
 
     :param store: the site's store.
-    :param seconds: how long a call of it may take.
+    :param seconds: seconds that a call of the store may take.
     """
 
     isolates_owners = True
 
     def __init__(self, store: Store[Any], seconds: float = STORE_SECONDS) -> None:
         self._store = store
-        # The same methods, each with an end.
-        self._calls = cast("Store[Any]", EndingStore(store, seconds))
+        # The same methods, each with a deadline.
+        self._calls = cast("Store[Any]", TimedStore(store, seconds))
         self._owners: OrderedDict[str, str] = OrderedDict()
-        #: Who has become whom, and when, in Unix seconds; by the names of owners.
+        #: By old owner: the new one, and when it was transferred, in Unix seconds.
         self._moved: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
-        # Looked up while there is no store yet, as copy and pickle do, it would look for ever.
+        # copy and pickle look attributes up before there is a store, which would recurse.
         if name in {"_store", "_calls"}:
             raise AttributeError(name)
         return getattr(self._store, name)
 
     def generate_thread_id(self, context: ChatContext) -> str:
-        """A new id: the store's own if it makes some, else one of 128 bits."""
-        if self._makes("generate_thread_id"):
+        """A new id: the store's own if it generates ids, else one of 128 bits."""
+        if self._overrides("generate_thread_id"):
             return self._store.generate_thread_id(context)
         return new_id("thread")
 
     def generate_item_id(
         self, item_type: StoreItemType, thread: ThreadMetadata, context: ChatContext
     ) -> str:
-        """A new id: the store's own if it makes some, else one of 128 bits."""
-        if self._makes("generate_item_id"):
+        """A new id: the store's own if it generates ids, else one of 128 bits."""
+        if self._overrides("generate_item_id"):
             return self._store.generate_item_id(item_type, thread, context)
         return new_id(item_type)
 
@@ -102,19 +109,19 @@ class OwnedStore(Store[ChatContext]):
         return _without_owner(thread)
 
     async def save_thread(self, thread: ThreadMetadata, context: ChatContext) -> None:
-        """Create a thread, or replace what is known of it."""
+        """Create a thread, or replace its metadata."""
         meant = as_context(context)
         try:
             owner = _owner(await self._calls.load_thread(thread.id, context))
         except NotFoundError:
             if meant.is_stored(thread.id):
-                # It was deleted while this request was under way.
+                # It was deleted during this request.
                 raise
             owner = meant.owner
         self._compare(owner, context)
         if isinstance(thread, Thread):
-            # The package also saves threads that carry a page of items. A store that keeps what
-            # it gets would hand them out again, where the package does not expect them.
+            # openai-chatkit also saves threads that contain a page of items. A store that keeps
+            # them as they are would return the items where openai-chatkit does not expect them.
             thread = ThreadMetadata(**thread.model_dump(exclude={"items"}))
         await self._calls.save_thread(_with_owner(thread, context), context)
         self._remember(thread.id, owner_of(context))
@@ -133,7 +140,7 @@ class OwnedStore(Store[ChatContext]):
             page = await self._calls.load_threads(LONGEST_PAGE, after, order, context)
             own.update((thread.id, thread) for thread in page.data if _owner(thread) == owner)
             after = page.after or (page.data[-1].id if page.data else None)
-            # A store that turns in circles must not take this one along.
+            # A store that repeats pages must not cause an endless loop.
             if not page.has_more or after in seen:
                 break
             seen.add(after)
@@ -165,7 +172,7 @@ class OwnedStore(Store[ChatContext]):
         await self._check(thread_id, context)
         item = await self._calls.load_item(thread_id, item_id, context)
         if item.thread_id != thread_id:
-            # A store that looks for the item's id only has found another thread's.
+            # The store has looked for the item's id only, and found another thread's.
             await self._check(item.thread_id, context)
         return item
 
@@ -180,53 +187,51 @@ class OwnedStore(Store[ChatContext]):
         await self._calls.save_item(thread_id, clean(item), context)
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: ChatContext) -> None:
-        """Delete one item of a thread, if it is there."""
+        """Delete one item of a thread, if it exists."""
         try:
             await self.load_item(thread_id, item_id, context)
         except NotFoundError:
-            # The package takes back what it never stored; but only in the visitor's own thread.
+            # openai-chatkit also deletes items that it never stored, of the visitor's own thread.
             await self._check(thread_id, context)
             return
         await self._calls.delete_thread_item(thread_id, item_id, context)
 
     async def save_attachment(self, attachment: Attachment, context: ChatContext) -> None:
-        """Keep what is known of an attachment."""
+        """Store an attachment's description."""
         try:
             known = await self._calls.load_attachment(attachment.id, context)
         except NotFoundError:
             known = None
-        # One without an owner is being made: OpenAI's guide has an attachment store save it first,
-        # directly. No browser gets here with the id of one that it could not load.
+        # One without an owner is new: in OpenAI's guide the attachment store saves it first,
+        # directly. A browser can't get here with an id that it could not load.
         if known is not None and _owner(known) is not None:
             self._compare(_owner(known), context)
         await self._calls.save_attachment(_with_owner(attachment, context), context)
 
     async def load_attachment(self, attachment_id: str, context: ChatContext) -> Attachment:
-        """What is known of an attachment."""
+        """The description of an attachment."""
         attachment = await self._calls.load_attachment(attachment_id, context)
         self._compare(_owner(attachment), context)
         return _without_owner(attachment)
 
     async def delete_attachment(self, attachment_id: str, context: ChatContext) -> None:
-        """Forget an attachment."""
+        """Delete an attachment's description."""
         await self.load_attachment(attachment_id, context)
         await self._calls.delete_attachment(attachment_id, context)
 
-    async def load_everybodys_threads(
-        self, after: str | None, context: Any
-    ) -> Page[ThreadMetadata]:
-        """A page of the threads of all owners, who are in their metadata: :func:`owner_in`."""
+    async def load_all_threads(self, after: str | None, context: Any) -> Page[ThreadMetadata]:
+        """A page of the threads of all owners; see :func:`owner_in`."""
         return await self._calls.load_threads(LONGEST_PAGE, after, "asc", context)
 
     async def transfer_threads(
         self, before: ChatContext, after: ChatContext, made: Callable[[ChatContext], Any]
     ) -> int:
-        """Make the threads and files of one visitor another one's, in one chat.
+        """Transfer a visitor's threads and attachments in one chat to another visitor.
 
-        The site's store knows no owners, so all that it has is looked through.
+        The site's store knows no owners, so all of its threads are listed.
 
-        :param made: makes the site's own context of ours.
-        :returns: how many threads.
+        :param made: makes the site's own context from a :class:`ChatContext`.
+        :returns: the number of threads.
         """
         current_context.set(before)
         with self._lock:
@@ -239,7 +244,7 @@ class OwnedStore(Store[ChatContext]):
         while page.has_more:
             page = await self.load_threads(LONGEST_PAGE, page.after, "asc", old)
             found += page.data
-            await asyncio.sleep(0)  # a store in memory waits for nothing, and others do for it
+            await asyncio.sleep(0)  # a store in memory never suspends, and would block the loop
         for thread in found:
             for attachment in await self._files_of(thread.id, old):
                 await self._calls.save_attachment(_with_owner(attachment, after), new)
@@ -248,7 +253,7 @@ class OwnedStore(Store[ChatContext]):
         return len(found)
 
     async def _files_of(self, thread_id: str, context: Any) -> list[Attachment]:
-        """The files that were sent in a thread, as they are kept."""
+        """The attachments of a thread's messages, as they are stored."""
         page = Page[ThreadItem](has_more=True)
         found: list[Attachment] = []
         while page.has_more:
@@ -259,14 +264,14 @@ class OwnedStore(Store[ChatContext]):
                         found.append(await self.load_attachment(sent.id, context))
         return found
 
-    def _makes(self, name: str) -> bool:
-        """Whether the site's store has a method of its own in place of the package's."""
+    def _overrides(self, name: str) -> bool:
+        """Whether the site's store overrides a method of openai-chatkit's."""
         return name in vars(self._store) or getattr(type(self._store), name) is not getattr(
             Store, name
         )
 
     def _compare(self, owner: str | None, context: ChatContext) -> None:
-        """Check whose something is; an answer that was begun before a sign-in follows it.
+        """Check an owner; an answer that was begun before a sign-in moves to the login.
 
         :raises NotFoundError: it is not the visitor's.
         """
@@ -305,7 +310,7 @@ def _owner(stored: ThreadMetadata | AttachmentBase) -> str | None:
 
 
 def owner_in(stored: ThreadMetadata | AttachmentBase) -> str | None:
-    """Whose a thread or attachment is, as the site's own store keeps it; None for nobody's."""
+    """The owner of a thread or attachment in a site's store; None for nobody's."""
     return _owner(stored)
 
 
@@ -321,6 +326,6 @@ def _with_owner(shown: Owned, context: ChatContext) -> Owned:
 
 def _without_owner(stored: Owned) -> Owned:
     metadata = {key: value for key, value in (stored.metadata or {}).items() if key != OWNER}
-    # Without metadata a thread has an empty one, an attachment none.
+    # A thread without metadata has an empty dict, an attachment None.
     shown = metadata if metadata or isinstance(stored, ThreadMetadata) else None
     return cast("Owned", stored.model_copy(update={"metadata": shown}))

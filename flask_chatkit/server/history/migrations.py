@@ -1,7 +1,7 @@
-"""What brings the tables of an earlier release up to date.
+"""Upgrades the tables of an earlier release.
 
-Each step looks whether it is needed, so that all of them can be done again: MySQL commits after
-each change of a table, and a process may be killed between two. One process at a time does them.
+Each step checks whether it is needed, so that all can be repeated: MySQL commits after each change
+of a table, and a process may be killed between two. One process at a time upgrades.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from .tables import TRIGGERS, attachments, metadata, schema, threads
 #: The version of :data:`~flask_chatkit.server.history.tables.metadata`. 1 had threads, items and
 #: attachments only, and no table of versions; 2 had no claims.
 VERSION = 3
-#: Seconds that a process waits, on MySQL, for another one that upgrades the same tables.
+#: Seconds that a process waits, on MySQL, for another one that upgrades the tables.
 PATIENCE = 600
-#: The key of our advisory lock on PostgreSQL.
+#: The key of the advisory lock on PostgreSQL.
 _LOCK = int.from_bytes(b"chatkit", "big")
 _OLD = "chatkit_attachments_old"
 
 
 def is_current(db: Connection) -> bool:
-    """Whether the tables are those of this release, or of a later one."""
+    """Whether the tables are those of this release or a later one."""
     try:
         reached = db.scalar(select(func.max(schema.c.version)))
     except DBAPIError:
@@ -49,19 +49,19 @@ def is_current(db: Connection) -> bool:
 
 
 def upgrade_tables(connection: Connection) -> None:
-    """Make the tables that are missing, and bring those of an earlier release up to date.
+    """Create missing tables, and upgrade those of an earlier release.
 
-    Nothing is done where they are up to date, and no row is lost. It is called on first use,
-    unless the store was made with ``create_tables=False``; such a site calls it from an Alembic
-    revision of its own: ``upgrade_tables(op.get_bind())``.
+    No row is lost, and up-to-date tables stay as they are. The first call of a store does it,
+    unless it was made with ``create_tables=False``; such a site calls this from an Alembic
+    revision: ``upgrade_tables(op.get_bind())``.
 
     :param connection: a connection in a transaction, which the caller commits.
-    :raises TimeoutError: on MySQL, another process has been at it for ten minutes.
+    :raises TimeoutError: on MySQL, another process has been upgrading for ten minutes.
     """
     with _alone(connection):
         metadata.create_all(connection)
         if not _has_reference(connection):
-            _forget_missing_threads(connection)
+            _clear_missing_threads(connection)
             if connection.dialect.name == "sqlite":
                 _rebuild_attachments(connection)
             else:
@@ -79,10 +79,10 @@ def upgrade_tables(connection: Connection) -> None:
 
 @contextmanager
 def _alone(db: Connection) -> Iterator[None]:
-    """Keep other processes that would do the same waiting."""
+    """Keep other processes from upgrading at the same time."""
     dialect = db.dialect.name
     if dialect == "sqlite":
-        # A change of a table begins no transaction by itself, and this must not end half-way.
+        # DDL begins no transaction by itself, and the upgrade must be atomic.
         if not getattr(db.connection.dbapi_connection, "in_transaction", False):
             db.exec_driver_sql("BEGIN IMMEDIATE")
         yield
@@ -90,7 +90,7 @@ def _alone(db: Connection) -> Iterator[None]:
         db.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         yield
     else:
-        # A lock's name is the whole server's.
+        # Lock names are shared by all databases of a server.
         name = func.concat("flask_chatkit.", func.md5(func.database()))
         if not db.scalar(select(func.get_lock(name, PATIENCE))):
             raise TimeoutError("another process is still upgrading the tables of the history")
@@ -101,7 +101,7 @@ def _alone(db: Connection) -> Iterator[None]:
 
 
 def _reference() -> ForeignKeyConstraint:
-    # Of a copy: what is added to a table later is left out when that table is made elsewhere.
+    # Of a copy: adding the constraint would remove it from the table's own CREATE statement.
     copies = MetaData(naming_convention=metadata.naming_convention)
     threads.to_metadata(copies)
     (reference,) = attachments.to_metadata(copies).foreign_key_constraints
@@ -112,20 +112,20 @@ def _has_reference(db: Connection) -> bool:
     return bool(inspect(db).get_foreign_keys(attachments.name))
 
 
-def _forget_missing_threads(db: Connection) -> None:
-    """Take the threads that are gone, or somebody else's, from attachments: these are unsent."""
-    mine = exists().where(
+def _clear_missing_threads(db: Connection) -> None:
+    """Mark attachments as unsent whose thread is missing or somebody else's."""
+    own = exists().where(
         threads.c.id == attachments.c.thread, threads.c.owner == attachments.c.owner
     )
     db.execute(
-        update(attachments).where(attachments.c.thread.is_not(None), ~mine).values(thread=None)
+        update(attachments).where(attachments.c.thread.is_not(None), ~own).values(thread=None)
     )
 
 
 def _rebuild_attachments(db: Connection) -> None:
-    """Make the table anew: SQLite adds no foreign key to a table that is there."""
+    """Recreate the table: SQLite can't add a foreign key to an existing one."""
     for table in TRIGGERS:
-        # SQLite renames no table that a trigger speaks of without changing the trigger.
+        # SQLite rewrites triggers that mention a renamed table.
         db.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table.name}_deleted")
     present = {index["name"] for index in inspect(db).get_indexes(attachments.name)}
     for index in attachments.indexes:
@@ -134,8 +134,8 @@ def _rebuild_attachments(db: Connection) -> None:
     db.exec_driver_sql(f"ALTER TABLE {attachments.name} RENAME TO {_OLD}")
     attachments.create(db, checkfirst=False)
     columns = ", ".join(column.name for column in attachments.columns)
-    db.exec_driver_sql(f"INSERT INTO {attachments.name} ({columns}) SELECT {columns} FROM {_OLD}")  # noqa: S608  names of our own
-    # The highest position ever given, of a row that may be gone.
+    db.exec_driver_sql(f"INSERT INTO {attachments.name} ({columns}) SELECT {columns} FROM {_OLD}")  # noqa: S608  constant names
+    # The highest position ever used, possibly of a deleted row.
     db.execute(
         text(
             "UPDATE sqlite_sequence SET seq = "

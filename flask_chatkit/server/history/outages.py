@@ -1,4 +1,4 @@
-"""Which errors mean that the history's database is not there at the moment."""
+"""Which errors mean that the history's database is unavailable."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 from ...errors import HistoryUnavailable
 from .calls import RETRY_AFTER
 
-#: What SQLite says when another process holds it, or when its disk fails.
+#: In SQLite's messages for a locked database or a failing disk.
 _SQLITE = ("locked", "unable to open", "disk")
-#: What MySQL itself says of a server that is shut down or full; drivers' own begin with 2000.
+#: MySQL's codes for a server that is shutting down or full; drivers' own begin with 2000.
 _MYSQL = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1213})
 _DRIVERS = 2000
 
 
 def as_outage(error: BaseException) -> HistoryUnavailable | None:
-    """The answer to an error that means an outage; None for any other.
+    """The API error for an error that means an outage; None for any other.
 
-    A store of a site's own that uses SQLAlchemy raises the same ones.
+    A site's own store may use SQLAlchemy, too, and raise the same errors.
     """
     if isinstance(error, HistoryUnavailable):
         return error
-    # Where nobody has imported it, none of its errors was raised.
+    # If SQLAlchemy is not imported, it has raised no error.
     exc: Any = sys.modules.get("sqlalchemy.exc")
     if exc is None or not _is_outage(error, exc):
         return None
-    # The type alone: a driver's message may hold an address.
+    # Only the type: a driver's message may contain an address.
     return HistoryUnavailable(
         detail=f"the history's database can't be used ({type(error).__name__})",
         retry_after=RETRY_AFTER,
@@ -50,7 +50,7 @@ def _is_outage(error: BaseException, exc: Any) -> bool:
 
 
 def raise_outage(error: BaseException) -> None:
-    """Raise the answer to an error that means an outage."""
+    """Raise the API error for an error that means an outage."""
     outage = as_outage(error)
     if outage is not None and outage is not error:
         raise outage from error

@@ -1,4 +1,4 @@
-"""What is kept beside the threads: who somebody was before, what was revoked, whose turn it is."""
+"""Sign-ins, revocations, deletions and jobs, stored beside the threads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ...identity.visitor import Visitor
 from .tables import aliases, claims, deletions, jobs, revocations
 
-#: Microseconds that a revocation is kept: twice as long as a session of a served chat can last.
+#: Microseconds that a revocation is stored: twice the longest session of a served chat.
 _REVOKED_FOR = 2 * 86400 * 1_000_000
 
-
-#: What the ids of OpenAI's threads begin with.
+#: The prefix of OpenAI's thread ids.
 HOSTED = "cthr_"
 
-#: Made once: it is asked at each call of a served chat.
+#: Built once, because each call of a served chat runs it.
 _REVOKED_AT = select(revocations.c.revoked_at).where(
     revocations.c.kit == bindparam("kit_"), revocations.c.visitor == bindparam("visitor_")
 )
@@ -29,11 +28,11 @@ _REVOKED_AT = select(revocations.c.revoked_at).where(
 
 @dataclass(frozen=True)
 class Alias:
-    """An anonymous visitor who signed in.
+    """An anonymous visitor who has signed in.
 
-    :param alias: their key before.
-    :param visitor: their key since then.
-    :param since: when that was.
+    :param alias: the anonymous visitor's key.
+    :param visitor: the login's key.
+    :param since: when they signed in.
     """
 
     alias: str
@@ -42,7 +41,7 @@ class Alias:
 
 
 def add_alias(db: Connection, kit: str, old: Visitor, new: Visitor) -> None:
-    """Note that one visitor is another one from now on."""
+    """Record that an anonymous visitor has signed in as another visitor."""
     pair = hashlib.sha256(f"{kit}\0{old.key}\0{new.key}".encode()).hexdigest()
     _insert_new(
         db,
@@ -58,13 +57,13 @@ def add_alias(db: Connection, kit: str, old: Visitor, new: Visitor) -> None:
 
 
 def aliases_of(db: Connection, kit: str, key: str) -> list[Alias]:
-    """What a person was before they signed in, the oldest first."""
+    """The anonymous visitors who signed in as a person, the oldest first."""
     found = db.execute(
         select(aliases)
         .where(aliases.c.visitor == key, aliases.c.kit == kit)
         .order_by(aliases.c.position)
     )
-    # MySQL takes two strings for the same that differ in spaces at the end.
+    # For MySQL, strings are equal that differ in trailing spaces.
     return [
         Alias(row.alias, row.visitor, utc(row.created_at))
         for row in found
@@ -73,9 +72,9 @@ def aliases_of(db: Connection, kit: str, key: str) -> list[Alias]:
 
 
 def logins_of(db: Connection, kit: str, keys: Collection[str]) -> dict[str, str]:
-    """Who some anonymous visitors are since they signed in, by their keys before.
+    """The logins of anonymous visitors who have signed in, by anonymous key.
 
-    One who has signed in as several people is nobody's for certain, and left out.
+    One who has signed in as several people is left out.
     """
     found: dict[str, set[str]] = {}
     for row in db.execute(
@@ -87,7 +86,7 @@ def logins_of(db: Connection, kit: str, keys: Collection[str]) -> dict[str, str]
 
 
 def revoked_since(db: Connection, kit: str, digests: Collection[str]) -> dict[str, int]:
-    """When all that some visitors had was revoked, in Unix microseconds, by their digests."""
+    """When visitors' sessions were revoked, in Unix microseconds, by digest."""
     found = db.execute(
         select(revocations.c.visitor, revocations.c.revoked_at).where(
             revocations.c.kit == kit, revocations.c.visitor.in_(list(digests))
@@ -97,45 +96,47 @@ def revoked_since(db: Connection, kit: str, digests: Collection[str]) -> dict[st
 
 
 def delete_aliases(db: Connection, kit: str, keys: Collection[str]) -> int:
-    """Forget who of these was whom; how many rows that were."""
+    """Delete the sign-ins of some visitors; the number of rows deleted."""
     found = db.execute(
         select(aliases.c.position, aliases.c.kit, aliases.c.alias, aliases.c.visitor).where(
             or_(aliases.c.alias.in_(keys), aliases.c.visitor.in_(keys)), aliases.c.kit == kit
         )
     ).all()
-    gone = [row.position for row in found if row.kit == kit and {row.alias, row.visitor} & {*keys}]
-    if gone:
-        db.execute(delete(aliases).where(aliases.c.position.in_(gone)))
-    return len(gone)
+    positions = [
+        row.position for row in found if row.kit == kit and {row.alias, row.visitor} & {*keys}
+    ]
+    if positions:
+        db.execute(delete(aliases).where(aliases.c.position.in_(positions)))
+    return len(positions)
 
 
 def revoke(db: Connection, kit: str, visitor: Visitor, at: int) -> None:
-    """Have all that a visitor was given before refused.
+    """Revoke what a visitor was given before a time.
 
     :param at: Unix time in microseconds.
     """
     db.execute(delete(revocations).where(revocations.c.revoked_at < at - _REVOKED_FOR))
-    mine = (revocations.c.kit == kit, revocations.c.visitor == visitor.digest)
-    if not db.execute(update(revocations).where(*mine).values(revoked_at=at)).rowcount:
+    own = (revocations.c.kit == kit, revocations.c.visitor == visitor.digest)
+    if not db.execute(update(revocations).where(*own).values(revoked_at=at)).rowcount:
         _insert_new(db, revocations, {"kit": kit, "visitor": visitor.digest, "revoked_at": at})
-    # Digests of what they have just said; a site that migrates itself may not have the table yet.
+    # Digests of recent messages; a site that migrates itself may not have the table yet.
     if inspect(db).has_table(claims.name):
         db.execute(delete(claims).where(claims.c.visitor == visitor.digest))
 
 
 def revoked_at(db: Connection, kit: str, digest: str) -> int | None:
-    """When all that a visitor had was revoked, in Unix microseconds; None if it was not."""
+    """When a visitor's sessions were revoked, in Unix microseconds; None if never."""
     return db.scalar(_REVOKED_AT, {"kit_": kit, "visitor_": digest})
 
 
 def note_deletion(db: Connection, thread: str) -> None:
-    """Note that a thread was deleted, if it is one of OpenAI's: it must not be carried anew."""
+    """Record the deletion of an imported thread, which must not be imported again."""
     if thread.startswith(HOSTED):
         _insert_new(db, deletions, {"thread": _digest(thread)})
 
 
 def deleted(db: Connection, ids: Collection[str]) -> set[str]:
-    """Those of some threads of OpenAI's that were deleted here."""
+    """Those of some imported threads that were deleted here."""
     named = {_digest(one): one for one in ids}
     found = db.scalars(select(deletions.c.thread).where(deletions.c.thread.in_(named)))
     return {named[digest] for digest in found}
@@ -148,24 +149,25 @@ def _digest(thread: str) -> str:
 def begin_job(
     db: Connection, kit: str, name: str, every: timedelta, *, at_first: bool = True
 ) -> bool:
-    """Whether it is the caller who does a job now; nobody else does it for that long.
+    """Whether the caller is to run a job now; no other process does within the interval.
 
-    :param at_first: whether it is due where it was never done.
+    :param every: the interval between two runs.
+    :param at_first: whether the job is due if it has never run.
     """
     now = datetime.now(timezone.utc)
     if _insert_new(db, jobs, {"kit": kit, "name": name, "begun_at": now}):
         return at_first
-    mine = (jobs.c.kit == kit, jobs.c.name == name, jobs.c.begun_at < now - every)
-    return db.execute(update(jobs).where(*mine).values(begun_at=now)).rowcount == 1
+    own = (jobs.c.kit == kit, jobs.c.name == name, jobs.c.begun_at < now - every)
+    return db.execute(update(jobs).where(*own).values(begun_at=now)).rowcount == 1
 
 
 def utc(moment: datetime) -> datetime:
-    """A time from the database; SQLite and MySQL keep no zone."""
+    """A time from the database in UTC; SQLite and MySQL store no zone."""
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _insert_new(db: Connection, table: Table, values: dict[str, Any]) -> bool:
-    """Insert a row, unless it is there already; whether it was not."""
+    """Insert a row unless it exists; returns whether it was inserted."""
     statement: Any
     if db.dialect.name == "sqlite":
         statement = sqlite.insert(table).on_conflict_do_nothing()

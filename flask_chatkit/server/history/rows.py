@@ -1,4 +1,4 @@
-"""The rows of people and of threads that nobody uses: found, counted and deleted in batches."""
+"""Finds, counts and deletes rows in batches: a person's, unused threads and unsent files."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from sqlalchemy import (
 from . import records
 from .tables import attachments, feedback, items, threads
 
-#: Threads, or files, that are deleted in one transaction: it must not keep a visitor waiting.
+#: Threads or files deleted in one transaction, which must be short for visitors.
 BATCH = 100
-#: Items that are read at once.
+#: Items read at once.
 PAGE = 500
 
 
 @dataclass(frozen=True)
 class ThreadRow:
-    """A thread as the database has it."""
+    """A row of the threads."""
 
     position: int
     id: str
@@ -45,7 +45,7 @@ class ThreadRow:
 
 @dataclass(frozen=True)
 class FileRow:
-    """What the database has of an attachment."""
+    """A row of the attachments."""
 
     position: int
     id: str
@@ -59,13 +59,13 @@ class FileRow:
 
     @property
     def details(self) -> dict[str, Any]:
-        """The attachment, as the package writes it."""
+        """The attachment, as serialised by openai-chatkit."""
         found: dict[str, Any] = json.loads(self.data)
         return found
 
     @property
     def is_ours(self) -> bool:
-        """Whether its bytes are in our files; a site's own attachment store has the others'."""
+        """Whether its bytes are in the kit's files, and not in a site's own attachment store."""
         return "uploaded" in (self.details.get("metadata") or {})
 
 
@@ -85,19 +85,19 @@ def _columns(table: Table, row: type[ThreadRow | FileRow]) -> list[Any]:
 def threads_of(
     db: Connection, kit: str, keys: Collection[str], after: int, *, lock: bool = False
 ) -> list[ThreadRow]:
-    """A batch of the threads of a person, in the order in which they were first stored.
+    """A batch of a person's threads, in the order in which they were first stored.
 
-    :param lock: whether nobody may add to them until the transaction ends.
+    :param lock: whether to lock the rows until the transaction ends.
     """
-    return _mine(db, threads, ThreadRow, kit, keys, after, lock=lock)
+    return _rows_of(db, threads, ThreadRow, kit, keys, after, lock=lock)
 
 
 def files_of(db: Connection, kit: str, keys: Collection[str], after: int) -> list[FileRow]:
-    """A batch of the attachments of a person."""
-    return _mine(db, attachments, FileRow, kit, keys, after)
+    """A batch of a person's attachments."""
+    return _rows_of(db, attachments, FileRow, kit, keys, after)
 
 
-def _mine(
+def _rows_of(
     db: Connection,
     table: Table,
     row: Any,
@@ -117,7 +117,7 @@ def _mine(
         found = [
             row(*one) for one in db.execute(statement.with_for_update() if lock else statement)
         ]
-        # MySQL takes two strings for the same that differ in spaces at the end.
+        # For MySQL, strings are equal that differ in trailing spaces.
         exact = [one for one in found if one.kit == kit and one.visitor in keys]
         if exact or not found:
             return exact
@@ -128,7 +128,7 @@ def items_of(db: Connection, found: Collection[int], after: tuple[int, int]) -> 
     """A page of the items of threads, thread by thread.
 
     :param found: the threads' positions.
-    :param after: the positions of the thread and the item after which to go on.
+    :param after: the positions of the thread and the item before the page.
     """
     thread, position = after
     left = or_(items.c.thread > thread, and_(items.c.thread == thread, items.c.position > position))
@@ -138,16 +138,18 @@ def items_of(db: Connection, found: Collection[int], after: tuple[int, int]) -> 
 
 
 def feedback_of(db: Connection, found: Collection[int]) -> list[Any]:
-    """What a visitor thinks of the answers of threads."""
+    """The feedback in threads."""
     columns = (feedback.c.thread, feedback.c.item, feedback.c.kind, feedback.c.created_at)
     statement = select(*columns).where(feedback.c.thread.in_(found))
     return list(db.execute(statement.order_by(feedback.c.position)))
 
 
 def remove_threads(db: Connection, found: Iterable[ThreadRow], *, dry_run: bool) -> Removed:
-    """Delete threads with all that belongs to them, and count it.
+    """Delete threads with their items and feedback, and count these.
 
-    Their attachments stay, as files of no thread, until the bytes are gone.
+    Their attachments stay, without a thread, until the bytes are deleted.
+
+    :param dry_run: whether to count only.
     """
     rows = list(found)
     positions = [row.position for row in rows]
@@ -159,7 +161,7 @@ def remove_threads(db: Connection, found: Iterable[ThreadRow], *, dry_run: bool)
     if not dry_run and rows:
         sent = attachments.c.thread.in_([row.id for row in rows])
         db.execute(update(attachments).where(sent).values(thread=None))
-        # One after the other: SQLite looks after references only where it is told to.
+        # Explicitly: SQLite enforces foreign keys only on connections that enable them.
         db.execute(delete(feedback).where(feedback.c.thread.in_(positions)))
         db.execute(delete(items).where(items.c.thread.in_(positions)))
         removed.threads = db.execute(
@@ -181,7 +183,7 @@ def files_sent_in(db: Connection, ids: Collection[str]) -> list[FileRow]:
 
 
 def remove_files(db: Connection, found: Iterable[FileRow]) -> int:
-    """Delete what the database has of attachments; how many rows that were."""
+    """Delete rows of attachments; the number deleted."""
     positions = [row.position for row in found]
     if not positions:
         return 0
@@ -191,11 +193,11 @@ def remove_files(db: Connection, found: Iterable[FileRow]) -> int:
 def unused_threads(
     db: Connection, kit: str, before: datetime, after: int, *, lock: bool
 ) -> tuple[list[ThreadRow], int | None]:
-    """A batch of the threads of a kit in which nothing was said since a time.
+    """A batch of the threads of a kit without items since a time.
 
-    :param after: the position after which to look on.
-    :param lock: whether nobody may add to them until the transaction ends.
-    :returns: the threads, and the position of the last one looked at; None at the end.
+    :param after: the position before the batch.
+    :param lock: whether to lock the rows until the transaction ends.
+    :returns: the threads, and the last position of the batch; None at the end.
     """
     old = (
         select(*_columns(threads, ThreadRow))
@@ -206,7 +208,7 @@ def unused_threads(
     found = [ThreadRow(*one) for one in db.execute(old.with_for_update() if lock else old)]
     if not found:
         return [], None
-    # Asked for when nobody can add any more.
+    # Read once the threads are locked.
     used = db.scalars(
         select(items.c.thread)
         .where(items.c.thread.in_([row.position for row in found]), items.c.created_at >= before)
@@ -220,7 +222,7 @@ def unused_threads(
 def stray_items(db: Connection) -> list[int]:
     """A batch of the items whose thread is gone.
 
-    SQLite only: a DELETE by hand has left them before the tables had triggers.
+    On SQLite only: a plain DELETE left them before the tables had triggers.
     """
     if db.dialect.name != "sqlite":
         return []
@@ -228,7 +230,7 @@ def stray_items(db: Connection) -> list[int]:
 
 
 def count_stray_items(db: Connection) -> int:
-    """How many items' thread is gone."""
+    """The number of items whose thread is gone."""
     return _count(db, items, ~_HAS_THREAD) if db.dialect.name == "sqlite" else 0
 
 
@@ -236,12 +238,12 @@ _HAS_THREAD = exists().where(threads.c.position == items.c.thread)
 
 
 def remove_items(db: Connection, positions: Collection[int]) -> int:
-    """Delete items; how many went."""
+    """Delete items; the number deleted."""
     return db.execute(delete(items).where(items.c.position.in_(positions))).rowcount
 
 
 def unsent_files(db: Connection, kit: str, before: datetime, after: int) -> list[FileRow]:
-    """A batch of the attachments of a kit that were uploaded before a time and belong nowhere."""
+    """A batch of a kit's attachments that were uploaded before a time and have no thread."""
     statement = (
         select(*_columns(attachments, FileRow))
         .where(
@@ -257,9 +259,9 @@ def unsent_files(db: Connection, kit: str, before: datetime, after: int) -> list
 
 
 def find_message(db: Connection, file: FileRow, *, keep: bool) -> bool:
-    """Whether a message of its owner has an attachment that refers to no thread.
+    """Whether a message of the owner contains an attachment that has no thread.
 
-    :param keep: whether it is made to refer to the message's thread.
+    :param keep: whether to assign the message's thread to it.
     """
     mentions = exists().where(
         items.c.thread == threads.c.position,
@@ -268,22 +270,22 @@ def find_message(db: Connection, file: FileRow, *, keep: bool) -> bool:
     )
     found = db.scalar(select(threads.c.id).where(threads.c.owner == file.owner, mentions).limit(1))
     if found is not None and keep:
-        mine = attachments.c.position == file.position
-        db.execute(update(attachments).where(mine).values(thread=found))
+        own = attachments.c.position == file.position
+        db.execute(update(attachments).where(own).values(thread=found))
     return found is not None
 
 
 def known_files(db: Connection, ids: Collection[str]) -> set[str]:
-    """Which of these ids are those of attachments, whoever has them."""
+    """Those of some ids that attachments have, of any owner."""
     return set(db.scalars(select(attachments.c.id).where(attachments.c.id.in_(ids))))
 
 
 def has_imported(db: Connection, kit: str) -> bool:
-    """Whether a kit has threads that came from OpenAI, and kept their ids."""
-    theirs = (threads.c.kit == kit, threads.c.id.startswith("cthr_", autoescape=True))
+    """Whether a kit has threads imported from OpenAI."""
+    theirs = (threads.c.kit == kit, threads.c.id.startswith(records.HOSTED, autoescape=True))
     return db.scalar(select(threads.c.position).where(*theirs).limit(1)) is not None
 
 
 def has_files(db: Connection) -> bool:
-    """Whether there is an attachment at all."""
+    """Whether there is any attachment."""
     return db.scalar(select(attachments.c.position).limit(1)) is not None

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
-from chatkit.store import NotFoundError, StoreItemType
+from chatkit.store import NotFoundError
 from chatkit.types import (
     Attachment,
     Page,
@@ -21,13 +21,12 @@ from chatkit.types import (
 )
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Table
-from sqlalchemy.exc import IntegrityError
 from typing_extensions import Self, override
 
 from ...activity import Count
 from ...identity.visitor import Visitor
 from ..context import ChatContext, as_context
-from ..ids import new_id, page_size
+from ..ids import page_size
 from ..surrogates import clean
 from . import counts, records, statements
 from .base import DatabaseStore, DeletesBytes, SignsLinks
@@ -115,18 +114,6 @@ class SQLAlchemyStore(DatabaseStore):
     def close(self) -> None:
         """Close the store's threads and connections; a site's engine stays open."""
         self._database.close()
-
-    @override
-    def generate_thread_id(self, context: ChatContext) -> str:
-        """A new id for a thread."""
-        return new_id("thread")
-
-    @override
-    def generate_item_id(
-        self, item_type: StoreItemType, thread: ThreadMetadata, context: ChatContext
-    ) -> str:
-        """A new id for an item."""
-        return new_id(item_type)
 
     @follows
     async def load_thread(self, thread_id: str, context: ChatContext) -> ThreadMetadata:
@@ -307,16 +294,7 @@ class SQLAlchemyStore(DatabaseStore):
             for item_id in dict.fromkeys(item_ids)
         ]
 
-        def work(db: Connection) -> None:
-            statement = counts.save_feedback(db.dialect.name)
-            for row in rows:
-                try:
-                    db.execute(statement, row)
-                except IntegrityError:
-                    # The item has just been deleted.
-                    raise NotFoundError("there is nothing of this id") from None
-
-        await self._database.transaction(work)
+        await self._database.transaction(lambda db: counts.save_feedback(db, rows))
 
     async def add_counts(self, kit: str, gathered: Mapping[Count, int]) -> None:
         """Add to the daily counts of a kit.

@@ -1,12 +1,11 @@
 """The tables of the history, for SQLite, PostgreSQL and MySQL or MariaDB.
 
 A site that migrates with Alembic adds :data:`metadata` to its ``target_metadata``, and makes its
-store with ``create_tables=False``. What each release changes is applied by
-:func:`~flask_chatkit.server.history.migrations.upgrade_tables`, which such a site calls from a
-revision of its own.
+store with ``create_tables=False``. In a revision it calls
+:func:`~flask_chatkit.server.history.migrations.upgrade_tables` for the changes of a release.
 
-On SQLite foreign keys hold only on a connection that switches them on, which a plain one does not.
-There the tables have triggers too, so that a plain ``DELETE`` leaves nothing behind.
+SQLite enforces foreign keys only on connections that enable them, so there the tables have
+triggers as well: a plain ``DELETE`` leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
-#: Characters of the longest id that can be stored.
+#: Characters of the longest id.
 LONGEST_ID = 255
 
 metadata = MetaData(
@@ -45,7 +44,7 @@ metadata = MetaData(
 )
 
 _MYSQL = ("mysql", "mariadb")
-#: What MySQL needs for emoji in texts, and for transactions at all.
+#: MySQL needs these for emoji, and for transactions.
 _OPTIONS: dict[str, Any] = {
     f"{dialect}_{name}": value
     for dialect in _MYSQL
@@ -54,18 +53,18 @@ _OPTIONS: dict[str, Any] = {
 
 
 def _exact(length: int) -> String:
-    """A text that is compared byte by byte; MySQL would take A for a."""
+    """A string that is compared byte by byte; MySQL would ignore case."""
     return String(length).with_variant(
         mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), *_MYSQL
     )
 
 
-# SQLite numbers only an INTEGER PRIMARY KEY by itself.
+# SQLite autoincrements only an INTEGER PRIMARY KEY.
 _POSITION = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _ascii(length: int) -> CHAR:
-    """A string of always that many characters, all of them ASCII."""
+    """An ASCII string of fixed length."""
     return CHAR(length).with_variant(
         mysql.CHAR(length, charset="ascii", collation="ascii_bin"), *_MYSQL
     )
@@ -77,12 +76,12 @@ _NAME = _exact(255)
 #: ``user:`` and a login id of at most 512 characters.
 _VISITOR = _exact(520)
 _TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
-# A text and no JSON type: PostgreSQL's refuses the NUL that a message may have.
+# Not a JSON type: PostgreSQL's rejects NUL, which a message may contain.
 _DATA = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), *_MYSQL)
 
-#: ``position`` is the order of insertion. ``owner`` is what every query asks for: see
-#: :func:`~flask_chatkit.server.context.owner_name`. ``kit``, ``chat`` and ``visitor`` say the same
-#: in plain words, so that a site can find and delete a person's data.
+#: ``position`` is the order of insertion. Every statement asks for ``owner``: see
+#: :func:`~flask_chatkit.server.context.owner_name`. ``kit``, ``chat`` and ``visitor`` are the same
+#: in plain text, so that a site can find and delete a person's data.
 threads = Table(
     "chatkit_threads",
     metadata,
@@ -102,8 +101,8 @@ Index(None, threads.c.owner, threads.c.position)
 Index(None, threads.c.owner, threads.c.created_at, threads.c.position)
 Index(None, threads.c.visitor)
 
-#: ``thread`` is the thread's position. An id is unique within its thread only: adapters for models
-#: that are not OpenAI's give all their messages one id.
+#: ``thread`` is the thread's position. An id is unique within its thread only: adapters for other
+#: providers' models give all messages the same id.
 items = Table(
     "chatkit_items",
     metadata,
@@ -140,7 +139,7 @@ Index(None, attachments.c.owner, attachments.c.thread)
 Index(None, attachments.c.thread)
 Index(None, attachments.c.visitor)
 
-#: What a visitor thinks of an answer: ``kind`` is ``positive`` or ``negative``. ``thread`` is the
+#: Feedback on an answer: ``kind`` is ``positive`` or ``negative``. ``thread`` is the
 #: thread's position, ``item`` the item's id.
 feedback = Table(
     "chatkit_feedback",
@@ -156,7 +155,7 @@ feedback = Table(
     **_OPTIONS,
 )
 
-#: How often something happened on a day (``2026-11-28``, in UTC) in a chat. Nobody's name is in it.
+#: How often something happened in a chat on a day (``2026-11-28``, in UTC); without visitors.
 counts = Table(
     "chatkit_counts",
     metadata,
@@ -168,8 +167,8 @@ counts = Table(
     **_OPTIONS,
 )
 
-#: Which anonymous visitor (``alias``, a key) signed in as whom (``visitor``, a key). ``pair`` is
-#: SHA-256 of kit, alias and visitor, for no database has an index over strings that long.
+#: Sign-ins: the keys of an anonymous visitor (``alias``) and the login (``visitor``). ``pair`` is
+#: SHA-256 of kit, alias and visitor, because strings that long can't be indexed.
 aliases = Table(
     "chatkit_aliases",
     metadata,
@@ -186,8 +185,8 @@ aliases = Table(
 Index(None, aliases.c.alias)
 Index(None, aliases.c.visitor)
 
-#: Since when nothing that a visitor was given before is good: ``revoked_at`` is Unix time in
-#: microseconds, ``visitor`` is :attr:`.Visitor.digest`.
+#: When a visitor's sessions were last revoked: ``revoked_at`` is Unix time in microseconds,
+#: ``visitor`` is :attr:`.Visitor.digest`.
 revocations = Table(
     "chatkit_revocations",
     metadata,
@@ -197,8 +196,8 @@ revocations = Table(
     **_OPTIONS,
 )
 
-#: Threads of OpenAI's that were deleted here: carried over again, they would come back.
-#: ``thread`` is SHA-256 of the id, so that nobody's id is left.
+#: Imported threads that were deleted, so that they are not imported again. ``thread`` is SHA-256
+#: of the id.
 deletions = Table(
     "chatkit_deletions",
     metadata,
@@ -206,7 +205,7 @@ deletions = Table(
     **_OPTIONS,
 )
 
-#: When a job that one process does for all was last begun.
+#: When a job that one process runs for all was last begun.
 jobs = Table(
     "chatkit_jobs",
     metadata,
@@ -216,9 +215,9 @@ jobs = Table(
     **_OPTIONS,
 )
 
-#: Messages that are being answered, or just were: ``message`` is SHA-256 of whose they are and of
-#: every word, ``visitor`` as in :data:`revocations`, ``holder`` the process that answers,
-#: ``touched_at`` Unix time in microseconds.
+#: Messages that are being answered, or just were: ``message`` is SHA-256 of visitor and content,
+#: ``visitor`` as in :data:`revocations`, ``holder`` the process that answers, ``touched_at`` Unix
+#: time in microseconds.
 claims = Table(
     "chatkit_claims",
     metadata,
@@ -230,7 +229,7 @@ claims = Table(
     **_OPTIONS,
 )
 
-#: The versions of these tables that the database has reached; see
+#: The versions to which these tables were upgraded; see
 #: :mod:`~flask_chatkit.server.history.migrations`.
 schema = Table(
     "chatkit_schema",
@@ -240,8 +239,8 @@ schema = Table(
     **_OPTIONS,
 )
 
-#: What SQLite does on a connection that has not switched foreign keys on, by table.
-#: A trigger may set off another one; ``recursive_triggers`` is about one that sets off itself.
+#: SQLite's triggers, for connections that have not enabled foreign keys, by table. One may fire
+#: another; ``recursive_triggers`` is about one that fires itself.
 TRIGGERS = {
     threads: (
         "CREATE TRIGGER IF NOT EXISTS chatkit_threads_deleted AFTER DELETE ON chatkit_threads "
@@ -257,5 +256,5 @@ TRIGGERS = {
     ),
 }
 for _table, _trigger in TRIGGERS.items():
-    _ddl: Any = DDL(_trigger)  # type: ignore[no-untyped-call]  # SQLAlchemy's own typing
+    _ddl: Any = DDL(_trigger)  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
     event.listen(_table, "after_create", _ddl.execute_if(dialect="sqlite"))

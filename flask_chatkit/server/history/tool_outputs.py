@@ -1,15 +1,15 @@
-"""Hidden items of a thread that hold what an agent's tools returned."""
+"""Hidden items of a thread that contain the outputs of an agent's tools."""
 
 from __future__ import annotations
 
 from chatkit.types import HiddenContextItem, ThreadItem
 
-#: Distinguishes the package's hidden items from those of a site.
+#: The kind of the kit's hidden items, as opposed to a site's.
 KIND = "flask_chatkit.tools"
 
 
 def is_memory(item: ThreadItem) -> bool:
-    """Whether an item of a thread is what tools returned."""
+    """Whether an item contains tool outputs."""
     return (
         isinstance(item, HiddenContextItem)
         and isinstance(item.content, dict)

@@ -1,7 +1,7 @@
-"""Which process answers a message that two of them were sent at the same moment.
+"""Claims: which process answers a message that two received at the same moment.
 
-A row of the database decides. Whoever answers renews it, so that it runs out soon after a process
-that was killed; and it stays a moment after the answer, for a call that was on its way.
+A row of the database decides. The process that answers renews it, so that it expires soon after
+the process is killed; and it stays for a moment after the answer, for a retry that was under way.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from sqlalchemy.sql.expression import ColumnElement
 from ..ids import SAME_SECONDS
 from .tables import claims
 
-#: Seconds between two renewals, and without one after which a claim is anybody's. They are counted
-#: by who waits: clocks of two machines may differ.
+#: Seconds between two renewals, and seconds without one after which a claim has expired. The
+#: waiting process counts them, because the clocks of two machines may differ.
 RENEW_SECONDS = 3.0
 STALE_SECONDS = 10.0
-#: Seconds after which a row is of no use to anybody.
+#: Seconds after which a row is deleted.
 OLD_SECONDS = 3600.0
 
-#: Hex digits of a holder: of its machine, its process's number, and all that is the process's own.
+#: Hex digits of a holder: its machine, its process id, and the part that identifies the process.
 _MACHINE_DIGITS, _PID_DIGITS, PROCESS_DIGITS = 8, 8, 24
 
 
 class Seen(NamedTuple):
-    """A claim as it was seen.
+    """A claim as it was read.
 
     :param touched_at: when it was renewed, in Unix microseconds by the database's clock.
     """
@@ -45,21 +45,21 @@ class Seen(NamedTuple):
 
 
 def new_holder(process: str) -> str:
-    """A name for a new claim of a process.
+    """The holder of a new claim.
 
-    :param process: the process's own, see :func:`new_process`.
+    :param process: the process's name, see :func:`new_process`.
     """
     return process + secrets.token_hex(4)
 
 
 def new_process() -> str:
-    """A name for this process, which no other one has."""
+    """A unique name for this process."""
     return f"{_machine()}{os.getpid():08x}{secrets.token_hex(4)}"
 
 
 @lru_cache
 def _machine() -> str:
-    """What tells whether two processes see each other by their numbers."""
+    """Identifies the machine and its process id namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         space = Path("/proc/self/ns/pid").readlink()
@@ -82,11 +82,11 @@ def is_dead(holder: str) -> bool:
 
 
 def claim(db: Connection, key: str, visitor: str, holder: str) -> bool:
-    """Take a message to be answered here; False if another process does, or just has.
+    """Claim a message; False if another process answers it, or just has.
 
-    What this very process has claimed before it may claim again: it knows by itself.
+    A process may claim again what it has claimed before: it recognises retries itself.
 
-    :param key: SHA-256 of who says what.
+    :param key: SHA-256 of the visitor and the message.
     :param visitor: the visitor's digest.
     """
     values = {"message": key, "visitor": visitor, "holder": holder, "is_answered": 0}
@@ -103,7 +103,7 @@ def claim(db: Connection, key: str, visitor: str, holder: str) -> bool:
 
 
 def take_over(db: Connection, key: str, holder: str, seen: Seen) -> bool:
-    """Take a message from who does not answer it any more; False if something has changed."""
+    """Take over an expired claim; False if it has changed meanwhile."""
     values = {"key_": key, "holder_": holder, "seen_": seen.holder, "at_": seen.touched_at}
     return db.execute(_TAKE_OVER, values).rowcount > 0
 
@@ -115,12 +115,12 @@ def look(db: Connection, key: str) -> Seen | None:
 
 
 def renew(db: Connection, key: str, holder: str) -> None:
-    """Say that the answer is still under way."""
+    """Renew a claim while the answer is written."""
     db.execute(_RENEW, {"key_": key, "holder_": holder})
 
 
 def settle(db: Connection, key: str, holder: str, *, answered: bool) -> None:
-    """Say that it is over; if it was not answered, anybody may."""
+    """End a claim; if the message was not answered, any process may claim it."""
     if answered:
         db.execute(_SETTLE, {"key_": key, "holder_": holder})
     else:
@@ -128,7 +128,7 @@ def settle(db: Connection, key: str, holder: str, *, answered: bool) -> None:
 
 
 def tidy(db: Connection) -> None:
-    """Delete what is of no use to anybody."""
+    """Delete old claims."""
     db.execute(_TIDY, {"old_": _micro(OLD_SECONDS)})
 
 
@@ -137,7 +137,7 @@ def _micro(seconds: float) -> int:
 
 
 class _Now(ColumnElement[int]):
-    """Unix time in microseconds by the database's clock, which all hosts have in common."""
+    """Unix time in microseconds by the database's clock, which all hosts share."""
 
     inherit_cache = True
     type = BigInteger()
@@ -155,7 +155,7 @@ def _sqlite_now(_element: _Now, _compiler: SQLCompiler, **_: object) -> str:
 
 @compiles(_Now, "mysql", "mariadb")
 def _mysql_now(_element: _Now, _compiler: SQLCompiler, **_: object) -> str:
-    # In no time zone of a session, in which an hour of the year comes twice.
+    # In UTC: in a session's time zone, one hour of the year is ambiguous.
     return "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
 
 
@@ -179,7 +179,8 @@ def _insert(dialect: str) -> Insert:
 
 _KEY = claims.c.message == bindparam("key_")
 _HOLDER = claims.c.holder == bindparam("holder_")
-# What was answered in the future was timed by a host, as it was once, or the clock was set back.
+# A time in the future was written by a host's clock in an earlier release, or the clock was
+# set back.
 _SAME = (claims.c.touched_at >= _NOW - bindparam("same_")) & (
     claims.c.touched_at <= _NOW + bindparam("same_")
 )
