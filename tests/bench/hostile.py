@@ -11,7 +11,6 @@ import contextlib
 import os
 import random
 import re
-import shutil
 import struct
 import sys
 import tempfile
@@ -24,7 +23,9 @@ from mint import HERE, ROOT, add_also, free_port, running
 from stream import environment, listening
 from wire import Visitor
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+sys.path.insert(0, str(ROOT))
+from tests.helpers.nginx import NGINX, documented, nginx_command
+
 THREADS = 64
 HOSTILE = 5
 HONEST = 10
@@ -253,23 +254,13 @@ def main():
 
 def front(files, behind):
     """Start nginx as docs/deployment.md has it, without TLS; its port."""
-    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
-    (server,) = re.findall(r"<!-- nginx -->\n```nginx\n(.*?)```", page, re.DOTALL)
     port = free_port()
-    server = re.sub(r"(?m)^ *(ssl_|add_header).*\n", "", server)
+    server = re.sub(r"(?m)^ *(ssl_|add_header).*\n", "", documented("nginx"))
     server = server.replace("443 ssl", f"127.0.0.1:{port}").replace("8000", str(behind))
     # Each client of the bench has an address of its own.
     server = server.replace("$remote_addr", "$http_x_forwarded_for")
     folder = Path(files.enter_context(tempfile.TemporaryDirectory()))
-    places = "".join(
-        f"{name}_temp_path {folder}/{name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; pid {folder}/pid;\n"
-        f"events {{ worker_connections 4096; }}\nhttp {{ access_log off;\n{places}{server}}}\n"
-    )
-    command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "e")]
+    command = nginx_command(folder, server, "worker_connections 4096;")
     listening("nginx", port, files.enter_context(running(command, environment())))
     return port
 
@@ -309,5 +300,4 @@ def attack(package, seconds, *, direct):
 
 if __name__ == "__main__":
     os.chdir(HERE)
-    sys.path.insert(0, str(ROOT))
     main()

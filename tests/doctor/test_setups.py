@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import runpy
 import shutil
 import socket
@@ -20,6 +19,7 @@ from click.testing import Result
 
 from tests.helpers.databases import fresh_database
 from tests.helpers.doctor import STRONG
+from tests.helpers.nginx import NGINX, documented, nginx_command
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import free_port, process, wait_for
 
@@ -136,10 +136,9 @@ def own_address() -> str:
     return "127.0.0.1"
 
 
-def nginx_config(folder: Path, port: int, upstream: int) -> str:
+def nginx_server(folder: Path, port: int, upstream: int) -> str:
     """The server of docs/deployment.md, with this test's ports and certificate."""
-    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
-    (server,) = re.findall(r"<!-- nginx -->\n```nginx\n(.*?)```", page, re.DOTALL)
+    server = documented("nginx")
     for old, new in (
         ("listen 443 ssl", f"listen {own_address()}:{port} ssl"),
         ("server_name www.shop.example", f"server_name {own_address()}"),
@@ -149,16 +148,7 @@ def nginx_config(folder: Path, port: int, upstream: int) -> str:
     ):
         assert old in server, old
         server = server.replace(old, new)
-    places = "".join(
-        f"{name}_temp_path {folder}/{name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return (
-        # As root nginx would give the rest to nobody, who may not write to the test's folder.
-        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off;\n"
-        f"pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n"
-        f"events {{}}\nhttp {{ access_log off;\n{places}{server}}}\n"
-    )
+    return server
 
 
 def make_certificate(folder: Path, missing: Missing) -> None:
@@ -176,13 +166,11 @@ def test_several_servers_behind_nginx_are_well(
     folder: Path, doctor: Callable[..., Result], missing: Missing, redis_uri: str
 ) -> None:
     """Two workers with Redis and PostgreSQL behind the documented nginx are as they should be."""
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if nginx is None:
+    if NGINX is None:
         missing("nginx", "install nginx-light")
     make_certificate(folder, missing)
     port, upstream = free_port(), free_port()
-    (folder / "nginx.conf").write_text(nginx_config(folder, port, upstream))
-    config = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "e")]
+    config = nginx_command(folder, nginx_server(folder, port, upstream))
     subprocess.run([*config, "-t"], check=True, capture_output=True, timeout=30)
     with ExitStack() as running:
         uri = running.enter_context(fresh_database("PostgreSQL", missing))

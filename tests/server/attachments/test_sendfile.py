@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_chatkit import ChatKit, ConfigurationError
-from tests.helpers.paths import ROOT
+from tests.helpers.nginx import NGINX, documented, nginx_command
 from tests.helpers.processes import free_port, process, wait_for
 from tests.helpers.served import PNG, Client, visit
 from tests.helpers.sites import Browser, MakeApp, Serve, told
@@ -55,32 +52,17 @@ def uploaded(browser: Browser) -> tuple[Client, str]:
 @pytest.fixture
 def nginx(tmp_path: Path, missing: Callable[[str, str], NoReturn]) -> Callable[[str], Any]:
     """Start nginx in front of a site, with the location of the documentation."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if found is None:
+    if NGINX is None:
         missing("nginx", "install nginx-light")
-    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
-    (location,) = re.findall(r"<!-- nginx-files -->\n```nginx\n(.*?)```", page, re.DOTALL)
-    folder = "/srv/shop/instance/chatkit-uploads/"
+    location, folder = documented("nginx-files"), "/srv/shop/instance/chatkit-uploads/"
     assert folder in location
     location = location.replace(folder, f"{tmp_path}/up/")
-    places = "".join(
-        f"{name}_temp_path {tmp_path}/{name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
 
     def start(base: str) -> Any:
         port = free_port()
-        config = tmp_path / "nginx.conf"
-        config.write_text(
-            f"{'user root; ' if os.geteuid() == 0 else ''}daemon off;\n"
-            f"pid {tmp_path}/nginx.pid; error_log {tmp_path}/nginx.log;\n"
-            f"events {{}}\nhttp {{ access_log off;\n{places}"
-            f"server {{ listen 127.0.0.1:{port};\n"
-            f"location / {{ proxy_pass {base}; proxy_set_header Host $http_host; }}\n"
-            f"{location}}}\n}}\n"
-        )
-        command = [found, "-p", str(tmp_path), "-c", str(config), "-e", str(tmp_path / "e")]
-        return port, process(tmp_path, *command)
+        forward = f"location / {{ proxy_pass {base}; proxy_set_header Host $http_host; }}"
+        server = f"server {{ listen 127.0.0.1:{port};\n{forward}\n{location}}}\n"
+        return port, process(tmp_path, *nginx_command(tmp_path, server))
 
     return start
 
