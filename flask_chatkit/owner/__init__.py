@@ -1,1 +1,1 @@
-"""The owner's side: threads carried over, one person's data, how long data is kept, counts."""
+"""For the site's owner: import threads, export and delete a person's data, prune, and count."""

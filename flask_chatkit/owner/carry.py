@@ -1,8 +1,7 @@
-"""Hosted threads carried into the history of a served chat.
+"""Imports hosted threads into the history of a served chat.
 
-Threads and items keep OpenAI's ids. So what is there already is known by its id: carrying over can
-be broken off at any moment and begun again, by several processes at once, and nothing is there
-twice.
+Threads and items keep OpenAI's ids, which identify what was imported before. So an import can be
+interrupted at any time and repeated, by several processes at once, without duplicates.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ from .places import Rows, Walk
 from .targets import Entry, SiteStore, Tables, Target
 
 Json = Mapping[str, Any]
-#: Makes a visitor's key of the user that OpenAI knows; None to leave the threads out.
+#: Maps OpenAI's user to a visitor or a visitor's key; None skips the user's threads.
 MapUsers = Callable[[str], Visitor | str | None]
 
-#: Items, and bytes of them, that are held and written at once, of as many threads as they are of.
+#: Threads, items, and bytes of items, that are buffered and written together.
 BATCH = 500
-#: Problems that a report names one by one.
+#: Problems that a report lists.
 MOST_PROBLEMS = 10_000
 BATCH_BYTES = 8 * 2**20
-#: Bytes of an item: MariaDB takes statements of 16 MiB, in which each may be escaped.
+#: Bytes of an item at most: MariaDB's statements have 16 MiB, and escaping doubles bytes.
 LONGEST_ITEM = 4 * 2**20
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that was not carried over, or not in full.
+    """Something that was not imported, or not completely.
 
-    :param thread: the thread's id at OpenAI; empty if it has none that could be named.
-    :param item: the item's id; None if it is about the thread.
+    :param thread: the thread's id at OpenAI; empty if it has none.
+    :param item: the item's id; None for the thread itself.
     :param reason: what was wrong.
-    :param lost: whether the thread or item is not in the history; False for a detail of it.
+    :param lost: whether the thread or item is missing from the history, and not only a detail.
     """
 
     thread: str
@@ -61,17 +60,17 @@ class Problem:
 
 @dataclass
 class Carried:
-    """What was carried into the history of a chat, or would be.
+    """What was imported into the history of a chat, or would be.
 
     :param chat: the chat's name.
     :param dry_run: whether nothing was changed.
-    :param threads: threads that are new in the history.
-    :param items: items that are new.
-    :param files: files that were fetched.
-    :param known_threads: threads that were there before.
-    :param known_items: items that were there before.
-    :param problems: what was not carried over, or not in full; the first ten thousand.
-    :param more_problems: how many there are beside these.
+    :param threads: new threads.
+    :param items: new items.
+    :param files: downloaded files.
+    :param known_threads: threads that were in the history before.
+    :param known_items: items that were in the history before.
+    :param problems: what was not imported, or not completely; the first ten thousand.
+    :param more_problems: the number of further problems.
     """
 
     chat: str
@@ -86,16 +85,16 @@ class Carried:
 
     @property
     def lost(self) -> list[Problem]:
-        """The threads and items that are not in the history."""
+        """The threads and items that are missing from the history."""
         return [problem for problem in self.problems if problem.lost]
 
 
 class Carrier:
-    """Carries threads into the history of one served chat.
+    """Imports threads into the history of one served chat.
 
     :param kit: the kit.
     :param chat: the name of the chat.
-    :param map_users: makes a visitor of a user whom another code than the kit named.
+    :param map_users: maps users that were not named by the kit to visitors.
     :param dry_run: whether nothing is changed.
     :param advance: is called with the number of threads after they are written.
     :raises ConfigurationError: there is no such served chat.
@@ -127,10 +126,10 @@ class Carrier:
         self._held = self._bytes = 0
 
     def carry_lines(self, lines: Iterable[Json]) -> Carried:
-        """Carry what an export has.
+        """Import an export.
 
         :param lines: its threads and items, by :func:`flask_chatkit.hosted.export.read_lines`.
-        :returns: what was carried over.
+        :returns: what was imported.
         """
         entry: Entry | None = None
         skipped: str | None = None
@@ -143,18 +142,18 @@ class Carrier:
             elif entry is not None and line.get("thread_id") == entry.thread.id:
                 entry = self._add(entry, line)
             elif line.get("thread_id") != skipped:
-                self._lose(
+                self._skip(
                     str(line.get("thread_id")), str(line.get("id")), "its thread is not before it"
                 )
         self._flush()
         return self.done
 
     def carry_hosted(self, hosted: HostedThreads, threads: Iterable[Json]) -> Carried:
-        """Carry what OpenAI has.
+        """Import from OpenAI.
 
         :param threads: the threads, by :func:`flask_chatkit.hosted.export.threads_since`.
-        :returns: what was carried over.
-        :raises ApiError: OpenAI refuses, or can't be reached for long.
+        :returns: what was imported.
+        :raises ApiError: OpenAI refuses, or can't be reached for a longer time.
         """
         entries = (entry for thread in threads if (entry := self._begin(thread)) is not None)
 
@@ -166,7 +165,7 @@ class Carrier:
                 self._hold(entry)
                 self._carry(entry, items)
         finally:
-            # What was read before OpenAI failed is in order, and gone on with the next time.
+            # What was read before an error is written; the next import continues after it.
             self._flush()
         return self.done
 
@@ -176,16 +175,16 @@ class Carrier:
                 # A large thread is written in several parts.
                 entry = self._add(entry, item)
         except PageTooLargeError as error:
-            self._lose(entry.thread.id, None, f"its items from one on: {error.detail}")
+            self._skip(entry.thread.id, None, f"its items from one on: {error.detail}")
 
     def _begin(self, sent: Json) -> Entry | None:
-        """The thread as it is carried over; None if it can't be."""
+        """Convert a thread; None if it can't be imported."""
         identifier = str(sent.get("id"))
         try:
             thread, user = thread_of(sent)
             visitor = self._visitor(user)
         except (DamagedError, _UnknownUserError) as error:
-            self._lose(identifier, None, str(error))
+            self._skip(identifier, None, str(error))
             return None
         return Entry(thread, visitor, self._context(visitor), user)
 
@@ -193,16 +192,16 @@ class Carrier:
         return ChatContext(visitor=visitor, kit=self._kit.own_name, chat=self._chat.name)
 
     def _hold(self, entry: Entry) -> None:
-        """Hold a thread until a batch is written."""
+        """Buffer a thread until the batch is written."""
         if len(self._batch) >= BATCH:
             self._flush()
         self._batch.append(entry)
 
     def _add(self, entry: Entry, sent: Json) -> Entry:
-        """Add an item to its thread; the entry that the next one is added to."""
+        """Add an item to its thread; returns the entry to which the next item is added."""
         identifier = str(sent.get("id"))
         if sent.get("thread_id") != entry.thread.id:
-            self._lose(entry.thread.id, identifier, "thread_id: it names another thread")
+            self._skip(entry.thread.id, identifier, "thread_id: it names another thread")
             return entry
         try:
             files = {file.id: self._fetch(entry, file) for file in files_of(sent)}
@@ -210,10 +209,10 @@ class Carrier:
             item, notes = item_of(sent, kept)
             size = len(json_of(item))
         except DamagedError as error:
-            self._lose(entry.thread.id, identifier, str(error))
+            self._skip(entry.thread.id, identifier, str(error))
             return entry
         if size > LONGEST_ITEM:
-            self._lose(entry.thread.id, identifier, f"it has more than {LONGEST_ITEM:,} bytes")
+            self._skip(entry.thread.id, identifier, f"it has more than {LONGEST_ITEM:,} bytes")
             return entry
         entry.items.append(item)
         entry.files.update(kept)
@@ -224,14 +223,14 @@ class Carrier:
         if self._held < BATCH and self._bytes < BATCH_BYTES:
             return entry
         self._flush()
-        # What comes next of the thread is a part of its own.
+        # The thread's next items are another part.
         rest = Entry(entry.thread, entry.visitor, entry.context, entry.user)
         self._batch.append(rest)
         return rest
 
     def _flush(self) -> None:
         entries, self._batch, self._held, self._bytes = self._batch, [], 0, 0
-        entries = self._of_today(entries)
+        entries = self._with_current_visitors(entries)
         if not entries:
             return
         written = self._target.write(entries, dry_run=self.done.dry_run)
@@ -242,11 +241,11 @@ class Carrier:
         for name in sorted(written.deleted):
             self._note(Problem(name, None, "it was deleted here", lost=False))
         for name in sorted(written.foreign):
-            self._lose(name, None, "it is in the history already, of another person or chat")
+            self._skip(name, None, "it is in the history already, of another person or chat")
         self._advance(len(entries))
 
-    def _of_today(self, entries: list[Entry]) -> list[Entry]:
-        """The entries as their visitors are by now: signed in, or deleted, since."""
+    def _with_current_visitors(self, entries: list[Entry]) -> list[Entry]:
+        """The entries with visitors who have signed in since, and without deleted ones."""
         service = self._kit.service
         if not service.storage.has_records:
             return entries
@@ -274,7 +273,7 @@ class Carrier:
         else:
             self.done.more_problems += 1
 
-    def _lose(self, thread: str, item: str | None, reason: str) -> None:
+    def _skip(self, thread: str, item: str | None, reason: str) -> None:
         self._note(Problem(thread, item, reason, lost=True))
 
     def _visitor(self, user: str) -> Visitor:
@@ -296,14 +295,14 @@ class Carrier:
 
     @cached_property
     def _files(self) -> Attachments | None:
-        """Where files go; None where the site has an attachment store of its own."""
+        """The attachments; None if the site has an attachment store of its own."""
         server = self._dispatcher.server
         if server.attachment_store is None:
             return self._kit.service.storage.attachments(self._chat, server.store)
         return server.attachment_store if isinstance(server.attachment_store, Attachments) else None
 
     def _fetch(self, entry: Entry, file: HostedAttachment) -> Attachment | None:
-        """A file that OpenAI still hands out; None where it does not."""
+        """Download a file from OpenAI; None if it is no longer available."""
         if file.preview_url is None or self._files is None:
             return None
         key = "atc_" + hashlib.sha256(file.id.encode()).hexdigest()[:32]
@@ -320,7 +319,7 @@ class Carrier:
 
 
 class _UnknownUserError(Exception):
-    """A thread is nobody's whom the kit knows."""
+    """A thread's user is no visitor of the kit."""
 
 
 def _served(kit: ChatKitState, name: str) -> ServedChat:

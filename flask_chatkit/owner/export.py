@@ -1,4 +1,4 @@
-"""What there is of one person, exported record by record."""
+"""Exports one person's data, record by record."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def export_person(
     hosted: bool | None = None,
     problems: Problems | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """All that a kit keeps of a person, record by record, each one a dict for JSON.
+    """All data of a person in a kit, as dicts for JSON.
 
-    :param kit: the kit; what other kits keep is not in it.
-    :param person: whose data it is.
-    :param folder: where the files are copied to, if they are to be.
-    :param hosted: whether OpenAI is asked too; by default if the kit has or had hosted chats.
-    :param problems: gets what could not be exported; the records have it too.
+    :param kit: the kit; data of other kits is not included.
+    :param person: the person.
+    :param folder: a folder to which files are copied; None for no copies.
+    :param hosted: whether to ask OpenAI; by default if the kit has or had hosted chats.
+    :param problems: gets what could not be exported; the records contain it, too.
     """
     problems = Problems() if problems is None else problems
     places = Places(kit, problems)
@@ -43,8 +43,8 @@ def export_person(
         "record": "person",
         "key": person.key,
         "kit": kit.own_name,
-        "exported_at": _text(datetime.now(timezone.utc)),
-        "before_signing_in": [{"key": alias.alias, "until": _text(alias.since)} for alias in known],
+        "exported_at": _iso(datetime.now(timezone.utc)),
+        "before_signing_in": [{"key": alias.alias, "until": _iso(alias.since)} for alias in known],
     }
     sources: list[Iterator[dict[str, Any]]] = []
     sources += [_export_rows(places, where, keys, folder) for where in places.rows]
@@ -79,8 +79,8 @@ def _export_rows(
             while item is not None and item.thread == row.position:
                 yield _item(json.loads(item.data), row.id, item.created_at)
                 item = next(items, None)
-            for said in (one for one in thumbs if one.thread == row.position):
-                yield _thumb(row.id, said)
+            for thumb in (one for one in thumbs if one.thread == row.position):
+                yield _thumb(row.id, thumb)
         after = found[-1].position
     for files in places.files_of(where, keys):
         for file in files:
@@ -97,13 +97,13 @@ def _items_of(where: Rows, found: list[int]) -> Iterator[Any]:
         after = (page[-1].thread, page[-1].position)
 
 
-def _thumb(thread: str, said: Any) -> dict[str, Any]:
+def _thumb(thread: str, row: Any) -> dict[str, Any]:
     return {
         "record": "feedback",
         "thread": thread,
-        "item": said.item,
-        "kind": said.kind,
-        "given_at": _text(said.created_at),
+        "item": row.item,
+        "kind": row.kind,
+        "given_at": _iso(row.created_at),
     }
 
 
@@ -118,7 +118,7 @@ def _file(places: Places, row: rows.FileRow, folder: Path | None) -> dict[str, A
         "name": details.get("name"),
         "type": details.get("mime_type"),
         "bytes": (details.get("metadata") or {}).get("size"),
-        "uploaded_at": _text(row.created_at),
+        "uploaded_at": _iso(row.created_at),
         "kept_in": "CHATKIT_UPLOAD_FOLDER" if row.is_ours else "the site's own attachment store",
     }
     if folder is not None and row.is_ours:
@@ -166,7 +166,7 @@ def _export_revocations(where: Rows, kit: str, keys: list[str]) -> Iterator[dict
         moment = where.read(partial(records.revoked_at, kit=kit, digest=digest))
         if moment is not None:
             at = datetime.fromtimestamp(moment / 1_000_000, timezone.utc)
-            yield {"record": "revocation", "visitor": key, "revoked_at": _text(at)}
+            yield {"record": "revocation", "visitor": key, "revoked_at": _iso(at)}
 
 
 def _dumped(value: ThreadMetadata | ThreadItem) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _thread(
         "chat": chat,
         "visitor": visitor,
         "title": data.get("title"),
-        "created_at": _text(created_at),
+        "created_at": _iso(created_at),
         "status": status.get("type") if isinstance(status, dict) else status,
         "kept_by": "this site",
         "details": data,
@@ -192,7 +192,7 @@ def _thread(
 
 def _item(data: dict[str, Any], thread: str, created_at: datetime) -> dict[str, Any]:
     for file in data.get("attachments") or ():
-        # Signed links: whoever has one gets the file.
+        # Signed links, which give access to the file.
         for name in ("preview_url", "upload_descriptor", "url"):
             file.pop(name, None)
     kind = str(data.get("type", "")).removeprefix("chatkit.")
@@ -206,10 +206,10 @@ def _item(data: dict[str, Any], thread: str, created_at: datetime) -> dict[str, 
         "kind": kind,
         "from": "visitor" if kind == "user_message" else "assistant",
         "text": text or None,
-        "created_at": _text(created_at),
+        "created_at": _iso(created_at),
         "details": data,
     }
 
 
-def _text(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return records.utc(moment).astimezone(timezone.utc).isoformat()

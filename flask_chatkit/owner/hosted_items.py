@@ -1,8 +1,7 @@
-"""OpenAI's threads and items as those of a served chat.
+"""Converts OpenAI's threads and items to those of a served chat.
 
-What OpenAI sends is described by its API reference for ``/v1/chatkit/threads`` (OpenAPI document
-2.3.0), what a served chat keeps by ``chatkit.types``. Ids stay, so that what was carried over is
-found again under OpenAI's own.
+OpenAI's form is that of its API reference for ``/v1/chatkit/threads`` (OpenAPI document 2.3.0), a
+served chat's that of ``chatkit.types``. Ids stay the same.
 """
 
 from __future__ import annotations
@@ -41,20 +40,21 @@ from chatkit.types import (
 from pydantic import BaseModel, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 from ..server.history.tables import LONGEST_ID
+from ..server.surrogates import clean
 
 Json = Mapping[str, Any]
 
-#: Seconds since 1970 that a time may be: those that every database can keep.
+#: The latest time that every database can store, in Unix seconds.
 _LATEST = 253_402_300_799
-#: Characters of a title.
+#: Characters of a title at most.
 LONGEST_TITLE = 100_000
 
 
 class DamagedError(Exception):
-    """What OpenAI sent is of no form that a served chat has; the message says what is wrong."""
+    """A thread or item can't be converted; the message names the reason."""
 
 
-# --- what OpenAI sends ----------------------------------------------------------------------------
+# --- OpenAI's form --------------------------------------------------------------------------------
 
 _Id = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[\x21-\x7e]+$")]
 _Time = Annotated[StrictInt, Field(ge=0, le=_LATEST)]
@@ -101,7 +101,7 @@ class _Tag(BaseModel):
 class HostedAttachment(BaseModel):
     """A file of a message, as OpenAI describes it.
 
-    :param preview_url: where a picture can be had; None for most files.
+    :param preview_url: the URL of a picture; None for most files.
     """
 
     id: _Id
@@ -193,19 +193,19 @@ _TYPES = sorted(
 )
 
 
-# --- what a served chat keeps ---------------------------------------------------------------------
+# --- a served chat's form -------------------------------------------------------------------------
 
 
 def thread_of(sent: Json) -> tuple[ThreadMetadata, str]:
-    """A thread, and the user that OpenAI knows it by.
+    """Convert a thread; returns it with OpenAI's user.
 
     :raises DamagedError: it is not of OpenAI's form; the message names the field.
     """
     thread = _validated(TypeAdapter(_Thread), sent)
-    # Not by pydantic: what it measures may hold no half of a character.
+    # Not by pydantic, which can't measure strings with lone surrogates.
     if len(thread.title or "") > LONGEST_TITLE:
         raise DamagedError(f"title: it has more than {LONGEST_TITLE:,} characters")
-    reason = _whole(thread.status.reason)
+    reason = clean(thread.status.reason)
     status = {
         "active": ActiveStatus(),
         "locked": LockedStatus(reason=reason),
@@ -213,7 +213,7 @@ def thread_of(sent: Json) -> tuple[ThreadMetadata, str]:
     }[thread.status.type]
     made = ThreadMetadata(
         id=thread.id,
-        title=_whole(thread.title),
+        title=clean(thread.title),
         created_at=_time(thread.created_at),
         status=cast("Any", status),
     )
@@ -221,7 +221,7 @@ def thread_of(sent: Json) -> tuple[ThreadMetadata, str]:
 
 
 def files_of(sent: Json) -> list[HostedAttachment]:
-    """The files of an item; none if it is no message, or damaged."""
+    """The files of an item; none unless it is a valid message."""
     try:
         item = _validated(_ITEM, sent)
     except DamagedError:
@@ -230,10 +230,10 @@ def files_of(sent: Json) -> list[HostedAttachment]:
 
 
 def item_of(sent: Json, files: Mapping[str, Attachment]) -> tuple[ThreadItem, list[str]]:
-    """An item, and what of it could not be carried over in full.
+    """Convert an item; returns it with notes on what could not be converted.
 
-    :param files: the attachments that the site has the bytes of, by OpenAI's id.
-    :raises DamagedError: it is of an unknown type or not of OpenAI's form; the message says which.
+    :param files: the attachments whose bytes the site has, by OpenAI's id.
+    :raises DamagedError: it has an unknown type or another form; the message names the field.
     """
     item = _validated(_ITEM, sent)
     base: dict[str, Any] = {
@@ -260,9 +260,9 @@ def item_of(sent: Json, files: Mapping[str, Attachment]) -> tuple[ThreadItem, li
 
 
 def json_of(item: ThreadItem) -> str:
-    """An item as it is kept.
+    """An item in JSON.
 
-    :raises DamagedError: it can't be written, or not be read again: it is nested too deeply.
+    :raises DamagedError: it is nested too deeply to be written or read.
     """
     try:
         written = item.model_dump_json()
@@ -290,50 +290,48 @@ def _user_message(
             for part in item.content
             if not isinstance(part, _Quote)
         ],
-        quoted_text=_whole("\n".join(quotes)) if quotes else None,
+        quoted_text=clean("\n".join(quotes)) if quotes else None,
         attachments=attachments,
         inference_options=InferenceOptions(
-            model=_whole(chosen.model),
-            tool_choice=ToolChoice(id=_whole(chosen.tool_choice.id))
-            if chosen.tool_choice
-            else None,
+            model=clean(chosen.model),
+            tool_choice=ToolChoice(id=clean(chosen.tool_choice.id)) if chosen.tool_choice else None,
         ),
     )
 
 
 def _named(file: HostedAttachment) -> FileAttachment:
-    """A file of which only the name is left. An image would need an address to be shown from."""
+    """A file of which only the name is known. An image would need a preview URL."""
     return FileAttachment(
         id=file.id,
-        name=_whole(file.name),
-        mime_type=_whole(file.mime_type),
+        name=clean(file.name),
+        mime_type=clean(file.mime_type),
         metadata={"uploaded": False, "hosted_id": file.id},
     )
 
 
 def _text(text: str) -> UserMessageTextContent:
-    return UserMessageTextContent(text=_whole(text))
+    return UserMessageTextContent(text=clean(text))
 
 
 def _tag(tag: _Tag) -> UserMessageTagContent:
     return UserMessageTagContent(
-        id=_whole(tag.id),
-        text=_whole(tag.text),
-        data=_unhalved(tag.data),
-        group=_whole(tag.group),
+        id=clean(tag.id),
+        text=clean(tag.text),
+        data=_clean_data(tag.data),
+        group=clean(tag.group),
         interactive=tag.interactive,
     )
 
 
 def _output(part: _OutputText) -> AssistantMessageContent:
     sources: list[URLSource | FileSource] = [
-        URLSource(title=_whole(one.source.url), url=_whole(one.source.url))
+        URLSource(title=clean(one.source.url), url=clean(one.source.url))
         if isinstance(one.source, _UrlRef)
-        else FileSource(title=_whole(one.source.filename), filename=_whole(one.source.filename))
+        else FileSource(title=clean(one.source.filename), filename=clean(one.source.filename))
         for one in part.annotations
     ]
     return AssistantMessageContent(
-        text=_whole(part.text), annotations=[Annotation(source=source) for source in sources]
+        text=clean(part.text), annotations=[Annotation(source=source) for source in sources]
     )
 
 
@@ -350,13 +348,13 @@ def _tool_call(item: _ToolCall, base: dict[str, Any], notes: list[str]) -> Clien
         raise DamagedError("arguments: it is no JSON object")
     output = None if item.output is None else _parsed(item.output, "output")
     if item.status == "in_progress":
-        # A thread waits for a call that is pending, and takes no message until it has an answer.
+        # A pending call blocks its thread until it is answered.
         notes.append("the page never answered this call; it counts as completed without an output")
     return ClientToolCallItem(
         **base,
         status="completed",
-        call_id=_whole(item.call_id),
-        name=_whole(item.name),
+        call_id=clean(item.call_id),
+        name=clean(item.name),
         arguments=arguments,
         output=output,
     )
@@ -364,8 +362,8 @@ def _tool_call(item: _ToolCall, base: dict[str, Any], notes: list[str]) -> Clien
 
 def _task(kind: str, heading: str | None, summary: str | None) -> CustomTask | ThoughtTask:
     if kind == "thought":
-        return ThoughtTask(title=_whole(heading), content=_whole(summary or ""))
-    return CustomTask(title=_whole(heading), content=_whole(summary))
+        return ThoughtTask(title=clean(heading), content=clean(summary or ""))
+    return CustomTask(title=clean(heading), content=clean(summary))
 
 
 def _workflow(tasks: Sequence[CustomTask | ThoughtTask]) -> Workflow:
@@ -377,32 +375,16 @@ def _time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def _whole(text: Any) -> Any:
-    """A string without halves of a character, which no database takes; None stays None."""
-    if not isinstance(text, str):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _whole_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_whole(key): _whole_json(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_whole_json(one) for one in value]
-    return _whole(value)
-
-
-def _unhalved(data: dict[str, Any]) -> dict[str, Any]:
+def _clean_data(data: dict[str, Any]) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = _whole_json(data)
+        return clean(data)
     except RecursionError:
         raise DamagedError("content: it is nested too deeply to be kept") from None
-    return found
 
 
 def _parsed(text: str, field: str) -> Any:
     try:
-        return _whole_json(json.loads(text))
+        return clean(json.loads(text))
     except (ValueError, RecursionError):
         raise DamagedError(f"{field}: it is no JSON") from None
 
@@ -415,7 +397,7 @@ def _validated(adapter: TypeAdapter[Any], sent: Any) -> Any:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, without the value, which is somebody's message."""
+    """The first error, without the value, which is part of a visitor's message."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] in {"union_tag_invalid", "union_tag_not_found"} and not first["loc"]:
         return f"type: it is none of {', '.join(_TYPES)}"

@@ -1,7 +1,6 @@
-"""What there is of one person, deleted completely.
+"""Deletes all data of one person.
 
-A person is all that they are in one kit: a login, and the anonymous visitors whom they were before
-they signed in.
+A person is a login in one kit, together with the anonymous visitors who signed in as it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ..server.context import owner_name
 from ..server.history import records, rows
 from .places import Places, Problems, Rows, Walk
 
-#: How often it is looked whether something was written meanwhile.
+#: How often deleting is repeated for data written meanwhile.
 PASSES = 5
 
 Advance = Callable[[int], object]
@@ -32,15 +31,15 @@ class Deletion:
     """What was deleted of a person, or would be.
 
     :param key: the person's key.
-    :param aliases: the keys of the anonymous visitors whom they were before.
+    :param aliases: the keys of the anonymous visitors who signed in as the person.
     :param dry_run: whether nothing was changed.
     :param threads: threads in the site's own history.
     :param items: messages and other items in these.
     :param files: files, sent or not.
     :param feedback: thumbs up and down.
-    :param hosted_threads: threads that OpenAI kept.
+    :param hosted_threads: threads at OpenAI.
     :param asked_openai: whether OpenAI was asked for these.
-    :param problems: what could not be deleted, and why; the rest is. Delete again for these.
+    :param problems: what could not be deleted, and why; delete again for these.
     """
 
     key: str
@@ -69,19 +68,19 @@ def delete_person(
     hosted: bool | None = None,
     advance: Advance = lambda _: None,
 ) -> Deletion:
-    """Delete all that a kit keeps of a person.
+    """Delete all data of a person in a kit.
 
-    :param kit: the kit; what other kits keep is left alone.
-    :param person: whose data it is.
-    :param dry_run: whether it is only counted.
-    :param hosted: whether OpenAI is asked too; by default if the kit has or had hosted chats.
-    :param advance: told how many threads and files were deleted since the last time.
+    :param kit: the kit; data of other kits stays.
+    :param person: the person.
+    :param dry_run: whether to count only.
+    :param hosted: whether to ask OpenAI; by default if the kit has or had hosted chats.
+    :param advance: is called with the number of threads and files deleted since the last call.
     """
     problems = Problems()
     places = Places(kit, problems)
     done = Deletion(person.key, dry_run=dry_run, problems=problems)
     keys = _keys_of(places, person, done)
-    carried = _carried(places, keys)
+    imported = _imported_ids(places, keys)
     if not dry_run:
         _revoke(kit, keys, problems)
     for attempt in range(1, PASSES + 1):
@@ -93,21 +92,21 @@ def delete_person(
         for walk in places.walks:
             what = f"the store of the chat {walk.chat.name!r} failed"
             with_problem(problems, what, _delete_walked)(walk, keys, done, advance)
-        # What was being written when all was revoked is there by now; also, whoever was signing in.
+        # Requests that were under way may have written data, or signed in, since the revocation.
         if dry_run or (attempt > 1 and before == (done.threads, done.files)):
             break
         known, keys = keys, _keys_of(places, person, done)
         _revoke(kit, [key for key in keys if key not in known], problems)
-    _delete_hosted(places, keys, carried, done, hosted, advance)
+    _delete_hosted(places, keys, imported, done, hosted, advance)
     if not dry_run and not problems:
-        # Until all is gone, they tell where the rest is.
+        # Kept until everything is deleted, because they lead to the rest.
         for where in places.rows:
             where.change(partial(records.delete_aliases, kit=kit.own_name, keys=keys))
     return done
 
 
 def with_problem(problems: Problems, what: str, act: Callable[..., None]) -> Callable[..., None]:
-    """Have a failure noted, so that the rest is done nevertheless."""
+    """Wrap a function so that a failure is added to the problems and the rest goes on."""
 
     def guarded(*args: Any) -> None:
         try:
@@ -119,7 +118,7 @@ def with_problem(problems: Problems, what: str, act: Callable[..., None]) -> Cal
 
 
 def _keys_of(places: Places, person: Visitor, done: Deletion | None = None) -> list[str]:
-    """The person's key, and those of the anonymous visitors whom they were."""
+    """The person's key, and those of the anonymous visitors who signed in as them."""
     found = {alias.alias: None for alias in places.aliases_of(person)}
     if done is not None:
         done.aliases = list(found)
@@ -146,7 +145,7 @@ def _delete_rows(
     files = _count_files(places, where, keys) if done.dry_run else 0
 
     def batch(db: Any) -> tuple[rows.Removed, int | None]:
-        # Locked: a file that is sent just now would lose its row here, and keep its bytes.
+        # Locked: a file sent meanwhile would lose its row and keep its bytes.
         found = rows.threads_of(db, kit, keys, after, lock=not done.dry_run)
         removed = rows.remove_threads(db, found, dry_run=done.dry_run)
         return removed, found[-1].position if found else None
@@ -180,7 +179,7 @@ def _delete_files(places: Places, where: Rows, keys: list[str], advance: Advance
 def _delete_walked(walk: Walk, keys: list[str], done: Deletion, advance: Advance) -> None:
     for key in keys:
         context = walk.context(Visitor(key, known=True))
-        # All ids first: a page may begin after a thread that is gone by then.
+        # All ids first: the cursor of the next page may be a deleted thread.
         for thread_id in [thread.id for thread in walk.threads(context)]:
             if done.dry_run:
                 items, files = walk.count(context, thread_id)
@@ -193,8 +192,8 @@ def _delete_walked(walk: Walk, keys: list[str], done: Deletion, advance: Advance
         walk.dispatcher.forget(context.owner)
 
 
-def _carried(places: Places, keys: list[str]) -> list[str]:
-    """The ids of the person's threads that OpenAI had, whatever it knew the person by."""
+def _imported_ids(places: Places, keys: list[str]) -> list[str]:
+    """The ids of the person's threads that were imported from OpenAI."""
     found: list[str] = []
     for where in places.rows:
         after = 0
@@ -208,7 +207,7 @@ def _carried(places: Places, keys: list[str]) -> list[str]:
     for walk in places.walks:
         for key in keys:
             context = walk.context(Visitor(key, known=True))
-            with suppress(Exception):  # it is told of when its threads are deleted
+            with suppress(Exception):  # reported when its threads are deleted
                 found += [thread.id for thread in walk.threads(context)]
     return [one for one in found if one.startswith(records.HOSTED)]
 
@@ -216,7 +215,7 @@ def _carried(places: Places, keys: list[str]) -> list[str]:
 def _delete_hosted(
     places: Places,
     keys: list[str],
-    carried: list[str],
+    imported: list[str],
     done: Deletion,
     asked: bool | None,  # noqa: FBT001  handed on
     advance: Advance,
@@ -227,12 +226,12 @@ def _delete_hosted(
     done.asked_openai = True
     for key in keys:
         try:
-            # All ids first: a page may begin after a thread that is gone by then.
+            # All ids first: the cursor of the next page may be a deleted thread.
             listed = [thread["id"] for thread in hosted.threads(key)]
-            for thread_id in listed if done.dry_run else [*listed, *carried]:
+            for thread_id in listed if done.dry_run else [*listed, *imported]:
                 done.hosted_threads += done.dry_run or _delete_one(places, hosted, thread_id)
                 advance(1)
-            carried = []
+            imported = []
         except ChatKitError as error:
             places.problems.add("OpenAI could not be asked for hosted threads", error)
 
@@ -240,6 +239,6 @@ def _delete_hosted(
 def _delete_one(places: Places, hosted: HostedThreads, thread_id: str) -> bool:
     is_gone = hosted.delete(thread_id)
     if places.records is not None:
-        # An export of before must not bring it back.
+        # So that an earlier export does not import it again.
         places.records.change(lambda db: records.note_deletion(db, thread_id))
     return is_gone

@@ -1,4 +1,4 @@
-"""Where the history of a kit is: our own databases, stores of the site's, files."""
+"""The places where a kit has data: its databases, the site's own stores, and files."""
 
 from __future__ import annotations
 
@@ -30,51 +30,51 @@ logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
 
-#: Seconds that one step may take: a page, a batch, the deletion of a file.
+#: Seconds that one step may take: a page, a batch, or deleting a file.
 STEP_SECONDS = 120.0
 
 
 class Problems(list[str]):
-    """What failed, each thing once, in the owner's words."""
+    """What failed, each problem once, in words for the site's owner."""
 
     def add(self, what: str, error: BaseException) -> None:
-        """Note a failure; the log tells where it came from."""
-        # A driver's message may hold a password, or what people wrote: nobody is shown it.
+        """Add a failure; the log has its traceback."""
+        # Without a driver's message, which may contain a password or what people wrote.
         where = "".join(traceback.format_tb(error.__traceback__))
         logger.error("%s: %s, raised here:\n%s", what, type(error).__name__, where)
         detail = str(error) if isinstance(error, ChatKitError) else ""
-        told = f"{what}: {type(error).__name__}" + (f" ({detail})" if detail else "")
-        if told not in self:
-            self.append(told)
+        problem = f"{what}: {type(error).__name__}" + (f" ({detail})" if detail else "")
+        if problem not in self:
+            self.append(problem)
 
 
 class Rows:
-    """One of our own databases.
+    """A database with the kit's own tables.
 
-    :param store: the store that has it.
+    :param store: its store.
     """
 
     def __init__(self, store: DatabaseStore) -> None:
         self._database = store.database
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Do what only reads."""
+        """Run a function that only reads."""
         return run_at_once(
             lambda: self._database.statement(work, seconds=STEP_SECONDS), STEP_SECONDS
         )
 
     def change(self, work: Callable[[Connection], T]) -> T:
-        """Do what happens as a whole or not at all."""
+        """Run a function in a transaction."""
         return run_sync(
             None, lambda: self._database.transaction(work, seconds=STEP_SECONDS), STEP_SECONDS
         )
 
 
 class Walk:
-    """A store of the site's own in one chat: what it has is found by its own methods only.
+    """A site's own store in one chat, which is read by its methods only.
 
     :param kit: the kit's own name.
-    :param endpoint: the chat.
+    :param dispatcher: the chat's dispatcher.
     """
 
     def __init__(self, kit: str, dispatcher: Dispatcher) -> None:
@@ -84,15 +84,15 @@ class Walk:
         self.store = dispatcher.server.store
 
     def context(self, visitor: Visitor, owner: str | None = None) -> ChatContext:
-        """The context in which a visitor's threads are asked for."""
+        """A context for a visitor's threads."""
         return ChatContext(visitor=visitor, kit=self._kit, chat=self.chat.name, owner=owner)
 
     def made(self, context: ChatContext) -> Any:
-        """The site's own context of ours."""
+        """The site's own context for one of the kit's."""
         return self.chat.context(context) if self.chat.context else context
 
     def ask(self, context: ChatContext, ask: Callable[[Any], Any]) -> Any:
-        """What the store answers when it is asked in a context."""
+        """Call the store with a context, on the loop."""
 
         async def act() -> Any:
             return await ask(self.made(context))
@@ -100,7 +100,7 @@ class Walk:
         return run_sync(context, act, STEP_SECONDS)
 
     def threads(self, context: ChatContext) -> Iterator[ThreadMetadata]:
-        """The visitor's threads, the first one first."""
+        """The visitor's threads, the oldest first."""
         after = None
         while True:
             page: Page[ThreadMetadata] = self.ask(
@@ -115,7 +115,7 @@ class Walk:
             after = page.after or page.data[-1].id
 
     def items(self, context: ChatContext, thread_id: str) -> Iterator[ThreadItem]:
-        """The items of a thread, the first one first."""
+        """The items of a thread, the oldest first."""
         after = None
         while True:
             page: Page[ThreadItem] = self.ask(
@@ -130,7 +130,7 @@ class Walk:
             after = page.after or page.data[-1].id
 
     def count(self, context: ChatContext, thread_id: str) -> tuple[int, int]:
-        """How many items a thread has, and how many files."""
+        """The numbers of a thread's items and files."""
         items, files = 0, 0
         for item in self.items(context, thread_id):
             items += 1
@@ -138,31 +138,31 @@ class Walk:
         return items, files
 
     def delete(self, context: ChatContext, thread_id: str) -> tuple[int, int]:
-        """Delete a thread; how many items it had, and how many files."""
+        """Delete a thread; returns the numbers of its items and files."""
         count, files = 0, []
         for item in self.items(context, thread_id):
             count += 1
             files += item.attachments if isinstance(item, UserMessageItem) else []
         for file in files:
-            # First the bytes: who finds the thread again, finds them again.
+            # The bytes first: as long as the thread exists, a retry finds them.
             self.delete_file(context, file)
         self.ask(context, lambda made: self.store.delete_thread(thread_id, made))
         return count, len(files)
 
     def delete_file(self, context: ChatContext, file: Attachment) -> None:
-        """Delete a file and what the store knows of it, if they are there."""
-        keeper = self.dispatcher.server.attachment_store
+        """Delete a file and its description, if they exist."""
+        attachment_store = self.dispatcher.server.attachment_store
         with suppress(NotFoundError):
-            if keeper is not None:
-                self.ask(context, lambda made: keeper.delete_attachment(file.id, made))
+            if attachment_store is not None:
+                self.ask(context, lambda made: attachment_store.delete_attachment(file.id, made))
             self.ask(context, lambda made: self.store.delete_attachment(file.id, made))
 
 
 class Places:
-    """All that a kit keeps of its served chats.
+    """All places where a kit's served chats have data.
 
     :param kit: the kit.
-    :param problems: what could not be had.
+    :param problems: gets what could not be opened or read.
     """
 
     def __init__(self, kit: ChatKitState, problems: Problems) -> None:
@@ -185,7 +185,7 @@ class Places:
                 self.rows.append(Rows(store))
         self.records: Rows | None = None
         try:
-            # Also where nothing is served any more.
+            # Also if no chat is served any more.
             if kit.service.storage.has_records:
                 self.records = Rows(kit.service.storage.records)
                 if kit.service.storage.records.database not in seen:
@@ -198,7 +198,7 @@ class Places:
         return dispatcher
 
     def aliases_of(self, person: Visitor) -> list[records.Alias]:
-        """What a person was before they signed in."""
+        """The anonymous visitors who signed in as a person."""
         found: list[records.Alias] = []
         for where in self.rows:
             try:
@@ -210,7 +210,7 @@ class Places:
         return found
 
     def files_of(self, where: Rows, keys: list[str]) -> Iterator[list[rows.FileRow]]:
-        """The attachments of a person in a database, batch by batch."""
+        """A person's attachments in a database, batch by batch."""
         after = 0
         while found := where.read(
             partial(rows.files_of, kit=self.kit.own_name, keys=keys, after=after)
@@ -219,11 +219,11 @@ class Places:
             after = found[-1].position
 
     def hosted(self, asked: bool | None) -> HostedThreads | None:  # noqa: FBT001  handed on
-        """OpenAI's threads, if they are to be asked for.
+        """OpenAI's threads, if OpenAI is to be asked.
 
-        By default not where nobody ever was in a hosted chat: a login is nobody's business there.
+        By default only if the kit has or had hosted chats: OpenAI need not learn of other logins.
 
-        :param asked: whether they are; None for the default.
+        :param asked: whether OpenAI is asked; None for the default.
         """
         kit = self.kit
         if asked is None:
@@ -234,7 +234,7 @@ class Places:
         return kit.hosted_threads if asked else None
 
     def _was_hosted(self) -> bool:
-        """Whether there are threads here that were OpenAI's before."""
+        """Whether there are threads that were imported from OpenAI."""
         for where in self.rows:
             try:
                 if where.read(partial(rows.has_imported, kit=self.kit.own_name)):
@@ -244,21 +244,21 @@ class Places:
         return False
 
     def delete_bytes(self, file: rows.FileRow) -> None:
-        """Delete the bytes of an attachment that one of our databases knows of."""
+        """Delete the bytes of an attachment."""
         if file.is_ours:
             self.kit.service.storage.files.delete(file.id)
             return
         dispatcher = self.dispatchers.get(file.chat)
-        keeper = dispatcher.server.attachment_store if dispatcher else None
-        if dispatcher is None or keeper is None:
+        attachment_store = dispatcher.server.attachment_store if dispatcher else None
+        if dispatcher is None or attachment_store is None:
             return
         walk = Walk(self.kit.own_name, dispatcher)
         context = walk.context(Visitor(file.visitor, known=True))
         with suppress(NotFoundError):
-            walk.ask(context, lambda made: keeper.delete_attachment(file.id, made))
+            walk.ask(context, lambda made: attachment_store.delete_attachment(file.id, made))
 
     def delete_files(self, where: Rows, found: list[rows.FileRow]) -> int:
-        """Delete attachments: the bytes, and then what the database has; how many went."""
+        """Delete attachments, first the bytes and then the rows; returns their number."""
         gone = []
         for file in found:
             try:

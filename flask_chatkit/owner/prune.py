@@ -1,4 +1,4 @@
-"""How long the history is kept: threads that nobody uses any more, and files that nobody sent."""
+"""Deletes unused threads, and files that were never sent."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ..server.history import rows
 from ..server.history.isolation import OwnedStore, owner_in
 from .places import Places, Problems, Rows, Walk
 
-#: Seconds after which a file that was not sent goes, or what is left of an upload.
+#: Seconds after which unsent files and the rests of uploads are deleted.
 UNSENT_SECONDS = 86400
-#: Names of files that are looked up at once.
+#: File names that are looked up together.
 _NAMES = 500
 
 Advance = Callable[[int], object]
@@ -33,17 +33,17 @@ Advance = Callable[[int], object]
 class Pruned:
     """What was deleted, or would be.
 
-    :param unused_since: threads without anything newer were deleted; None if none were looked at.
+    :param unused_since: threads without newer items were deleted; None if threads were skipped.
     :param dry_run: whether nothing was changed.
     :param threads: threads.
     :param items: messages and other items in these.
     :param files: files that were sent in these.
     :param feedback: thumbs up and down in these.
-    :param unsent: files that were uploaded more than a day ago, and never sent.
-    :param orphans: files that no database knows of, such as those of a thread deleted by SQL.
-    :param strays: items whose thread somebody has deleted by SQL, under an earlier release.
-    :param leftovers: what uploads have left whose process was killed.
-    :param notes: what could not be looked at, and why.
+    :param unsent: files uploaded more than a day ago and never sent.
+    :param orphans: files that are in no database, such as those of a thread deleted by SQL.
+    :param strays: items whose thread was deleted by SQL under an earlier release.
+    :param leftovers: the rests of interrupted uploads.
+    :param notes: what was skipped, and why.
     :param problems: what could not be deleted, and why.
     """
 
@@ -70,16 +70,17 @@ def prune(
     orphans: bool = True,
     advance: Advance = lambda _: None,
 ) -> Pruned:
-    """Delete the threads of a kit that were not used for long, and files that nobody sent.
+    """Delete the unused threads of a kit, and files that were never sent.
 
     A thread in which an answer may be under way stays, however short the time is.
 
-    :param older_than: how long; ``CHATKIT_KEEP_DAYS`` by default, and if there is none only files.
-    :param dry_run: whether it is only counted.
-    :param is_automatic: whether nobody looks on: files that no database knows of stay then where
-        there is not one that it knows, since it may be the wrong database.
-    :param orphans: whether files are looked for that no database knows of.
-    :param advance: told how many threads and files were deleted since the last time.
+    :param older_than: the time without new items; ``CHATKIT_KEEP_DAYS`` by default. Without
+        either, only files are deleted.
+    :param dry_run: whether to count only.
+    :param is_automatic: whether it runs unattended: if the database knows none of the files, it
+        may be the wrong one, and orphans stay.
+    :param orphans: whether to delete files that are in no database.
+    :param advance: is called with the number of threads and files deleted since the last call.
     :raises ValueError: ``older_than`` is not above zero.
     """
     if older_than is None and kit.settings.keep_days is not None:
@@ -111,7 +112,7 @@ def _longest_answer(kit: ChatKitState) -> timedelta:
 
 
 class _Run:
-    """One run through all places of a kit."""
+    """One run over all places of a kit."""
 
     def __init__(self, places: Places, done: Pruned, advance: Advance) -> None:
         self.places = places
@@ -120,7 +121,7 @@ class _Run:
         self.advance = advance
 
     def each(self, what: str, act: Callable[..., None], *args: Any) -> None:
-        """Do a part, and note a failure: the other parts are done nevertheless."""
+        """Run one part; a failure is added to the problems, and the other parts go on."""
         try:
             act(*args)
         except Exception as error:  # noqa: BLE001  of any database, driver or code of the site's
@@ -145,8 +146,8 @@ class _Run:
             self.advance(removed.threads)
 
     def prune_strays(self, where: Rows) -> None:
-        """Delete items that belong to no thread."""
-        # Looked for without keeping a writer waiting, which SQLite has but one of.
+        """Delete items without a thread."""
+        # Searched outside of a transaction, because SQLite has a single writer.
         if self.done.dry_run:
             self.done.strays += where.read(rows.count_stray_items)
             return
@@ -154,7 +155,7 @@ class _Run:
             self.done.strays += where.change(partial(rows.remove_items, positions=found))
 
     def prune_unsent(self, where: Rows) -> None:
-        """Delete files that were uploaded a day ago, and that no message has."""
+        """Delete files that were uploaded a day ago and are in no message."""
         before = datetime.now(timezone.utc) - timedelta(seconds=UNSENT_SECONDS)
         after, dry_run = 0, self.done.dry_run
 
@@ -173,14 +174,14 @@ class _Run:
             after = last
 
     def prune_walked(self, walk: Walk, before: datetime) -> None:
-        """Delete the unused threads of a store of the site's own, if it shows all of them."""
+        """Delete the unused threads of a site's own store, if it lists those of all owners."""
         if not isinstance(walk.store, OwnedStore):
             self.done.notes.append(
                 f"The threads of the chat {walk.chat.name!r} are in a store of the site's own that "
                 "shows nobody else's: prune them there."
             )
             return
-        # All ids first: a page may begin after a thread that is gone by then.
+        # All ids first: the cursor of the next page may be a deleted thread.
         for thread_id, owner in list(_old_threads(walk, walk.store, before)):
             context = walk.context(_NOBODY, owner)
             newest = walk.ask(context, partial(_newest, walk.store, thread_id)).data
@@ -196,27 +197,27 @@ class _Run:
             self.advance(1)
 
     def sweep(self, is_automatic: bool, orphans: bool) -> None:  # noqa: FBT001  see `each`
-        """Delete what lies in the folder and belongs to nothing."""
+        """Delete files in the folder to which nothing refers."""
         try:
             entries = self.kit.service.storage.files.entries()
-            knowing = self._knowing(is_automatic) if orphans else None
+            databases = self._file_databases(is_automatic) if orphans else None
             for batch in _batches(entries, self.done):
                 self._sweep_parts([entry for entry in batch if entry.is_part])
-                if knowing is not None:
-                    self._sweep_files([entry for entry in batch if entry.is_file], knowing)
+                if databases is not None:
+                    self._sweep_files([entry for entry in batch if entry.is_file], databases)
         except NotImplementedError:
             self.done.notes.append(
                 "CHATKIT_UPLOAD_FOLDER lists nothing: files that nothing refers to are not found."
             )
 
-    def _knowing(self, is_automatic: bool) -> list[Rows] | None:  # noqa: FBT001  as above
-        """The databases that know all files there, those of the site's other kits too."""
+    def _file_databases(self, is_automatic: bool) -> list[Rows] | None:  # noqa: FBT001  as above
+        """The databases with all files of the folder, including those of other kits."""
         found: list[Rows] = []
         for kit in set(kits(current_app).values()):
             problems = Problems()
             places = self.places if kit is self.kit else Places(kit, problems)
             found += places.rows
-            # Files of ours that a store of the site's own describes can't be looked up.
+            # A site's own store can't be searched for files.
             if problems or any(walk.dispatcher.uploads is not None for walk in places.walks):
                 self.done.notes.append(
                     "Files that nothing refers to were not looked for: not all that refers to "
@@ -233,10 +234,10 @@ class _Run:
         for entry in parts:
             self.done.leftovers += self._remove(entry)
 
-    def _sweep_files(self, files: list[Entry], knowing: list[Rows]) -> None:
+    def _sweep_files(self, files: list[Entry], databases: list[Rows]) -> None:
         names = [entry.name for entry in files]
         known: set[str] = set()
-        for where in knowing:
+        for where in databases:
             known |= where.read(partial(rows.known_files, ids=names))
         for entry in files:
             if entry.name not in known:
@@ -253,7 +254,7 @@ class _Run:
         return True
 
 
-#: Who is asking where nobody is: the owner of what is asked for stands in the context.
+#: The visitor of contexts that name an owner explicitly.
 _NOBODY = Visitor("anon:nobody", known=True)
 
 
@@ -262,7 +263,7 @@ async def _newest(store: Store[Any], thread_id: str, made: Any) -> Page[ThreadIt
 
 
 def _old_threads(walk: Walk, store: OwnedStore, before: datetime) -> Iterator[tuple[str, str]]:
-    """The ids and owners of everybody's threads that were begun before a time."""
+    """The ids and owners of all owners' threads that were created before a time."""
     after: str | None = None
     context, seen = walk.context(_NOBODY), {None}
     while True:
@@ -278,7 +279,7 @@ def _old_threads(walk: Walk, store: OwnedStore, before: datetime) -> Iterator[tu
 
 
 def _batches(entries: Iterator[Entry], done: Pruned) -> Iterator[list[Entry]]:
-    """Files of ours that are old enough to be certain that nobody is just uploading them."""
+    """Batches of the kit's files that are too old for an upload in progress."""
     latest = time.time() - UNSENT_SECONDS
     while batch := list(islice(entries, _NAMES)):
         ours = [entry for entry in batch if entry.is_file or entry.is_part]

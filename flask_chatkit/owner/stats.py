@@ -1,4 +1,4 @@
-"""What happened in a kit's chats lately: ``flask chatkit stats``, and :meth:`ChatKit.stats`."""
+"""Reads the counts of a kit's chats: ``flask chatkit stats``, and :meth:`ChatKit.stats`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..chats.declarations import ServedChat
-from ..errors import ChatKitError, Misconfigured
+from ..errors import ApiError, ChatKitError, Misconfigured
 from ..registry import ChatKitState
 
 if TYPE_CHECKING:
     from ..server.history.base import DatabaseStore
     from ..server.history.database import Database
 
-#: The time that is looked back on by default.
+#: The default time span.
 DEFAULT_SINCE = timedelta(hours=24)
 
-#: Seconds that a database may take to add up.
+#: Seconds that a database may take.
 READ_SECONDS = 600.0
 
 #: The field of :class:`Figures` for each outcome of an answer.
@@ -40,17 +40,17 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What happened in one chat, or in all.
+    """The counts of one chat, or of all.
 
-    :param threads: conversations begun.
-    :param messages: messages that visitors wrote.
-    :param answers: answers, however they ended: the sum of the next five.
-    :param finished: those that came to their end.
-    :param stops: those that the visitor stopped, or left.
-    :param declined: those in which a guardrail or the site's code refused.
-    :param failures: those that failed, took too long, or were cut off by the process's end.
-    :param secrets: secrets minted.
-    :param refusals: what was refused, by :data:`reason <flask_chatkit.activity.REASONS>`.
+    :param threads: new threads.
+    :param messages: visitors' messages.
+    :param answers: all answers, whatever their outcome.
+    :param finished: complete answers.
+    :param stops: answers that the visitor stopped, or left.
+    :param declined: answers that a guardrail or the site's code refused.
+    :param failures: answers that failed, timed out, or were interrupted when the process ended.
+    :param secrets: minted secrets.
+    :param refusals: refused requests, by :data:`reason <flask_chatkit.activity.REASONS>`.
     :param positive: thumbs up.
     :param negative: thumbs down.
     """
@@ -69,7 +69,7 @@ class Figures:
 
     @classmethod
     def of(cls, counted: Mapping[str, int]) -> Figures:
-        """The figures of what was counted, by name."""
+        """The figures for counts by name."""
         outcomes: Counter[str] = Counter()
         refusals: dict[str, int] = {}
         for name, number in sorted(counted.items()):
@@ -98,14 +98,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Stats:
-    """What happened in a kit's chats since a time.
+    """The counts of a kit's chats since a time.
 
-    :param since: the time, in UTC: threads, messages and feedback are those since then.
-    :param counted_since: the beginning of its day, in UTC: answers, secrets and refusals are
-        counted by day, so they are those since then.
-    :param total: of all chats, and of what belongs to none.
-    :param chats: by the chat's name.
-    :param notes: what is not counted, and why, in plain words.
+    :param since: the time, in UTC, for threads, messages and feedback.
+    :param counted_since: the beginning of its day, in UTC, for answers, secrets and refusals,
+        which are counted by day.
+    :param total: the counts of all chats, and of requests for no chat.
+    :param chats: the counts by chat name.
+    :param notes: what is not counted, and why.
     """
 
     since: datetime
@@ -126,11 +126,11 @@ class Stats:
 
 
 def read_stats(kit: ChatKitState, since: timedelta | datetime = DEFAULT_SINCE) -> Stats:
-    """What happened in a kit's chats lately; needs an application context.
+    """Read the counts of a kit's chats, in an application context.
 
-    What this process has counted and not written yet is written first.
+    Counts that this process has not written yet are written first.
 
-    :param since: for how long to look back, or a time; one without a zone is in UTC.
+    :param since: a time span up to now, or a time; one without a zone is in UTC.
     :raises ValueError: it is in the future.
     :raises ChatKitError: the history can't be opened.
     """
@@ -139,7 +139,7 @@ def read_stats(kit: ChatKitState, since: timedelta | datetime = DEFAULT_SINCE) -
     found: dict[str, Counter[str]] = {name: Counter() for name in kit.chats}
     stores, notes = _stores(kit)
     if stores:
-        # Imported here: a site without served chats need not have the packages behind it.
+        # Imported here: a site without served chats need not have these packages.
         from sqlalchemy.exc import SQLAlchemyError
 
         from ..server.streaming.run import run_sync
@@ -150,7 +150,7 @@ def read_stats(kit: ChatKitState, since: timedelta | datetime = DEFAULT_SINCE) -
             try:
                 counted = run_sync(None, act, READ_SECONDS)
             except SQLAlchemyError as error:
-                # The type alone: its text may hold the database's address and password.
+                # Only the type: the message may contain the database's address and password.
                 raise Misconfigured(
                     detail=f"the history could not be read ({type(error).__name__}): is the "
                     "database there, and are its tables those of this release?"
@@ -163,7 +163,7 @@ def read_stats(kit: ChatKitState, since: timedelta | datetime = DEFAULT_SINCE) -
 
 
 def _stores(kit: ChatKitState) -> tuple[list[DatabaseStore], list[str]]:
-    """The stores in whose databases is counted, and what is not counted, in plain words."""
+    """The stores with counts, and notes on what is not counted."""
     stores: dict[Database, DatabaseStore] = {}
     notes: list[str] = []
     hosted: list[str] = []
@@ -175,7 +175,7 @@ def _stores(kit: ChatKitState) -> tuple[list[DatabaseStore], list[str]]:
         try:
             store = kit.service.dispatcher(chat).server.store
         except ChatKitError as error:
-            cause = getattr(error, "detail", None) or error
+            cause = (error.detail if isinstance(error, ApiError) else None) or error
             notes.append(f"The chat {name!r} can't be started, and is left out: {cause}")
             continue
         from ..server.history.base import DatabaseStore

@@ -1,6 +1,6 @@
-"""Where hosted threads are carried to: our own tables, or a store of the site's.
+"""The targets of an import: the kit's own tables, or a site's store.
 
-Both write only what is missing, so that writing anything twice changes nothing.
+Both write only what is missing, so that importing twice changes nothing.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ..server.history.base import DatabaseStore
 from ..server.history.tables import attachments, items, threads
 from .places import Rows, Walk
 
-#: The key of a thread's metadata under which is kept how far it was carried.
+#: The key of a thread's metadata that marks how far it was imported.
 CARRIED = "chatkit_hosted"
 
 
 @dataclass
 class Entry:
-    """A thread, or the next part of it, on its way into the history.
+    """A thread, or the next part of it, that is to be imported.
 
-    :param user: who OpenAI knows the thread by.
+    :param user: OpenAI's user of the thread.
     """
 
     thread: ThreadMetadata
@@ -42,17 +42,17 @@ class Entry:
 
     @property
     def marked(self) -> ThreadMetadata:
-        """The thread, which says how far it was carried."""
+        """The thread, marked with its last imported item."""
         last = self.items[-1].id if self.items else None
         mark = {CARRIED: {"last_item": last, "user": self.user}} if last else {}
         return self.thread.model_copy(update={"metadata": {**self.thread.metadata, **mark}})
 
 
 class Target(Protocol):
-    """A history that entries are written to."""
+    """A history to which entries are written."""
 
     def last_item(self, entry: Entry) -> str | None:
-        """The id of the last hosted item that is there; None if nothing is."""
+        """The id of the last imported item; None if there is none."""
 
     def write(self, entries: Sequence[Entry], *, dry_run: bool) -> Written:
         """Write what is missing of some entries."""
@@ -60,10 +60,10 @@ class Target(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """What was missing, and what was there.
+    """The numbers of new and known threads and items.
 
-    :param deleted: the ids of threads that were deleted here, and that are left out.
-    :param foreign: the ids of threads that are there as somebody else's, or in another chat.
+    :param deleted: the ids of threads that were deleted here, and were skipped.
+    :param foreign: the ids of threads that belong to somebody else, or to another chat.
     """
 
     threads: int
@@ -75,30 +75,30 @@ class Written:
 
 
 class Tables:
-    """Our own tables.
+    """The kit's own tables.
 
-    :param store: the store that has them.
+    :param store: their store.
     """
 
     def __init__(self, store: DatabaseStore) -> None:
         self._rows = Rows(store)
 
     def last_item(self, entry: Entry) -> str | None:
-        """The id of the last hosted item that is there; None if nothing is."""
+        """The id of the last imported item; None if there is none."""
         data = self._rows.read(
             lambda db: db.scalar(select(threads.c.data).where(threads.c.id == entry.thread.id))
         )
         return None if data is None else _last_item(ThreadMetadata.model_validate_json(data))
 
     def write(self, entries: Sequence[Entry], *, dry_run: bool) -> Written:
-        """Write what is missing of some entries, all of it or nothing."""
+        """Write what is missing of some entries, in a transaction."""
         if dry_run:
             return self._rows.read(lambda db: _missing(db, entries).written)
         return self._rows.change(lambda db: _write(db, entries))
 
 
 def _gone(db: Connection, entries: Sequence[Entry]) -> set[str]:
-    """The ids of the threads that were deleted here, or whose visitor's data was."""
+    """The ids of threads that were deleted here, or whose visitor's data was."""
     gone = records.deleted(db, {entry.thread.id for entry in entries})
     people: dict[str, set[str]] = {}
     for entry in entries:
@@ -115,9 +115,9 @@ def _write(db: Connection, entries: Sequence[Entry]) -> Written:
     missing = _missing(db, entries)
     if missing.threads:
         _insert(db, threads, [_thread_row(entry) for entry in missing.threads])
-    # Whoever carries the same threads waits here, in an order in which nobody waits for another.
+    # Concurrent imports of the same threads wait here, in an order that can't deadlock.
     places = _places(db, missing.entries, lock=True)
-    # A thread may have been deleted, or made by somebody else, since the first look.
+    # A thread may have been deleted, or created by somebody else, meanwhile.
     kept = [
         entry
         for entry in missing.entries
@@ -177,18 +177,18 @@ def _missing(db: Connection, entries: Sequence[Entry]) -> _Missing:
 
 
 def _is_foreign(entry: Entry, places: Places) -> bool:
-    """Whether the thread is there, and somebody else's or in another chat."""
+    """Whether the thread exists and is somebody else's, or in another chat."""
     place = places.get(entry.thread.id)
     return place is not None and place[1]["owner"] != entry.context.owner
 
 
 def _new(entry: Entry, found: set[tuple[str, str]]) -> list[ThreadItem]:
-    """The items of an entry that are not there, each once."""
+    """The new items of an entry, each once."""
     new = {item.id: item for item in entry.items if (entry.thread.id, item.id) not in found}
     return list(new.values())
 
 
-#: A thread's position, owner, and what is known of it, by its id.
+#: A thread's position, owner columns and data, by its id.
 Places = dict[str, tuple[int, dict[str, Any], str]]
 
 
@@ -216,7 +216,7 @@ def _places(db: Connection, entries: Sequence[Entry], *, lock: bool = False) -> 
 
 
 def _items(db: Connection, entries: Sequence[Entry], places: Places) -> set[tuple[str, str]]:
-    """The thread and the id of each item that is there."""
+    """The thread and id of each existing item."""
     asked = {item.id for entry in entries for item in entry.items}
     names = {position: name for name, (position, _, _) in places.items()}
     if not asked or not names:
@@ -228,7 +228,7 @@ def _items(db: Connection, entries: Sequence[Entry], places: Places) -> set[tupl
 
 
 def _mark(db: Connection, entries: Iterable[Entry], places: Places) -> None:
-    """Note in each thread how far it was carried; all else that is known of it stays."""
+    """Mark in each thread how far it was imported; its other metadata stays."""
     changes: dict[int, dict[str, Any]] = {}
     for entry in entries:
         position, _, data = places[entry.thread.id]
@@ -259,7 +259,7 @@ def _thread_row(entry: Entry) -> dict[str, Any]:
 
 
 def _file_row(entry: Entry, file: Attachment, whose: dict[str, Any]) -> dict[str, Any]:
-    # The thread may be a login's by now, who was anonymous when it was carried first.
+    # The thread may have been transferred to a login since its first import.
     sent = file.model_copy(update={"thread_id": entry.thread.id})
     return {
         **whose,
@@ -271,20 +271,20 @@ def _file_row(entry: Entry, file: Attachment, whose: dict[str, Any]) -> dict[str
 
 
 def _insert(db: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert rows, and leave those that are there as they are."""
+    """Insert rows that do not exist yet."""
     dialect = db.dialect.name
     if dialect == "sqlite":
         db.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
     elif dialect == "postgresql":
         db.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
     else:
-        # INSERT IGNORE would also cut what is too long.
+        # INSERT IGNORE would also truncate long values.
         same = mysql.insert(table)
         db.execute(same.on_duplicate_key_update(id=table.c.id), rows)
 
 
 class SiteStore:
-    """A store of the site's own, by the methods that it has.
+    """A site's own store, written by its methods.
 
     :param walk: the store in one chat.
     """
@@ -294,7 +294,7 @@ class SiteStore:
         self._store = walk.store
 
     def last_item(self, entry: Entry) -> str | None:
-        """The id of the last hosted item that is there; None if nothing is."""
+        """The id of the last imported item; None if there is none."""
         thread = self._load(entry)
         return None if thread is None else _last_item(thread)
 
@@ -328,7 +328,7 @@ class SiteStore:
         for item in new:
             self._ask(entry, "add_thread_item", entry.thread.id, item)
         if new:
-            # Last: what is noted is there.
+            # Last, so that the mark names an item that exists.
             thread = self._load(entry) or entry.thread
             mark = entry.marked.metadata[CARRIED]
             metadata = {**thread.metadata, CARRIED: mark}

@@ -1,7 +1,7 @@
-"""The history is pruned once an hour, by one process, while nobody waits.
+"""Prunes the history once an hour, in one process, after a response.
 
-With ``CHATKIT_KEEP_DAYS`` after any answer. Without it only files go that nobody sent and what
-killed uploads have left, after one that has come.
+With ``CHATKIT_KEEP_DAYS`` after any response. Without it only unsent files and the rests of
+interrupted uploads are deleted, after an upload.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from ..server.streaming.run import this_app
 
 logger = logging.getLogger("flask_chatkit")
 
-#: How often, whatever the number of processes and machines that share a database.
+#: The interval, for all processes and machines that share a database.
 EVERY = timedelta(hours=1)
 JOB = "prune"
 
 
 def prune_after(kit: ChatKitState, response: Response, *, took_file: bool = False) -> Response:
-    """Have the history pruned after a response has been sent, if it is time to.
+    """Prune the history after a response was sent, if it is due.
 
-    It is done in a thread of its own, when the server has closed the response.
+    It runs in a thread of its own, when the server closes the response.
 
-    :param took_file: whether a file has come with the request.
+    :param took_file: whether the request has uploaded a file.
     """
     is_wanted = took_file or kit.settings.keep_days is not None
     if not is_wanted or time.monotonic() < kit.prune_at:
         return response
-    # Others that are answered meanwhile have nothing to look for.
+    # Concurrent requests of this process need not check.
     kit.prune_at = time.monotonic() + EVERY.total_seconds()
     start = partial(_start, kit, this_app())
     if response.direct_passthrough:
-        # Werkzeug hands a stream on as it is, and calls nothing when that is closed.
+        # Werkzeug passes a stream through and ignores call_on_close.
         response.response = ClosingIterator(cast("Iterable[bytes]", response.response), start)
     else:
         response.call_on_close(start)
@@ -85,12 +85,12 @@ def _prune(kit: ChatKitState, app: Flask) -> None:
 
 
 def _begin(kit: ChatKitState, *, at_first: bool) -> bool:
-    """Whether it is this process's turn; each one's where no database of ours tells."""
+    """Whether this process is to prune; each does where the kit has no database."""
     if not kit.service.storage.has_records:
         return True
     from ..server.history import records
     from .places import Rows
 
-    # Where it was never done there is nothing yet that is old enough.
+    # Before the first run nothing is old enough.
     begin = partial(records.begin_job, kit=kit.own_name, name=JOB, every=EVERY, at_first=at_first)
     return Rows(kit.service.storage.records).change(begin)

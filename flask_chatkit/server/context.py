@@ -1,4 +1,4 @@
-"""What the code of a served chat is told of the request that it answers.
+"""The context of a request, as the code of a served chat gets it.
 
 Nothing here needs the optional packages of ``flask-chatkit[server]``.
 """
@@ -18,19 +18,19 @@ from ..identity.visitor import Visitor
 class ChatContext(dict[str, Any]):
     """The ``context`` of a :class:`chatkit.server.ChatKitServer`, and of its store.
 
-    It is plain data, good for as long as the answer takes: nothing of Flask's ``request`` is in
-    it. It is a dict as well (``context["visitor"]``), because servers that were written for
-    FastAPI declare theirs as ``dict[str, Any]``, which pydantic checks and copies.
+    It is plain data, valid for as long as the answer takes, without Flask's ``request``. It is
+    also a dict (``context["visitor"]``), because servers written for FastAPI declare theirs as
+    ``dict[str, Any]``, which pydantic validates and copies.
 
-    :param visitor: who is chatting.
+    :param visitor: the visitor.
     :param kit: the kit's own name.
     :param chat: the chat's name.
-    :param thread: the id of the thread that the request names, if it names one.
-    :param locale: the visitor's first language, as the browser tells it (``de-CH``).
+    :param thread: the id of the thread that the request names, if any.
+    :param locale: the visitor's first language, as sent by the browser (``de-CH``).
     :param headers: the request headers that the site chose, by lower-case name.
     :param url: the absolute URL of the chat's page, which ends in ``/``.
     :param state: the chat's state variables for this visitor.
-    :param owner: whose threads and files it is about; the visitor's own by default.
+    :param owner: the owner of the threads and files; the visitor by default.
     """
 
     def __init__(
@@ -57,32 +57,32 @@ class ChatContext(dict[str, Any]):
             state=dict(state),
             owner=owner or owner_name(kit, chat, visitor),
         )
-        #: When the request began, in Unix seconds: a person's data may be deleted meanwhile.
+        #: When the request began, in Unix seconds; data may be deleted meanwhile.
         self.began = time.time()
         self._revoked_before: int | None = None
         self._knows_revocation = False
-        #: Whose key is noted beside what is stored: the visitor's, or that of the login which the
-        #: visitor has become meanwhile.
+        #: The key stored with new rows: the visitor's, or that of the login as which the visitor
+        #: has signed in meanwhile.
         self.owner_key = visitor.key
-        #: The threads that were stored in the course of this request; see :meth:`is_stored`.
+        #: The threads stored during this request; see :meth:`is_stored`.
         self.stored: set[str] = set()
 
     def is_stored(self, thread_id: str) -> bool:
-        """Whether a thread was there before it is saved, and if it is gone was deleted since."""
+        """Whether a thread was stored earlier, so that it was deleted if it is missing."""
         return thread_id == self.thread or thread_id in self.stored
 
     def note_revocation(self, revoked_at: float | None) -> None:
-        """Remember what the request's own host has read when it began, whatever its clock says.
+        """Record the revocation that was known when the request began, whatever the host's clock.
 
-        :param revoked_at: when all that the visitor had was last revoked, in Unix seconds.
+        :param revoked_at: when the visitor's sessions were last revoked, in Unix seconds.
         """
         self._knows_revocation = True
         self._revoked_before = None if revoked_at is None else round(revoked_at * 1_000_000)
 
     def is_revoked(self, revoked_at: int | None) -> bool:
-        """Whether all that the visitor had was revoked since the request began.
+        """Whether the visitor's sessions were revoked since the request began.
 
-        :param revoked_at: when it was last revoked, in Unix microseconds.
+        :param revoked_at: when they were last revoked, in Unix microseconds.
         """
         if revoked_at is None:
             return False
@@ -92,7 +92,7 @@ class ChatContext(dict[str, Any]):
 
     @property
     def visitor(self) -> Visitor:
-        """Who is chatting."""
+        """The visitor."""
         return cast("Visitor", self["visitor"])
 
     @property
@@ -112,7 +112,7 @@ class ChatContext(dict[str, Any]):
 
     @property
     def locale(self) -> str | None:
-        """The visitor's first language, as the browser tells it."""
+        """The visitor's first language, as sent by the browser."""
         return cast("str | None", self["locale"])
 
     @property
@@ -127,7 +127,7 @@ class ChatContext(dict[str, Any]):
 
     @property
     def owner(self) -> str:
-        """Under what name the visitor owns threads and files here; see :func:`owner_name`."""
+        """The name that owns the visitor's threads and files; see :func:`owner_name`."""
         return cast("str", self["owner"])
 
     @property
@@ -138,14 +138,14 @@ class ChatContext(dict[str, Any]):
 
 _KEYS = ("visitor", "kit", "chat", "thread", "locale", "headers", "url", "state", "owner")
 
-#: The context of the answer under way, for code that was handed another one.
+#: The context of the current answer, for code that was given another one.
 current_context: ContextVar[ChatContext] = ContextVar("flask_chatkit_context")
 
 
 def as_context(context: object) -> ChatContext:
-    """The context that was meant: a site's server may have one of its own, or a copy of ours.
+    """The :class:`ChatContext` behind a site's own context, or behind a copy of one.
 
-    :raises TypeError: there is none, so nobody may read anything.
+    :raises TypeError: there is none, so nothing may be read.
     """
     if isinstance(context, ChatContext):
         return context
@@ -154,7 +154,7 @@ def as_context(context: object) -> ChatContext:
         return found
     if isinstance(context, Mapping) and isinstance(context.get("visitor"), Visitor):
         return ChatContext(**{key: context[key] for key in _KEYS if key in context})
-    raise TypeError("the context must be a ChatContext, which tells who the visitor is")
+    raise TypeError("the context must be a ChatContext, which names the visitor")
 
 
 def owner_name(kit: str, chat: str, visitor: Visitor) -> str:
@@ -163,8 +163,8 @@ def owner_name(kit: str, chat: str, visitor: Visitor) -> str:
 
 
 def owner_of(context: object) -> str:
-    """The owner that a context stands for; see :func:`owner_name`.
+    """The owner that a context names; see :func:`owner_name`.
 
-    :raises TypeError: the context tells no visitor: nobody may read anything with it.
+    :raises TypeError: the context names no visitor, so nothing may be read.
     """
     return as_context(context).owner

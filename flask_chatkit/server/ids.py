@@ -1,4 +1,4 @@
-"""Ids that nobody guesses, sizes of pages, and how long a repeated message is the same one."""
+"""Random ids, page sizes, and how long a repeated message counts as a retry."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 from chatkit.store import StoreItemType
 
-#: Entries of a page: when nobody asks for a number, and at most.
+#: Entries of a page by default, and at most.
 PAGE = 20
 LONGEST_PAGE = 100
 
-#: Seconds in which the same message sent again is the same message, once it was answered well.
+#: Seconds after a complete answer in which the same message counts as a retry.
 SAME_SECONDS = 3.0
 
-#: What the package's own ids begin with.
+#: openai-chatkit's prefixes of ids.
 PREFIXES: Mapping[StoreItemType, str] = {
     "thread": "thr",
     "message": "msg",
@@ -27,10 +27,10 @@ PREFIXES: Mapping[StoreItemType, str] = {
 
 
 def new_id(kind: StoreItemType) -> str:
-    """A new id that nobody guesses: 128 bits, where the package's own have 32."""
+    """A new id of 128 random bits; openai-chatkit's own have 32."""
     return f"{PREFIXES[kind]}_{secrets.token_hex(16)}"
 
 
 def page_size(limit: int | None) -> int:
-    """How many entries a page has when a browser asks for ``limit``."""
+    """The number of entries of a page for a requested limit."""
     return min(max(limit, 1), LONGEST_PAGE) if limit else PAGE

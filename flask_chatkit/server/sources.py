@@ -1,4 +1,4 @@
-"""What ``CHATKIT_SERVER`` names: how it is found, and what it can be called as."""
+"""Imports what ``CHATKIT_SERVER`` names, and detects its kind."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..errors import ConfigurationError
 from .agents.shape import workflow_input
 
 with warnings.catch_warnings():
-    # openai-chatkit marks its own widget classes as deprecated, and warns when it defines them.
+    # openai-chatkit defines deprecated widget classes, which warns on import.
     warnings.simplefilter("ignore", DeprecationWarning)
     from chatkit.server import ChatKitServer
 
-#: What a factory may ask for, by the names that ChatKitServer's own constructor has.
+#: The parameters that a factory may have; ChatKitServer's constructor has the same.
 GIVEN = frozenset({"store", "attachment_store"})
 
 ACCEPTED = (
@@ -26,7 +26,7 @@ ACCEPTED = (
 
 
 def imported(path: str) -> Any:
-    """What a path names, ``package.module:attribute``.
+    """Import ``package.module:attribute``.
 
     :raises ConfigurationError: its module can't be imported, or has no such attribute.
     """
@@ -42,9 +42,9 @@ def imported(path: str) -> Any:
 
 
 def kind_of(value: object) -> str:
-    """What it can be called as: ``server``, ``agent``, ``workflow`` or ``assistant``.
+    """The kind of a value: ``server``, ``agent``, ``workflow`` or ``assistant``.
 
-    :raises ConfigurationError: nothing of these; the message names the accepted forms.
+    :raises ConfigurationError: it is none of these; the message names the accepted forms.
     """
     from agents import Agent
 
@@ -68,12 +68,12 @@ def parameters(value: Any) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(value).parameters.values())
     except ValueError:
-        # Something of Python's own, which tells nothing of its parameters and has none of ours.
+        # A builtin without a signature.
         return []
 
 
 def required(value: Any) -> set[str]:
-    """The names of the parameters that a callable can't do without."""
+    """The names of a callable's required parameters."""
     return {
         parameter.name
         for parameter in parameters(value)
