@@ -67,7 +67,7 @@ def attachment(caller: Caller, attachment_id: str) -> ResponseReturnValue:
         slot.check()
         caller.budget.spend(CALL)
         if writes:
-            response = uploads.fill(request, attachment_id, context)
+            response = uploads.complete(request, attachment_id, context)
             return _finish(caller, slot, prune_after(caller.kit, response, took_file=True))
         return _finish(caller, slot, uploads.send(request, attachment_id, context))
 
