@@ -284,6 +284,6 @@ def _batches(entries: Iterator[Entry], done: Pruned) -> Iterator[list[Entry]]:
     while batch := list(islice(entries, _NAMES)):
         ours = [entry for entry in batch if entry.is_file or entry.is_part]
         if any(entry.modified is None for entry in ours):
-            note = "CHATKIT_UPLOAD_FOLDER tells no file's age: those without one stay."
+            note = "CHATKIT_UPLOAD_FOLDER reports no age of some files: these stay."
             done.notes += [] if note in done.notes else [note]
         yield [one for one in ours if one.modified is not None and one.modified < latest]

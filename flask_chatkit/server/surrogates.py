@@ -1,7 +1,7 @@
-"""Half surrogates, which JSON can carry and UTF-8 can't: they become U+FFFD, or one character.
+"""Lone surrogates, which JSON allows and UTF-8 does not: they are joined, or become U+FFFD.
 
-A model that streams a character in two deltas, a string that was cut in JavaScript, or a tool that
-reads another program's output sends them. Nothing can be stored or sent with one in it.
+They come from a model that streams a character in two deltas, a string that was cut in JavaScript,
+or a tool that reads another program's output. A string with one can't be stored or sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BaseModel
 T = TypeVar("T")
 
 _HALF = re.compile("[\ud800-\udfff]")
-#: An escape in JSON: a pair of surrogates, a half of one, or any other, which is skipped.
+#: An escape in JSON: a pair of surrogates, a lone one, or any other, which is skipped.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -29,23 +29,23 @@ _ESCAPE = re.compile(
 
 
 def whole(text: str) -> str:
-    """The string with halves that follow each other joined, and U+FFFD for all others."""
+    """The string with adjacent surrogates joined, and U+FFFD for lone ones."""
     if text.isascii() or not _HALF.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def whole_json(body: bytes) -> bytes:
-    """JSON whose escapes are whole characters."""
+    """JSON without escapes of lone surrogates."""
     if b"\\ud" not in body and b"\\uD" not in body:
         return body
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], body)
 
 
 def clean(value: T) -> T:
-    """A value, and all that is in it, with whole strings; the same object if they are.
+    """A value without lone surrogates; the same object if it has none.
 
-    :param value: a string, a model of pydantic's, or lists and dicts of them.
+    :param value: a string, a pydantic model, or lists and dicts of these.
     """
     kept: Any = value
     if isinstance(value, str):
@@ -68,11 +68,11 @@ def clean(value: T) -> T:
 async def clean_events(
     events: AsyncIterator[ThreadStreamEvent],
 ) -> AsyncIterator[ThreadStreamEvent]:
-    """Events with whole strings; halves in two deltas of one text are joined in the second."""
+    """Events without lone surrogates; those at the border of two deltas are joined."""
     held: dict[str, tuple[ThreadItemUpdatedEvent, str]] = {}
     async for event in events:
         if _is_plain(event) and not held:
-            # Nearly all events are so, and a walk through them costs as much as writing them.
+            # Nearly all events; walking through one costs as much as serialising it.
             yield event
             continue
         delta = _delta(event)
@@ -91,7 +91,7 @@ async def clean_events(
 
 
 def _is_plain(event: ThreadStreamEvent) -> bool:
-    """Whether an event is a delta of an answer's text in which no half can be."""
+    """Whether an event is an ASCII delta of an answer's text, without surrogates."""
     if type(event) is not ThreadItemUpdatedEvent:
         return False
     update = event.update
@@ -116,6 +116,6 @@ def _with_delta(event: ThreadItemUpdatedEvent, text: str) -> ThreadItemUpdatedEv
 def _ended(
     held: dict[str, tuple[ThreadItemUpdatedEvent, str]], event: ThreadStreamEvent
 ) -> list[tuple[ThreadItemUpdatedEvent, str]]:
-    """The half of the item that another event than a delta is about."""
+    """The held surrogate of the item that an event is about."""
     item_id = getattr(event, "item_id", None) or getattr(getattr(event, "item", None), "id", None)
     return [held.pop(item_id)] if item_id in held else []
