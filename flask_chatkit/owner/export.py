@@ -55,10 +55,8 @@ def export_person(
     if places.records is not None:
         sources.append(_export_revocations(places.records, kit.own_name, keys))
     for source in sources:
-        try:
+        with problems.collect("a part of it could not be read"):
             yield from source
-        except Exception as error:  # noqa: BLE001  of any database, store, or OpenAI's
-            problems.add("a part of it could not be read", error)
     for problem in problems:
         yield {"record": "problem", "what": problem}
 
@@ -122,10 +120,8 @@ def _file(places: Places, row: rows.FileRow, folder: Path | None) -> dict[str, A
         "kept_in": "CHATKIT_UPLOAD_FOLDER" if row.is_ours else "the site's own attachment store",
     }
     if folder is not None and row.is_ours:
-        try:
+        with places.problems.collect(f"the file {row.id} could not be copied"):
             record["saved_as"] = _save(places, row, folder)
-        except Exception as error:  # noqa: BLE001  of any driver
-            places.problems.add(f"the file {row.id} could not be copied", error)
     return record
 
 

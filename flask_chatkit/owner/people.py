@@ -86,12 +86,11 @@ def delete_person(
     for attempt in range(1, PASSES + 1):
         before = (done.threads, done.files)
         for where in places.rows:
-            with_problem(problems, "the history could not be read", _delete_rows)(
-                places, where, keys, done, advance
-            )
+            with problems.collect("the history could not be read"):
+                _delete_rows(places, where, keys, done, advance)
         for walk in places.walks:
-            what = f"the store of the chat {walk.chat.name!r} failed"
-            with_problem(problems, what, _delete_walked)(walk, keys, done, advance)
+            with problems.collect(f"the store of the chat {walk.chat.name!r} failed"):
+                _delete_walked(walk, keys, done, advance)
         # Requests that were under way may have written data, or signed in, since the revocation.
         if dry_run or (attempt > 1 and before == (done.threads, done.files)):
             break
@@ -103,18 +102,6 @@ def delete_person(
         for where in places.rows:
             where.change(partial(records.delete_aliases, kit=kit.own_name, keys=keys))
     return done
-
-
-def with_problem(problems: Problems, what: str, act: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a function so that a failure is added to the problems and the rest goes on."""
-
-    def guarded(*args: Any) -> None:
-        try:
-            act(*args)
-        except Exception as error:  # noqa: BLE001  of any database or code of the site's
-            problems.add(what, error)
-
-    return guarded
 
 
 def _keys_of(places: Places, person: Visitor, done: Deletion | None = None) -> list[str]:
@@ -129,13 +116,11 @@ def _revoke(kit: ChatKitState, keys: list[str], problems: Problems) -> None:
     if not kit.served or not keys:
         return
     now = time.time()
-    try:
+    with problems.collect("the secrets that were handed out could not be revoked"):
         where = Rows(kit.service.storage.records)
         for key in keys:
             visitor, moment = Visitor(key, known=True), int(now * 1_000_000)
             where.change(partial(records.revoke, kit=kit.own_name, visitor=visitor, at=moment))
-    except Exception as error:  # noqa: BLE001  of any database
-        problems.add("the secrets that were handed out could not be revoked", error)
 
 
 def _delete_rows(

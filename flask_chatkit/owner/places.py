@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -46,6 +46,26 @@ class Problems(list[str]):
         problem = f"{what}: {type(error).__name__}" + (f" ({detail})" if detail else "")
         if problem not in self:
             self.append(problem)
+
+    def collect(self, what: str) -> _Collected:
+        """A ``with`` block whose failure is added, so that the rest goes on."""
+        return _Collected(self, what)
+
+
+class _Collected:
+    def __init__(self, problems: Problems, what: str) -> None:
+        self._problems = problems
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Nothing is needed."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        # Of any database, driver or code of the site's.
+        if isinstance(error, Exception):
+            self._problems.add(self._what, error)
+            return True
+        return False
 
 
 class Rows:
@@ -101,29 +121,22 @@ class Walk:
 
     def threads(self, context: ChatContext) -> Iterator[ThreadMetadata]:
         """The visitor's threads, the oldest first."""
-        after = None
-        while True:
-            page: Page[ThreadMetadata] = self.ask(
-                context,
-                lambda made, after=after: self.store.load_threads(  # type: ignore[misc]
-                    LONGEST_PAGE, after, "asc", made
-                ),
-            )
-            yield from page.data
-            if not page.has_more or not page.data:
-                return
-            after = page.after or page.data[-1].id
+        load = self.store.load_threads
+        return self._entries(context, lambda after, made: load(LONGEST_PAGE, after, "asc", made))
 
     def items(self, context: ChatContext, thread_id: str) -> Iterator[ThreadItem]:
         """The items of a thread, the oldest first."""
-        after = None
+        load = self.store.load_thread_items
+        return self._entries(
+            context, lambda after, made: load(thread_id, after, LONGEST_PAGE, "asc", made)
+        )
+
+    def _entries(
+        self, context: ChatContext, load: Callable[[str | None, Any], Awaitable[Page[Any]]]
+    ) -> Iterator[Any]:
+        after: str | None = None
         while True:
-            page: Page[ThreadItem] = self.ask(
-                context,
-                lambda made, after=after: self.store.load_thread_items(  # type: ignore[misc]
-                    thread_id, after, LONGEST_PAGE, "asc", made
-                ),
-            )
+            page: Page[Any] = self.ask(context, partial(load, after))
             yield from page.data
             if not page.has_more or not page.data:
                 return
@@ -173,25 +186,21 @@ class Places:
         self.dispatchers: dict[str, Dispatcher] = {}
         seen: set[Database] = set()
         for chat in kit.served:
-            try:
+            with problems.collect(f"the chat {chat.name!r} could not be opened"):
                 store = self._dispatcher(chat).server.store
-            except Exception as error:  # noqa: BLE001  code of the site's
-                problems.add(f"the chat {chat.name!r} could not be opened", error)
-                continue
-            if not isinstance(store, DatabaseStore):
-                self.walks.append(Walk(kit.own_name, self.dispatchers[chat.name]))
-            elif store.database not in seen:
-                seen.add(store.database)
-                self.rows.append(Rows(store))
+                if not isinstance(store, DatabaseStore):
+                    self.walks.append(Walk(kit.own_name, self.dispatchers[chat.name]))
+                elif store.database not in seen:
+                    seen.add(store.database)
+                    self.rows.append(Rows(store))
         self.records: Rows | None = None
-        try:
+        with problems.collect("the history could not be opened"):
+            storage = kit.service.storage
             # Also if no chat is served any more.
-            if kit.service.storage.has_records:
-                self.records = Rows(kit.service.storage.records)
-                if kit.service.storage.records.database not in seen:
+            if storage.has_records:
+                self.records = Rows(storage.records)
+                if storage.records.database not in seen:
                     self.rows.append(self.records)
-        except Exception as error:  # noqa: BLE001  of any driver
-            problems.add("the history could not be opened", error)
 
     def _dispatcher(self, chat: ServedChat) -> Dispatcher:
         dispatcher = self.dispatchers[chat.name] = self.kit.service.dispatcher(chat)
@@ -201,12 +210,10 @@ class Places:
         """The anonymous visitors who signed in as a person."""
         found: list[records.Alias] = []
         for where in self.rows:
-            try:
+            with self.problems.collect("the history could not be read"):
                 found += where.read(
                     partial(records.aliases_of, kit=self.kit.own_name, key=person.key)
                 )
-            except Exception as error:  # noqa: BLE001  of any database
-                self.problems.add("the history could not be read", error)
         return found
 
     def files_of(self, where: Rows, keys: list[str]) -> Iterator[list[rows.FileRow]]:
@@ -236,11 +243,9 @@ class Places:
     def _was_hosted(self) -> bool:
         """Whether there are threads that were imported from OpenAI."""
         for where in self.rows:
-            try:
+            with self.problems.collect("the history could not be read"):
                 if where.read(partial(rows.has_imported, kit=self.kit.own_name)):
                     return True
-            except Exception as error:  # noqa: BLE001  of any database
-                self.problems.add("the history could not be read", error)
         return False
 
     def delete_bytes(self, file: rows.FileRow) -> None:
@@ -261,10 +266,7 @@ class Places:
         """Delete attachments, first the bytes and then the rows; returns their number."""
         gone = []
         for file in found:
-            try:
+            with self.problems.collect(f"the file {file.id} could not be deleted"):
                 self.delete_bytes(file)
-            except Exception as error:  # noqa: BLE001  of any driver
-                self.problems.add(f"the file {file.id} could not be deleted", error)
-            else:
                 gone.append(file)
         return where.change(lambda db: rows.remove_files(db, gone)) if gone else 0

@@ -94,15 +94,21 @@ def prune(
     if older_than is not None:
         done.unused_since = datetime.now(timezone.utc) - max(older_than, _longest_answer(kit))
         for where in places.rows:
-            run.each("threads could not be pruned", run.prune_threads, where, done.unused_since)
+            with problems.collect("threads could not be pruned"):
+                run.prune_threads(where, done.unused_since)
         for walk in places.walks:
-            what = f"the threads of the chat {walk.chat.name!r} could not be pruned"
-            run.each(what, run.prune_walked, walk, done.unused_since)
+            with problems.collect(
+                f"the threads of the chat {walk.chat.name!r} could not be pruned"
+            ):
+                run.prune_walked(walk, done.unused_since)
     for where in places.rows:
-        run.each("items of deleted threads could not be pruned", run.prune_strays, where)
-        run.each("files that were never sent could not be pruned", run.prune_unsent, where)
+        with problems.collect("items of deleted threads could not be pruned"):
+            run.prune_strays(where)
+        with problems.collect("files that were never sent could not be pruned"):
+            run.prune_unsent(where)
     if kit.served:
-        run.each("the folder of the files could not be read", run.sweep, is_automatic, orphans)
+        with problems.collect("the folder of the files could not be read"):
+            run.sweep(is_automatic=is_automatic, orphans=orphans)
     return done
 
 
@@ -119,13 +125,6 @@ class _Run:
         self.done = done
         self.kit = places.kit
         self.advance = advance
-
-    def each(self, what: str, act: Callable[..., None], *args: Any) -> None:
-        """Run one part; a failure is added to the problems, and the other parts go on."""
-        try:
-            act(*args)
-        except Exception as error:  # noqa: BLE001  of any database, driver or code of the site's
-            self.places.problems.add(what, error)
 
     def prune_threads(self, where: Rows, before: datetime) -> None:
         """Delete the unused threads of a database, batch by batch."""
@@ -196,7 +195,7 @@ class _Run:
             self.done.files += files
             self.advance(1)
 
-    def sweep(self, is_automatic: bool, orphans: bool) -> None:  # noqa: FBT001  see `each`
+    def sweep(self, *, is_automatic: bool, orphans: bool) -> None:
         """Delete files in the folder to which nothing refers."""
         try:
             entries = self.kit.service.storage.files.entries()
@@ -244,14 +243,12 @@ class _Run:
                 self.done.orphans += self._remove(entry)
 
     def _remove(self, entry: Entry) -> bool:
-        if not self.done.dry_run:
-            try:
+        with self.places.problems.collect(f"the file {entry.name} could not be deleted"):
+            if not self.done.dry_run:
                 self.kit.service.storage.files.delete_entry(entry)
-            except Exception as error:  # noqa: BLE001  of any driver
-                self.places.problems.add(f"the file {entry.name} could not be deleted", error)
-                return False
-        self.advance(1)
-        return True
+            self.advance(1)
+            return True
+        return False
 
 
 #: The visitor of contexts that name an owner explicitly.
