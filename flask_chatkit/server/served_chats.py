@@ -140,13 +140,11 @@ class ServedChats:
 
         :param digest: :attr:`Visitor.digest <flask_chatkit.identity.visitor.Visitor.digest>`.
         """
-        storage = self.storage
-        if not storage.has_records or storage.is_missing:
-            return None
         try:
-            return run_at_once(
-                lambda: storage.records.revoked_at(self.kit, digest), FACTORY_SECONDS
-            )
+            records = self.storage.find_records()
+            if records is None:
+                return None
+            return run_at_once(lambda: records.revoked_at(self.kit, digest), FACTORY_SECONDS)
         except Exception as error:
             # Chats with another store go on.
             outage = as_outage(error)

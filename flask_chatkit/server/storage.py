@@ -79,11 +79,17 @@ class Storage:
             return True
         return self.settings.database_uri is not None or self._default_database.exists()
 
+    def find_records(self) -> DatabaseStore | None:
+        """:attr:`records`, unless nothing was recorded yet and no database has to be created."""
+        if "records" not in vars(self) and (not self.has_records or self._is_missing):
+            return None
+        return self.records
+
     @property
-    def is_missing(self) -> bool:
+    def _is_missing(self) -> bool:
         """Whether the history is a SQLite file that does not exist yet."""
         uri = self.settings.database_uri
-        if self._given_store is not None or "records" in vars(self) or uri is None:
+        if self._given_store is not None or uri is None:
             return False
         from sqlalchemy import make_url
 
