@@ -94,7 +94,9 @@ def is_module(name: str) -> bool:
 
 def served(name: str) -> bytes:
     """A file's bytes as visitors get them."""
-    plain = (FOLDER / name).read_bytes()
+    plain = _source(name).read_bytes()
+    if _is_language_module(name):
+        return b"export default " + plain
     comments = _COMMENTS.get(name.rpartition(".")[2])
     if comments is None or name in _FOREIGN or name.startswith("vendor/"):
         return plain
@@ -188,7 +190,16 @@ def _takes_packed(request: Request) -> bool:
 
 
 def _is_file(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None and (FOLDER / name).is_file()
+    return _NAME.fullmatch(name) is not None and _source(name).is_file()
+
+
+def _is_language_module(name: str) -> bool:
+    # Modules can import no JSON in browsers of before 2025: `lang/en.js` is `lang/en.json`.
+    return name.startswith("lang/") and name.endswith(".js")
+
+
+def _source(name: str) -> Path:
+    return FOLDER / (f"{name}on" if _is_language_module(name) else name)
 
 
 def _digest(plain: bytes) -> str:
@@ -213,7 +224,7 @@ _reading = threading.Lock()
 
 def _content(name: str) -> _Content:
     # Whoever edits a file sees it without starting the server anew.
-    changed = (FOLDER / name).stat().st_mtime_ns
+    changed = _source(name).stat().st_mtime_ns
     # Threads that come at once wait for the one that packs.
     with _reading:
         return _read(name, changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -44,7 +45,8 @@ class Chat:
         self.page.goto(self.base + "/" + query)
         how = {"direct": "{type: 'direct', uploadUrl: '/upload'}", "two": "{type: 'two_phase'}"}
         self.page.evaluate(
-            f"""() => {{
+            f"""async () => {{
+              await customElements.whenDefined("flask-chatkit-chat");
               window.pwned = (n) => {{ window.wasPwned = n; }};
               window.base = () => ({{
                 api: {{url: "/api", domainKey: "local", uploadStrategy: {how[upload]}}},
@@ -125,7 +127,7 @@ class Chat:
 def chat(page: Page, serve: Any) -> Iterator[Chat]:
     """A page of a site with the built-in chat, not opened yet."""
     server = site.Talker()
-    app = site.make_site(server, str(STATIC))
+    app = site.make_site(server)
     yield Chat(page, server, app, serve(app))
     server.go.set()
 
@@ -1034,21 +1036,21 @@ def test_motion_is_reduced_on_request(chat: Chat) -> None:
 
 def test_element_is_of_openais_type(node_modules: Path, tmp_path: Path) -> None:
     """The class has the methods of OpenAIChatKit with its parameters, judged by tsc."""
-    source = (STATIC / "builtin.js").read_text("utf-8")
-    define = "  customElements.define(TAG, BuiltinChat);"
-    assert define in source
-    judged = (
-        "  /** @type {import('@openai/chatkit').OpenAIChatKit} */\n"
-        "  const judged = new BuiltinChat();\n" + define
+    judged = tmp_path / "judged.js"
+    judged.write_text(
+        'import { BuiltinChat } from "./static/builtin/element.js";\n'
+        "/** @type {import('@openai/chatkit').OpenAIChatKit} */\n"
+        "const judged = new BuiltinChat();\n"
     )
+    (tmp_path / "node_modules").symlink_to(node_modules)
+    element = Path(shutil.copytree(STATIC, tmp_path / "static")) / "builtin" / "element.js"
 
-    def told(text: str) -> list[str]:
-        (tmp_path / "judged.js").write_text(text.replace(define, judged), "utf-8")
+    def complaints() -> list[str]:
         done = subprocess.run(
             [
                 *(str(node_modules / ".bin" / "tsc"), "--allowJs", "--checkJs", "--noEmit"),
                 *("--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"),
-                *("--strict", "false", "--types", "", "--ignoreConfig", "judged.js"),
+                *("--strict", "false", "--types", "", "--ignoreConfig", judged.name),
             ],
             cwd=tmp_path,
             check=False,
@@ -1056,10 +1058,9 @@ def test_element_is_of_openais_type(node_modules: Path, tmp_path: Path) -> None:
             text=True,
             timeout=120,
         )
-        lines = text.replace(define, judged).splitlines()
-        at = next(n for n, line in enumerate(lines, 1) if "const judged" in line)
-        return [line for line in done.stdout.splitlines() if f"({at}," in line]
+        return [line for line in done.stdout.splitlines() if line.startswith(judged.name)]
 
-    (tmp_path / "node_modules").symlink_to(node_modules)
-    assert told(source) == []
-    assert "fetchUpdates" in told(source.replace("async fetchUpdates()", "async fetch()"))[0]
+    assert complaints() == []
+    source = element.read_text("utf-8")
+    element.write_text(source.replace("async fetchUpdates()", "async fetch()"), "utf-8")
+    assert "fetchUpdates" in complaints()[0]

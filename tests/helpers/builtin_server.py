@@ -73,6 +73,9 @@ from chatkit.types import (
 )
 from chatkit.widgets import DynamicWidgetRoot
 from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
+
+from flask_chatkit.widget import assets
 
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
@@ -711,13 +714,13 @@ STYLE = (
 )
 
 
-def make_site(server: Talker, static: str) -> Flask:
+def make_site(server: Talker) -> Flask:
     """Make a site with one page that loads the built-in chat under a strict policy.
 
     ``app.config["ANSWER"]`` may be a function that answers a call to the endpoint instead of the
     server, ``app.config["UPLOADS"]`` has what was uploaded: name, bytes and headers.
     """
-    app = Flask("builtin", static_folder=static, static_url_path="/static")
+    app = Flask("builtin", static_folder=None)
     app.config.update(ANSWER=None, UPLOADS=[], LIBRARIES=True)
 
     @app.after_request
@@ -727,10 +730,15 @@ def make_site(server: Talker, static: str) -> Flask:
 
     @app.get("/")
     def page() -> str:
-        wanted = ["marked.umd.js", "purify.min.js"] if app.config["LIBRARIES"] else []
-        scripts = [f'<script src="/static/{name}"></script>' for name in [*wanted, "builtin.js"]]
+        script = '<script type="module" src="/static/builtin/index.js"></script>'
         direction = "rtl" if "rtl" in request.args else "ltr"
-        return PAGE.format(direction=direction, tags="".join(scripts))
+        return PAGE.format(direction=direction, tags=script)
+
+    @app.get("/static/<path:name>")
+    def static(name: str) -> Response:
+        if name.startswith("vendor/") and not app.config["LIBRARIES"]:
+            raise NotFound
+        return assets.send(request, name)
 
     app.add_url_rule("/page.css", "css", lambda: Response(STYLE, content_type="text/css"))
     app.add_url_rule("/api", "api", lambda: _answer(app, server), methods=["POST"])

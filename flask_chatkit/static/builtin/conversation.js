@@ -1,0 +1,181 @@
+// The conversation that is shown: sending messages, opening threads, and what came before.
+
+import { asList, failure } from "./helpers.js";
+
+/** @import { Chat } from "./chat.js" */
+/** @import { Failure } from "./helpers.js" */
+/** @import { Item, Message, Thread } from "./types.js" */
+
+/** Threads or items asked for at once. */
+export const PAGE_SIZE = 30;
+
+/**
+ * A message as the protocol has it.
+ * @param {Message} message
+ */
+export const inputOf = ({ content, attachments, quote, tool, model }) => ({
+  content: content.map((part) => (part.type === "input_tag" ? { data: {}, ...part } : part)),
+  attachments: attachments.map(({ id }) => id),
+  quoted_text: quote || null,
+  inference_options: { tool_choice: tool ? { id: tool } : null, model: model || null },
+});
+
+export class Conversation {
+  /** @type {Chat} */
+  #chat;
+  #sent = 0;
+
+  /** @param {Chat} chat */
+  constructor(chat) {
+    this.#chat = chat;
+  }
+
+  /**
+   * Send a message in the open thread, or in a new one.
+   * @param {Message} message
+   */
+  send(message) {
+    const { history, responses, store, view } = this.#chat;
+    if (store.run) return;
+    this.#sent += 1;
+    const sent = `sent-${this.#sent}`;
+    const { content, attachments, quote } = message;
+    history.hide();
+    store.put({ id: sent, type: "user_message", content, attachments, quoted_text: quote });
+    view.scrollToEnd(true);
+    store.dispatch("log", { name: "message.send" });
+    const input = inputOf(message);
+    const { thread } = store;
+    responses.run(
+      thread
+        ? { type: "threads.add_user_message", params: { thread_id: thread.id, input }, sent }
+        : { type: "threads.create", params: { input }, sent },
+    );
+  }
+
+  /**
+   * Leave what is shown and show `thread`, or a new chat. An answer goes on unseen.
+   * @param {Thread | null} thread
+   */
+  show(thread) {
+    const { composer, history, store } = this.#chat;
+    const wasRunning = store.run;
+    store.run = null;
+    if (wasRunning) store.dispatch("response.end");
+    store.opening = null;
+    store.clear();
+    store.earlier = null;
+    store.call = null;
+    composer.showProblem("");
+    history.hide();
+    store.setThread(thread);
+    store.emit("changed");
+  }
+
+  /** Show a new chat, ready to be written in. */
+  startNew() {
+    this.show(null);
+    this.#chat.composer.focus();
+  }
+
+  /**
+   * Open a thread.
+   * @param {string | null} id null for a new chat
+   * @throws {Error} it can't be had; the visitor reads so
+   */
+  async open(id) {
+    const { store } = this.#chat;
+    if (id === null) {
+      this.show(null);
+      return;
+    }
+    const turn = Symbol(id);
+    this.show(store.thread?.id === id ? store.thread : { id, title: "" });
+    store.opening = turn;
+    store.emit("changed");
+    try {
+      await this.#load(id, () => store.opening === turn);
+    } catch (error) {
+      if (store.opening === turn) this.#failToOpen(id, /** @type {Error & Failure} */ (error));
+      throw error;
+    }
+  }
+
+  /**
+   * @param {string} id
+   * @param {Error & Failure} error
+   */
+  #failToOpen(id, error) {
+    const { notices, store } = this.#chat;
+    this.show(null);
+    const isGone = error.status === 404;
+    error.again = () => this.open(id).catch(() => {});
+    notices.fail(isGone ? failure(store.text.gone, { cause: error }) : error);
+  }
+
+  /** Load the open thread anew, unless an answer is coming in. */
+  async refresh() {
+    const { store } = this.#chat;
+    const { id } = store.thread ?? {};
+    if (id && !store.run) await this.#load(id, () => store.thread?.id === id && !store.run, true);
+  }
+
+  /**
+   * @param {string} id
+   * @param {() => boolean} isWanted whether it is still to be shown when it has come
+   * @param {boolean} clears whether what is shown goes
+   */
+  async #load(id, isWanted, clears = false) {
+    const { client, notices, store, view } = this.#chat;
+    store.dispatch("thread.load.start", { threadId: id });
+    const { items, ...thread } = await client.json("threads.get_by_id", { thread_id: id });
+    /** @type {{data: Item[], earlier: string | null}} */
+    let page = { data: asList(items?.data), earlier: null };
+    if (items?.has_more) page = await this.#page(id);
+    if (!isWanted()) return;
+    store.opening = null;
+    if (clears) store.clear();
+    store.setThread(thread);
+    store.earlier = page.earlier;
+    for (const item of page.data) store.put(item);
+    store.emit("changed");
+    view.scrollToEnd(true);
+    const last = page.data.filter(({ type }) => !/context|end_of_turn/.test(type)).at(-1);
+    if (last?.type === "client_tool_call" && last.status === "pending") notices.offerTool(last);
+    store.dispatch("thread.load.end", { threadId: id });
+  }
+
+  /**
+   * The newest items of a thread, or those before a cursor, oldest first.
+   * @param {string} id
+   * @param {string} [after]
+   * @returns {Promise<{data: Item[], earlier: string | null}>}
+   */
+  async #page(id, after) {
+    const params = { thread_id: id, limit: PAGE_SIZE, order: "desc", ...(after && { after }) };
+    const { data, has_more, after: next } = await this.#chat.client.json("items.list", params);
+    return { data: [...data].reverse(), earlier: has_more ? (next ?? data.at(-1)?.id) : null };
+  }
+
+  /** Show what came before the first item. */
+  async showEarlier() {
+    const { notices, store, view } = this.#chat;
+    const { earlier: cursor, thread } = store;
+    if (!cursor || !thread) return;
+    store.earlier = null; // one at a time
+    const { earlier, log } = view.nodes;
+    const hadFocus = earlier.contains(view.focused);
+    try {
+      const page = await this.#page(thread.id, cursor);
+      if (store.thread?.id !== thread.id) return;
+      view.keepPosition(() => {
+        store.prepend(page.data, view.nodes.thread.firstChild);
+        store.earlier = page.earlier;
+      });
+      if (hadFocus && !store.earlier) log.focus({ preventScroll: true });
+    } catch (error) {
+      store.earlier = cursor;
+      notices.fail(error);
+    }
+  }
+}

@@ -1,0 +1,156 @@
+// What a page calls: the element, with the options, methods and events of OpenAI's.
+
+import english from "../lang/en.js";
+import { Chat } from "./chat.js";
+import { textsOf } from "./helpers.js";
+import { STYLE } from "./style.js";
+
+/** @import { Options, Strings } from "./types.js" */
+
+const BUSY = "The chat is still answering";
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(STYLE);
+
+export class BuiltinChat extends HTMLElement {
+  #chat;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    this.#chat = new Chat(root, english.chat, (name, detail, bubbles = false) => {
+      const given = { detail, bubbles, composed: bubbles };
+      this.dispatchEvent(new CustomEvent(`chatkit.${name}`, given));
+    });
+    root.adoptedStyleSheets = [sheet, this.#chat.appearance.sheet];
+  }
+
+  connectedCallback() {
+    const { store, view } = this.#chat;
+    if (store.hasOptions && !view.isBuilt) this.#start();
+  }
+
+  async #start() {
+    const { conversation, store, view } = this.#chat;
+    view.build();
+    await null; // who appends the element may still want to listen
+    store.dispatch("ready", undefined, true);
+    store.dispatch("log", { name: "builtin.ready" });
+    const { initialThread } = store.options;
+    if (initialThread) conversation.open(initialThread).catch(() => {});
+  }
+
+  /** The chat, once it has options and is on the page. */
+  async #ready() {
+    if (!this.#chat.view.isBuilt)
+      throw new Error("The chat has no options yet, or is not on the page");
+    return this.#chat;
+  }
+
+  /** The chat, if no answer is coming in. */
+  async #idle() {
+    const chat = await this.#ready();
+    if (chat.store.run) throw new Error(BUSY);
+    return chat;
+  }
+
+  /**
+   * The full set of options, of an own server: they replace the former, the conversation stays.
+   * @param {any} options
+   */
+  setOptions(options) {
+    if (!options?.api?.url) throw new TypeError("options.api.url is missing");
+    const { appearance, conversation, rows, store, view } = this.#chat;
+    const before = store.hasOptions ? store.options : null;
+    store.options = options;
+    if (!before || !view.isBuilt) {
+      if (this.isConnected) this.#start();
+      return;
+    }
+    const withoutTheme = (/** @type {Options} */ all) => JSON.stringify({ ...all, theme: null });
+    if (withoutTheme(before) === withoutTheme(options)) {
+      appearance.apply();
+      rows.redrawWidgets();
+    } else view.build();
+    if (before.api.url !== options.api.url) conversation.show(null);
+  }
+
+  /**
+   * Other words for some of the texts, as in {send: "Senden"}.
+   * @param {Strings} strings
+   * @param {string} [language] that they are in; that of the options if none is named
+   */
+  setStrings(strings, language) {
+    const { store, view } = this.#chat;
+    store.text = { ...store.text, ...strings };
+    store.language = language ?? (store.hasOptions ? store.options.locale : undefined) ?? "";
+    if (view.isBuilt) view.build();
+  }
+
+  async focusComposer() {
+    const { composer } = await this.#ready();
+    composer.focus();
+  }
+
+  /** @param {string | null} id null for a new chat */
+  async setThreadId(id) {
+    const { conversation } = await this.#ready();
+    await conversation.open(id);
+  }
+
+  /** @param {any} params */
+  async sendUserMessage(params) {
+    const { conversation } = await this.#ready();
+    if (params.newThread) conversation.show(null);
+    await this.#idle();
+    const { text, content, attachments = [], reply, toolChoice, model } = params;
+    conversation.send({
+      content: content ?? [{ type: "input_text", text: text ?? "" }],
+      attachments,
+      quote: reply,
+      tool: toolChoice?.id,
+      model,
+    });
+  }
+
+  /** @param {any} params */
+  async setComposerValue(params) {
+    const { attachments, composer } = await this.#ready();
+    const { text, content, reply, files, selectedToolId, selectedModelId } = params;
+    const written = text ?? (content ? textsOf({ content }).join("") : undefined);
+    composer.setValue({ text: written, quote: reply });
+    if (params.attachments) attachments.replace(params.attachments);
+    if (files) attachments.attach(files);
+    if (selectedToolId !== undefined) composer.choose("tool", selectedToolId ?? "");
+    if (selectedModelId !== undefined) composer.choose("model", selectedModelId);
+    composer.update();
+  }
+
+  /**
+   * @param {any} action
+   * @param {string} [itemId]
+   */
+  async sendCustomAction(action, itemId) {
+    const { responses, store } = await this.#ready();
+    if (!store.thread) throw new Error("There is no thread yet");
+    await this.#idle();
+    const params = { thread_id: store.thread.id, item_id: itemId ?? null, action };
+    await responses.run({ type: "threads.custom_action", params });
+  }
+
+  async fetchUpdates() {
+    const { conversation } = await this.#ready();
+    await conversation.refresh();
+  }
+
+  async showHistory() {
+    const { history } = await this.#ready();
+    if (!history.isEnabled) throw new Error("The history is disabled");
+    await history.show();
+  }
+
+  async hideHistory() {
+    const { history } = await this.#ready();
+    history.hide();
+  }
+}

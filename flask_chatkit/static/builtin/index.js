@@ -1,0 +1,17 @@
+/**
+ * The built-in chat: <flask-chatkit-chat>, in which a served chat goes on when OpenAI's element does
+ * not come. It takes the same options, methods and events, and speaks the same protocol to the same
+ * endpoint.
+ *
+ * A page has other words with setStrings({send: "Senden"}, "de").
+ */
+
+const TAG = "flask-chatkit-chat";
+
+// Begun here, so that they come while the modules that need them do.
+for (const library of ["marked", "purify"]) import(`../vendor/${library}.mjs`).catch(() => {});
+
+const { BuiltinChat } = await import("./element.js");
+if (!customElements.get(TAG)) customElements.define(TAG, BuiltinChat);
+
+export {};

@@ -1,0 +1,112 @@
+// The protocol of ChatKit's servers, as far as it needs no browser: events and the updates of items.
+
+import { asList } from "./helpers.js";
+
+/** @import { Component, Item } from "./types.js" */
+
+/** Items that are not shown. */
+const HIDDEN = /^(hidden_context_item|sdk_hidden_context|end_of_turn|client_tool_call)$/;
+
+/** @param {Item} item */
+export const isHidden = (item) => HIDDEN.test(item.type);
+
+/**
+ * The data of a stream of server-sent events; lines of any other kind are heartbeats.
+ * @param {ReadableStream<any>} body bytes
+ * @returns {AsyncGenerator<string, void>}
+ */
+export async function* readEvents(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  /** @type {string[]} */
+  let data = [];
+  for (;;) {
+    const { value = "", done } = await reader.read();
+    // A CR at the very end may be the first half of a CRLF.
+    const lines = (rest + value).split(done ? /\r\n|\r|\n/ : /\r\n|\n|\r(?!$)/);
+    rest = done ? "" : (lines.pop() ?? "");
+    if (done) lines.push("");
+    for (const line of lines) {
+      if (line.startsWith("data:")) data.push(line.slice(line[5] === " " ? 6 : 5));
+      else if (line === "" && data.length > 0) {
+        yield data.join("\n");
+        data = [];
+      }
+    }
+    if (done) return;
+  }
+}
+
+/**
+ * A widget's components, the widget itself first.
+ * @param {Component} component
+ * @param {Component[]} found
+ */
+export const componentsOf = (component, found = []) => {
+  if (component && typeof component === "object") {
+    found.push(component);
+    for (const child of asList(component.children)) componentsOf(child, found);
+  }
+  return found;
+};
+
+/**
+ * @param {Item} item
+ * @param {any} update
+ */
+const updateMessage = (item, update) => {
+  const { type, content_index: at } = update;
+  item.content ??= [];
+  while (item.content.length <= at)
+    item.content.push({ type: "output_text", text: "", annotations: [] });
+  const part = item.content[at];
+  if (type.endsWith(".text_delta")) part.text += update.delta;
+  else if (type.endsWith(".annotation_added")) {
+    part.annotations = asList(part.annotations);
+    part.annotations.splice(update.annotation_index, 0, update.annotation);
+  } else item.content[at] = { ...update.content };
+};
+
+/**
+ * @param {Item} item
+ * @param {any} update
+ */
+const updateTask = (item, { type, task_index: index, task }) => {
+  item.workflow.tasks ??= [];
+  if (type.endsWith(".added")) item.workflow.tasks.splice(index, 0, task);
+  else item.workflow.tasks[index] = task;
+};
+
+/**
+ * @param {Item} item
+ * @param {any} update
+ */
+const updateComponent = (item, { type, component_id: id, component, delta }) => {
+  const found = componentsOf(item.widget).find((each) => each.id === id);
+  if (!found) return;
+  if (type === "widget.streaming_text.value_delta") {
+    found.value = (found.value ?? "") + delta;
+    return;
+  }
+  for (const key of Object.keys(found)) delete found[key];
+  Object.assign(found, { id }, component);
+};
+
+/** Whether an update changes components of a widget, not the whole of it. */
+const OF_COMPONENT = /^widget\.(component\.updated|streaming_text\.value_delta)$/;
+
+/**
+ * Apply one of the ten kinds of update to `item`.
+ * @param {Item} item
+ * @param {any} update
+ */
+export const applyUpdate = (item, update) => {
+  const { type } = update;
+  if (type.startsWith("assistant_message.")) updateMessage(item, update);
+  else if (type.startsWith("workflow.task.")) updateTask(item, update);
+  else if (OF_COMPONENT.test(type)) updateComponent(item, update);
+  else if (type === "widget.root.updated") item.widget = update.widget;
+  else if (type === "generated_image.updated") {
+    Object.assign(item, { image: update.image, progress: update.progress });
+  }
+};

@@ -1,0 +1,213 @@
+// The rows of the conversation: one for each item, drawn at most once a frame.
+
+import { h } from "../shared/dom.js";
+import { textsOf } from "./helpers.js";
+import { drawItem, drawSources } from "./items.js";
+import { showMarkdown } from "./markdown.js";
+import { drawWidget } from "./widgets.js";
+
+/** @import { Chat } from "./chat.js" */
+/** @import { DrawContext, Entry } from "./types.js" */
+/** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
+
+const FIELDS = "input, textarea, select";
+const fieldsIn = (/** @type {Element} */ node) =>
+  /** @type {Field[]} */ ([...node.querySelectorAll(FIELDS)]);
+const ticks = (/** @type {Field} */ field) => /radio|checkbox/.test(field.type);
+
+/**
+ * Keep what was typed and opened in `old` in `fresh`, too.
+ * @param {Element | null} old
+ * @param {Element | null} fresh
+ */
+const keepInput = (old, fresh) => {
+  if (!old || !fresh) return;
+  const before = fieldsIn(old);
+  for (const field of fieldsIn(fresh)) {
+    const same = before.find(
+      ({ name, type, value }) =>
+        name === field.name && type === field.type && (!ticks(field) || value === field.value),
+    );
+    if (!same) continue;
+    if (ticks(field)) Object.assign(field, { checked: Reflect.get(same, "checked") });
+    else if (same.value !== Reflect.get(same, "defaultValue")) field.value = same.value;
+  }
+  const opened = [...old.querySelectorAll("details")];
+  [...fresh.querySelectorAll("details")].forEach((details, index) => {
+    if (opened[index]) details.open = opened[index].open;
+  });
+};
+
+export class Rows {
+  /** @type {Chat} */
+  #chat;
+  /** @type {Set<Entry>} */
+  #dirty = new Set();
+  #frame = 0;
+
+  /** @param {Chat} chat */
+  constructor(chat) {
+    this.#chat = chat;
+    const { store } = chat;
+    store.on("added", ({ entry, before }) => this.#add(entry, before));
+    store.on("updated", (entry) => this.#schedule(entry));
+    store.on("removed", (entry) => {
+      entry.row?.remove();
+      entry.bar?.remove();
+    });
+    store.on("cleared", () => {
+      this.#dirty.clear();
+      chat.view.nodes.thread.replaceChildren();
+    });
+  }
+
+  /** Make all rows anew; what was typed in them stays. */
+  rebuild() {
+    for (const entry of this.#chat.store.entries) {
+      const { row } = entry;
+      this.#add(entry);
+      keepInput(row, entry.row);
+    }
+  }
+
+  /** Draw the widgets anew, which may have colours of their own for light and dark. */
+  redrawWidgets() {
+    for (const entry of this.#chat.store.entries) {
+      if (entry.item.type === "widget") this.#schedule(Object.assign(entry, { changed: null }));
+    }
+  }
+
+  /**
+   * Show that the server has not got a message.
+   * @param {Entry} entry
+   */
+  markUnsent(entry) {
+    entry.unsent = true;
+    entry.row?.classList.add("unsent");
+  }
+
+  /** Draw what has changed, now. */
+  flush() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    for (const entry of this.#dirty) this.#draw(entry);
+    this.#dirty.clear();
+    this.#chat.view.scrollToEnd();
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Node | null} before
+   */
+  #add(entry, before = null) {
+    const { store, view } = this.#chat;
+    const { text } = store;
+    const { type } = entry.item;
+    const heading = type === "user_message" ? text.you : text.assistant;
+    entry.body = h("div", { className: "body" });
+    entry.row = h(
+      "article",
+      { className: type },
+      h("h3", { className: "hidden" }, heading),
+      entry.body,
+    );
+    entry.bar = null;
+    entry.changed = null;
+    view.nodes.thread.insertBefore(entry.row, before);
+    this.#draw(entry);
+  }
+
+  /** @param {Entry} entry */
+  #schedule(entry) {
+    entry.row?.classList.toggle("unsent", entry.unsent);
+    this.#dirty.add(entry);
+    this.#frame ||= requestAnimationFrame(() => this.flush());
+  }
+
+  /** @param {Entry} entry */
+  #draw(entry) {
+    const { item, body } = entry;
+    if (!body) return;
+    if (item.type === "assistant_message") this.#drawMessage(entry, body);
+    else if (entry.changed && entry.context) this.#drawComponents(entry.changed, entry.context);
+    else this.#drawWhole(entry, body);
+  }
+
+  /**
+   * @param {Element} node
+   * @param {string} markdown
+   */
+  #markdown(node, markdown) {
+    const { text, thread } = this.#chat.store;
+    showMarkdown(node, markdown, { text, domains: thread?.allowed_image_domains });
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Element} body
+   */
+  #drawMessage({ item, streaming }, body) {
+    const parts = textsOf(item);
+    while (body.children.length < parts.length)
+      body.append(h("div", { className: "md", dir: "auto" }));
+    for (const [index, text] of parts.entries()) this.#markdown(body.children[index], text);
+    for (const extra of [...body.children].slice(parts.length)) extra.remove();
+    const sources = !streaming && drawSources(item, this.#chat.store.text);
+    if (sources) body.append(sources);
+  }
+
+  /**
+   * @param {Set<string>} ids
+   * @param {DrawContext} context
+   */
+  #drawComponents(ids, context) {
+    for (const id of ids) {
+      const { node, component } = context.parts.get(id) ?? {};
+      if (node) node.replaceWith(drawWidget(component, context));
+    }
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Element} body
+   */
+  #drawWhole(entry, body) {
+    const { view } = this.#chat;
+    entry.context = this.#contextOf(entry, body);
+    const fresh = h("div", {}, drawItem(entry.item, entry.context));
+    keepInput(body, fresh);
+    const focused = view.focused;
+    const had = body.contains(focused);
+    const name = had && focused?.getAttribute("name");
+    body.replaceChildren(...fresh.childNodes);
+    if (name)
+      /** @type {HTMLElement | null} */ (
+        body.querySelector(`[name="${CSS.escape(name)}"]`)
+      )?.focus();
+    // Where what was focused is no more, the keyboard must not fall out of the chat.
+    if (had && !view.focused) view.nodes.log.focus({ preventScroll: true });
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Element} body
+   * @returns {DrawContext}
+   */
+  #contextOf(entry, body) {
+    const { store, actions } = this.#chat;
+    const { theme } = store.options;
+    const scheme = typeof theme === "string" ? theme : theme?.colorScheme;
+    return {
+      text: store.text,
+      id: entry.item.id,
+      dark: scheme === "dark",
+      streaming: entry.streaming,
+      labels: new Map(),
+      parts: new Map(),
+      markdown: (node, markdown) => this.#markdown(node, markdown),
+      shown: body.firstElementChild,
+      act: (action, control, values, form) => actions.act(entry, action, control, values, form),
+      answer: (item, input) => actions.answer(item, input),
+    };
+  }
+}
