@@ -1,13 +1,12 @@
 // The files in the composer: chosen, dropped or pasted, uploaded, and shown.
 
 import { h } from "../shared/dom.js";
-import { iconButton, spinner } from "./controls.js";
-import { asList, fillIn, formatBytes } from "./helpers.js";
-import { icon } from "./icons.js";
+import { asList, fillIn, formatBytes, icon, iconButton, spinner } from "./controls.js";
 import { drawAttachment } from "./items.js";
+import { Part } from "./store.js";
 
-/** @import { Chat } from "./chat.js" */
-/** @import { Failure } from "./helpers.js" */
+/** @import { Failure } from "./controls.js" */
+/** @import { Chat } from "./element.js" */
 /** @import { Attachment, AttachmentOptions, HeldFile, Strings } from "./types.js" */
 
 const MAX_SIZE = 100 * 1024 ** 2; // bytes
@@ -55,24 +54,17 @@ export const refusalOf = (file, count, { maxSize, maxCount = MAX_COUNT, accept }
   return file.size > limit ? fillIn(text.tooBig, file.name, formatBytes(limit)) : null;
 };
 
-export class Attachments {
-  /** @type {Chat} */
-  #chat;
+export class Attachments extends Part {
   /** @type {Set<HeldFile>} */
   files = new Set();
 
-  /** @param {Chat} chat */
-  constructor(chat) {
-    this.#chat = chat;
-  }
-
   get #options() {
-    return this.#chat.store.options.composer?.attachments ?? {};
+    return this.options.composer?.attachments ?? {};
   }
 
   /** The button that asks for files, if they can be sent. */
   buildPicker() {
-    const { text } = this.#chat.store;
+    const { text } = this;
     const { enabled, accept: accepted = {} } = this.#options;
     if (!enabled) return [];
     const accept = Object.entries(accepted).flat(2).join(",");
@@ -123,7 +115,7 @@ export class Attachments {
    * @param {File[]} files
    */
   attach(files) {
-    const { composer, store } = this.#chat;
+    const { composer, store } = this.chat;
     /** @type {Set<string>} */
     const problems = new Set();
     for (const file of files) {
@@ -148,7 +140,7 @@ export class Attachments {
    * @param {File} file
    */
   async #upload(held, file) {
-    const { composer, store } = this.#chat;
+    const { composer, store } = this.chat;
     held.state = "busy";
     composer.update();
     held.abort = new AbortController();
@@ -176,7 +168,7 @@ export class Attachments {
    * @param {AbortSignal} signal
    */
   async #send(file, url, signal) {
-    const { client } = this.#chat;
+    const { client } = this.chat;
     const body = new FormData();
     body.append("file", file, file.name);
     const response = await client.fetch(url, { method: "POST", body, signal });
@@ -191,7 +183,7 @@ export class Attachments {
    * @param {AbortSignal} signal
    */
   async #sendInTwo(held, file, signal) {
-    const { client } = this.#chat;
+    const { client } = this.chat;
     const params = { name: file.name, size: file.size, mime_type: file.type || UNKNOWN_TYPE };
     const attachment = await client.json("attachments.create", params);
     held.attachment = attachment;
@@ -203,7 +195,7 @@ export class Attachments {
 
   /** @param {HeldFile} held */
   #remove(held) {
-    const { client, composer } = this.#chat;
+    const { client, composer } = this.chat;
     held.abort?.abort();
     this.files.delete(held);
     composer.showProblem("");
@@ -222,7 +214,7 @@ export class Attachments {
 
   /** @param {HeldFile} held */
   #chip(held) {
-    const { text } = this.#chat.store;
+    const { text } = this;
     const { name, file, state, attachment } = held;
     const remove = iconButton(fillIn(text.remove, name), "close", () => this.#remove(held));
     const label = h("span", { className: "name", dir: "auto" }, name);

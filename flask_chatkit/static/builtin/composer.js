@@ -1,11 +1,10 @@
 // Where a message is written: the text, a quote, the choice of a tool and a model.
 
 import { h } from "../shared/dom.js";
-import { iconButton } from "./controls.js";
-import { asList } from "./helpers.js";
-import { icon } from "./icons.js";
+import { asList, icon, iconButton } from "./controls.js";
+import { Part } from "./store.js";
 
-/** @import { Chat } from "./chat.js" */
+/** @import { Chat } from "./element.js" */
 /**
  * @typedef {object} ComposerNodes
  * @property {HTMLTextAreaElement} input
@@ -20,9 +19,7 @@ import { icon } from "./icons.js";
 
 const isBusy = (/** @type {{state?: string}} */ { state }) => state === "busy";
 
-export class Composer {
-  /** @type {Chat} */
-  #chat;
+export class Composer extends Part {
   /** @type {ComposerNodes | null} */
   #nodes = null;
   /** @type {string | null} */
@@ -30,23 +27,18 @@ export class Composer {
   /** The ids that were chosen; empty for none. */
   #chosen = { tool: "", model: "" };
 
-  /** @param {Chat} chat */
-  constructor(chat) {
-    this.#chat = chat;
-  }
-
   get nodes() {
     if (!this.#nodes) throw new Error("The composer is not built yet");
     return this.#nodes;
   }
 
   get #options() {
-    return this.#chat.store.options.composer ?? {};
+    return this.options.composer ?? {};
   }
 
   /** Make its nodes anew; what was written stays. */
   build() {
-    const { text } = this.#chat.store;
+    const { text } = this;
     const input = h("textarea", {
       rows: 1,
       dir: "auto",
@@ -55,7 +47,7 @@ export class Composer {
       value: this.#nodes?.input.value ?? "",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#pressed(event),
       oninput: () => this.update(),
-      onpaste: (/** @type {ClipboardEvent} */ event) => this.#chat.attachments.paste(event),
+      onpaste: (/** @type {ClipboardEvent} */ event) => this.chat.attachments.paste(event),
     });
     const quote = h("div", { className: "quote" });
     const files = h("ul", { className: "files", role: "list" });
@@ -68,7 +60,7 @@ export class Composer {
     const tools = h("div", { className: "tools" });
     const send = this.#buildSend();
     const model = this.#buildModels();
-    const picker = this.#chat.attachments.buildPicker();
+    const picker = this.chat.attachments.buildPicker();
     tools.append(...picker, ...[tool, model].filter((each) => each !== null));
     tools.append(h("span", { className: "spacer" }), send);
     const form = h("form", { className: "composer", onsubmit }, quote, files, input, tools);
@@ -78,7 +70,7 @@ export class Composer {
 
   #buildSend() {
     const onclick = (/** @type {Event} */ event) => {
-      const { responses, store } = this.#chat;
+      const { responses, store } = this.chat;
       if (!store.run) return;
       event.preventDefault();
       responses.stop();
@@ -87,7 +79,7 @@ export class Composer {
   }
 
   #buildTools() {
-    const { text } = this.#chat.store;
+    const { text } = this;
     const tools = asList(this.#options.tools);
     if (tools.length === 0) return null;
     return this.#select("tool", text.tool, [{ id: "", label: text.noTool }, ...tools]);
@@ -97,7 +89,7 @@ export class Composer {
     const models = asList(this.#options.models);
     if (models.length === 0) return null;
     this.#chosen.model ||= (models.find((model) => model.default) ?? models[0]).id;
-    return this.#select("model", this.#chat.store.text.model, models);
+    return this.#select("model", this.text.model, models);
   }
 
   /**
@@ -147,7 +139,7 @@ export class Composer {
    */
   choose(kind, id) {
     if (kind === "tool" && this.#chosen.tool !== id)
-      this.#chat.store.dispatch("tool.change", { toolId: id || null });
+      this.store.dispatch("tool.change", { toolId: id || null });
     this.#chosen[kind] = id;
     this.update();
   }
@@ -163,7 +155,7 @@ export class Composer {
 
   /** Show what theme, words and state mean for it. */
   update() {
-    const { attachments, store } = this.#chat;
+    const { attachments, store } = this.chat;
     const { input, files, tool, model } = this.nodes;
     const chosen = asList(this.#options.tools).find(({ id }) => id === this.#chosen.tool);
     const own = chosen?.placeholderOverride ?? this.#options.placeholder;
@@ -180,7 +172,7 @@ export class Composer {
   }
 
   #updateQuote() {
-    const { text } = this.#chat.store;
+    const { text } = this;
     const { quote } = this.nodes;
     quote.replaceChildren();
     if (!this.#quote) return;
@@ -197,7 +189,7 @@ export class Composer {
   }
 
   #updateSend() {
-    const { attachments, store } = this.#chat;
+    const { attachments, store } = this.chat;
     const { run, text } = store;
     const { input, send } = this.nodes;
     const label = run ? text.stop : text.send;
@@ -214,7 +206,7 @@ export class Composer {
 
   /** Send what is written. */
   submit() {
-    const { attachments, conversation, store } = this.#chat;
+    const { attachments, conversation, store } = this.chat;
     const { input } = this.nodes;
     if (store.run) return;
     const text = input.value.trim();

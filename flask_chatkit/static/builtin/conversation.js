@@ -1,10 +1,13 @@
-// The conversation that is shown: sending messages, opening threads, and what came before.
+// The conversation that is shown: messages, threads, and the notices at its end.
 
-import { asList, failure } from "./helpers.js";
+import { h } from "../shared/dom.js";
+import { asList, button, failure, icon, iconButton } from "./controls.js";
+import { showMarkdown } from "./markdown.js";
+import { Part } from "./store.js";
 
-/** @import { Chat } from "./chat.js" */
-/** @import { Failure } from "./helpers.js" */
-/** @import { Item, Message, Thread } from "./types.js" */
+/** @import { Failure } from "./controls.js" */
+/** @import { Chat } from "./element.js" */
+/** @import { Item, Message, Run, Thread } from "./types.js" */
 
 /** Threads or items asked for at once. */
 export const PAGE_SIZE = 30;
@@ -20,22 +23,15 @@ export const inputOf = ({ content, attachments, quote, tool, model }) => ({
   inference_options: { tool_choice: tool ? { id: tool } : null, model: model || null },
 });
 
-export class Conversation {
-  /** @type {Chat} */
-  #chat;
+export class Conversation extends Part {
   #sent = 0;
-
-  /** @param {Chat} chat */
-  constructor(chat) {
-    this.#chat = chat;
-  }
 
   /**
    * Send a message in the open thread, or in a new one.
    * @param {Message} message
    */
   send(message) {
-    const { history, responses, store, view } = this.#chat;
+    const { history, responses, store, view } = this.chat;
     if (store.run) return;
     this.#sent += 1;
     const sent = `sent-${this.#sent}`;
@@ -58,7 +54,7 @@ export class Conversation {
    * @param {Thread | null} thread
    */
   show(thread) {
-    const { composer, history, store } = this.#chat;
+    const { composer, history, store } = this.chat;
     const wasRunning = store.run;
     store.run = null;
     if (wasRunning) store.dispatch("response.end");
@@ -75,7 +71,7 @@ export class Conversation {
   /** Show a new chat, ready to be written in. */
   startNew() {
     this.show(null);
-    this.#chat.composer.focus();
+    this.chat.composer.focus();
   }
 
   /**
@@ -84,7 +80,7 @@ export class Conversation {
    * @throws {Error} it can't be had; the visitor reads so
    */
   async open(id) {
-    const { store } = this.#chat;
+    const { store } = this;
     if (id === null) {
       this.show(null);
       return;
@@ -106,7 +102,7 @@ export class Conversation {
    * @param {Error & Failure} error
    */
   #failToOpen(id, error) {
-    const { notices, store } = this.#chat;
+    const { notices, store } = this.chat;
     this.show(null);
     const isGone = error.status === 404;
     error.again = () => this.open(id).catch(() => {});
@@ -115,7 +111,7 @@ export class Conversation {
 
   /** Load the open thread anew, unless an answer is coming in. */
   async refresh() {
-    const { store } = this.#chat;
+    const { store } = this;
     const { id } = store.thread ?? {};
     if (id && !store.run) await this.#load(id, () => store.thread?.id === id && !store.run, true);
   }
@@ -126,7 +122,7 @@ export class Conversation {
    * @param {boolean} clears whether what is shown goes
    */
   async #load(id, isWanted, clears = false) {
-    const { client, notices, store, view } = this.#chat;
+    const { client, notices, store, view } = this.chat;
     store.dispatch("thread.load.start", { threadId: id });
     const { items, ...thread } = await client.json("threads.get_by_id", { thread_id: id });
     /** @type {{data: Item[], earlier: string | null}} */
@@ -153,13 +149,13 @@ export class Conversation {
    */
   async #page(id, after) {
     const params = { thread_id: id, limit: PAGE_SIZE, order: "desc", ...(after && { after }) };
-    const { data, has_more, after: next } = await this.#chat.client.json("items.list", params);
+    const { data, has_more, after: next } = await this.chat.client.json("items.list", params);
     return { data: [...data].reverse(), earlier: has_more ? (next ?? data.at(-1)?.id) : null };
   }
 
   /** Show what came before the first item. */
   async showEarlier() {
-    const { notices, store, view } = this.#chat;
+    const { notices, store, view } = this.chat;
     const { earlier: cursor, thread } = store;
     if (!cursor || !thread) return;
     store.earlier = null; // one at a time
@@ -177,5 +173,109 @@ export class Conversation {
       store.earlier = cursor;
       notices.fail(error);
     }
+  }
+}
+
+export class Notices extends Part {
+  /**
+   * Show a notice until the visitor dismisses it.
+   * @param {string} message Markdown
+   * @param {object} how
+   * @param {string} [how.level] "info", "warning" or "danger"
+   * @param {string} [how.title]
+   * @param {() => unknown} [how.again] tries once more
+   */
+  show(message, { level = "info", title, again }) {
+    const { composer, store } = this.chat;
+    const { text } = store;
+    const body = h("div", { className: "md", dir: "auto" });
+    showMarkdown(body, message ?? "", { text });
+    const role = level === "danger" ? "alert" : "status";
+    const node = h(
+      "div",
+      { className: `notice ${level}`, role },
+      icon(level === "info" ? "info" : "warning"),
+      h("div", {}, title && h("p", { dir: "auto" }, h("strong", {}, title)), body),
+    );
+    const remove = () => {
+      node.remove();
+      composer.focus();
+    };
+    const retry = () => {
+      if (store.run) return;
+      remove();
+      again?.();
+    };
+    if (again) node.append(button(text.retry, retry));
+    node.append(iconButton(text.dismiss, "close", remove));
+    this.#append(node);
+  }
+
+  /**
+   * Show what went wrong, with a button to try again if there is a way.
+   * @param {unknown} thrown
+   * @param {Run} [run] the answer that failed
+   */
+  fail(thrown, run) {
+    const { store, rows } = this.chat;
+    const error = /** @type {Error & Failure} */ (thrown);
+    store.dispatch("error", { error });
+    const unsent = store.items.get(run?.request?.sent ?? "");
+    const again = (error.retry && run && this.#retryOf(run)) || error.again;
+    if (unsent) rows.markUnsent(unsent);
+    this.show(error.message, { level: "danger", again });
+  }
+
+  /**
+   * What tries once more to have an answer.
+   * @param {Run} run
+   */
+  #retryOf({ got, request }) {
+    const { actions, responses, store } = this.chat;
+    if (!request) return undefined;
+    const unsent = store.items.get(request.sent ?? "");
+    return () => {
+      if (got && !unsent) return actions.retry();
+      const { thread } = store;
+      if (request.type !== "threads.create" || !thread) return responses.run(request);
+      // The thread may be there already, without the message.
+      const params = { ...request.params, thread_id: thread.id };
+      return responses.run({ ...request, type: "threads.add_user_message", params });
+    };
+  }
+
+  /**
+   * Offer to go on with a client tool that was not answered: the page was left meanwhile.
+   * @param {Item} call
+   */
+  offerTool(call) {
+    const { responses, store } = this.chat;
+    const { text } = store;
+    const node = h(
+      "div",
+      { className: "notice info", role: "status" },
+      icon("info"),
+      h("p", {}, text.waiting),
+    );
+    const go = async () => {
+      if (store.run) return;
+      node.remove();
+      responses.run(await responses.callTool(call));
+    };
+    node.append(button(text.continue, go));
+    this.#append(node);
+  }
+
+  /** Remove those of errors: what is tried now makes them untrue. */
+  removeErrors() {
+    const { thread } = this.chat.view.nodes;
+    for (const old of thread.querySelectorAll(":scope > .notice.danger")) old.remove();
+  }
+
+  /** @param {HTMLElement} node */
+  #append(node) {
+    const { view } = this.chat;
+    view.nodes.thread.append(node);
+    view.scrollToEnd();
   }
 }

@@ -1,11 +1,44 @@
-// What a page calls: the element, with the options, methods and events of OpenAI's.
+// The chat as an element, with the options, methods and events of OpenAI's.
 
 import english from "../lang/en.js";
-import { Chat } from "./chat.js";
-import { textsOf } from "./helpers.js";
+import { Attachments } from "./attachments.js";
+import { Composer } from "./composer.js";
+import { textsOf } from "./controls.js";
+import { Conversation, Notices } from "./conversation.js";
+import { History } from "./history.js";
+import { Client } from "./protocol.js";
+import { Actions, Responses } from "./responses.js";
+import { Rows, Turns } from "./rows.js";
+import { Store } from "./store.js";
 import { STYLE } from "./style.js";
+import { Appearance } from "./theme.js";
+import { View } from "./view.js";
 
+/** @import { Dispatch } from "./store.js" */
 /** @import { Options, Strings } from "./types.js" */
+
+export class Chat {
+  /**
+   * @param {ShadowRoot} root
+   * @param {Strings} text
+   * @param {Dispatch} dispatch
+   */
+  constructor(root, text, dispatch) {
+    this.store = new Store(text, dispatch);
+    this.client = new Client(this.store);
+    this.actions = new Actions(this);
+    this.appearance = new Appearance(this, root);
+    this.attachments = new Attachments(this);
+    this.composer = new Composer(this);
+    this.conversation = new Conversation(this);
+    this.history = new History(this);
+    this.notices = new Notices(this);
+    this.responses = new Responses(this);
+    this.rows = new Rows(this);
+    this.turns = new Turns(this);
+    this.view = new View(this, root);
+  }
+}
 
 const BUSY = "The chat is still answering";
 

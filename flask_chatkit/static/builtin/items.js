@@ -1,11 +1,20 @@
 // The items of a thread: messages, widgets, images, questions, tasks and workflows.
 
 import { h } from "../shared/dom.js";
-import { spinner } from "./controls.js";
-import { asList, fillIn, formatSeconds, link, picture, safeUrl, textsOf } from "./helpers.js";
-import { findIcon, icon } from "./icons.js";
+import {
+  asList,
+  fillIn,
+  findIcon,
+  formatSeconds,
+  icon,
+  link,
+  picture,
+  safeUrl,
+  spinner,
+  textsOf,
+} from "./controls.js";
+import { drawQuestions } from "./forms.js";
 import { componentsOf } from "./protocol.js";
-import { drawQuestions } from "./questions.js";
 import { drawWidget } from "./widgets.js";
 
 /** @import { Attachment, DrawContext, Item, Strings } from "./types.js" */

@@ -1,7 +1,7 @@
 // Markdown, made harmless. Without its two libraries a text stays as it was written.
 
 import { h } from "../shared/dom.js";
-import { asList, link, picture, safeUrl } from "./helpers.js";
+import { asList, link, picture, safeUrl } from "./controls.js";
 
 /** @import { Strings } from "./types.js" */
 /**

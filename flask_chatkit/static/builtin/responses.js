@@ -1,32 +1,26 @@
-// Answers of the server that come in as a stream, with the client tools that they call.
+// What the server answers as a stream, and what a visitor does to have it.
 
-import { failure, textsOf } from "./helpers.js";
+import { failure, textsOf } from "./controls.js";
+import { valuesOf } from "./forms.js";
 import { readableText } from "./items.js";
 import { readEvents } from "./protocol.js";
+import { Part } from "./store.js";
 
-/** @import { Chat } from "./chat.js" */
-/** @import { Failure } from "./helpers.js" */
-/** @import { Item, Request, Run } from "./types.js" */
+/** @import { Failure } from "./controls.js" */
+/** @import { Chat } from "./element.js" */
+/** @import { Action, Entry, Item, Request, Run } from "./types.js" */
 
 const LONGEST_ANNOUNCEMENT = 2000; // characters
 /** The events that change nothing but an item's row, if that. */
 const QUIET = new Set(["thread.item.updated", "client_effect"]);
 
-export class Responses {
-  /** @type {Chat} */
-  #chat;
-
-  /** @param {Chat} chat */
-  constructor(chat) {
-    this.#chat = chat;
-  }
-
+export class Responses extends Part {
   /**
    * Run one streaming call to its end, with the client tools it asks for.
    * @param {Request} request
    */
   async run(request) {
-    const { notices, store, view } = this.#chat;
+    const { notices, store, view } = this.chat;
     /** @type {Run} */
     const run = {
       abort: new AbortController(),
@@ -55,7 +49,7 @@ export class Responses {
    * @param {Request} request
    */
   async #step(run, { type, params }) {
-    const { client, store } = this.#chat;
+    const { client, store } = this.chat;
     run.got = false;
     store.call = null;
     const response = await client.post({ type, params }, run.abort.signal);
@@ -75,7 +69,7 @@ export class Responses {
    * @param {Run} run
    */
   #fail(error, run) {
-    const { notices, store } = this.#chat;
+    const { notices, store } = this.chat;
     const isLost = run.got && !(/** @type {Failure} */ (error).status);
     const shown = isLost ? failure(store.text.lost, { cause: error, retry: true }) : error;
     notices.fail(shown, run);
@@ -83,7 +77,7 @@ export class Responses {
 
   /** @param {Run} run */
   #finish({ abort, started, got }) {
-    const { rows, store, view } = this.#chat;
+    const { rows, store, view } = this.chat;
     store.run = null;
     store.endStreaming();
     rows.flush();
@@ -102,7 +96,7 @@ export class Responses {
 
   /** Stop the answer that comes in. */
   stop() {
-    const { composer, store } = this.#chat;
+    const { composer, store } = this.chat;
     const { run } = store;
     if (!run?.canStop) return;
     run.abort.abort();
@@ -122,7 +116,7 @@ export class Responses {
    * @returns {Promise<Request>} what sends its result
    */
   async callTool({ name, arguments: params, thread_id: id }, run = {}) {
-    const { store } = this.#chat;
+    const { store } = this;
     run.calling = true;
     store.emit("changed");
     let result;
@@ -147,7 +141,7 @@ export class Responses {
    * @param {Run} run
    */
   #receive(data, run) {
-    const { store } = this.#chat;
+    const { store } = this;
     let event;
     try {
       event = JSON.parse(data);
@@ -166,25 +160,25 @@ export class Responses {
 
   /** @type {Record<string, (event: any, run: Run) => void>} by the types of events */
   #handlers = {
-    "thread.created": ({ thread }) => this.#chat.store.setThread(thread),
-    "thread.updated": ({ thread }) => this.#chat.store.setThread(thread),
+    "thread.created": ({ thread }) => this.store.setThread(thread),
+    "thread.updated": ({ thread }) => this.store.setThread(thread),
     "thread.item.added": ({ item }, run) => this.#put(item, run, true),
     "thread.item.replaced": ({ item }, run) => this.#put(item, run, false),
     "thread.item.done": ({ item }, run) => this.#put(item, run, false),
-    "thread.item.removed": ({ item_id: id }) => this.#chat.store.remove(id),
-    "thread.item.updated": ({ item_id: id, update }) => this.#chat.store.update(id, update),
+    "thread.item.removed": ({ item_id: id }) => this.store.remove(id),
+    "thread.item.updated": ({ item_id: id, update }) => this.store.update(id, update),
     stream_options: ({ stream_options: options }, run) => {
       run.canStop = options?.allow_cancel !== false;
     },
     progress_update: (event, run) => {
       run.progress = event;
     },
-    client_effect: ({ name, data }) => this.#chat.store.dispatch("effect", { name, data }),
+    client_effect: ({ name, data }) => this.store.dispatch("effect", { name, data }),
     error: ({ message, allow_retry: retry }, run) => {
-      const { notices, store } = this.#chat;
+      const { notices, store } = this.chat;
       notices.fail(failure(message || store.text.failed, { retry }), run);
     },
-    notice: (event) => this.#chat.notices.show(event.message, event),
+    notice: (event) => this.chat.notices.show(event.message, event),
   };
 
   /**
@@ -195,6 +189,126 @@ export class Responses {
   #put(item, run, streaming) {
     run.progress = null;
     run.started.add(item.id);
-    this.#chat.store.put(item, { streaming });
+    this.store.put(item, { streaming });
+  }
+}
+
+/**
+ * An action as it is sent, with the values of its form in the payload.
+ * @param {Action} action
+ * @param {Record<string, any>} values
+ */
+const filledIn = ({ type, payload }, values) => {
+  const merged = Object.keys(values).length > 0 ? { ...payload, ...values } : payload;
+  return { type, ...(merged !== undefined && { payload: merged }) };
+};
+
+export class Actions extends Part {
+  get #threadId() {
+    return this.store.thread?.id;
+  }
+
+  /**
+   * Do what a control of a widget asks for.
+   * @param {Entry} entry
+   * @param {Action} action
+   * @param {any} control
+   * @param {Record<string, any>} values of the control
+   * @param {any} form whose values are sent, too
+   */
+  async act(entry, action, control, values = {}, form = control.closest?.("form")) {
+    const { store, notices, view } = this.chat;
+    const { handler, loadingBehavior = "auto", streaming } = action;
+    if (handler !== "client" && streaming !== false && store.run) {
+      view.announce(store.text.answering);
+      return;
+    }
+    const whole = loadingBehavior === "container" || (loadingBehavior === "auto" && form);
+    const waits = loadingBehavior === "none" ? null : whole ? entry.row : control;
+    waits?.setAttribute("aria-busy", "true");
+    try {
+      await this.#perform(entry, action, { ...valuesOf(form), ...values });
+    } catch (error) {
+      notices.fail(error);
+    } finally {
+      waits?.removeAttribute("aria-busy");
+    }
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Action} action
+   * @param {Record<string, any>} values
+   */
+  async #perform({ item }, action, values) {
+    const { store, client, responses } = this.chat;
+    const sent = filledIn(action, values);
+    const params = { thread_id: this.#threadId, item_id: item.id, action: sent };
+    if (action.handler === "client") {
+      const { id, widget } = item;
+      await store.options.widgets?.onAction?.(sent, { id, widget });
+    } else if (action.streaming === false) {
+      const answer = await client.json("threads.sync_custom_action", params);
+      if (answer.updated_item) store.put(answer.updated_item);
+    } else await responses.run({ type: "threads.custom_action", params });
+  }
+
+  /**
+   * Answer the questions of an item.
+   * @param {Item} item
+   * @param {Record<string, any>} input
+   */
+  answer(item, input) {
+    const { store, responses } = this.chat;
+    if (store.run) return;
+    const params = { thread_id: this.#threadId, item_id: item.id, input };
+    responses.run({ type: "threads.add_structured_input", params });
+  }
+
+  /**
+   * Have a message of the visitor's answered anew.
+   * @param {string} [id] of the message; the last one if none is named
+   */
+  retry(id) {
+    const { store, responses, view } = this.chat;
+    if (store.run) return;
+    const ids = [...store.items.keys()];
+    const mine = store.entries.filter(({ item }) => item.type === "user_message");
+    const from = id ?? mine.at(-1)?.item.id;
+    if (!from || !store.thread) return;
+    for (const later of ids.slice(ids.indexOf(from) + 1)) store.remove(later);
+    view.scrollToEnd(true);
+    const params = { thread_id: store.thread.id, item_id: from };
+    responses.run({ type: "threads.retry_after_item", params });
+  }
+
+  /**
+   * Say whether a turn of the assistant was good.
+   * @param {Entry[]} turn
+   * @param {"positive" | "negative"} kind
+   * @returns whether the server has it
+   */
+  async rate(turn, kind) {
+    const { client, notices, store, view } = this.chat;
+    const item_ids = turn.map(({ item }) => item.id);
+    try {
+      await client.json("items.feedback", { thread_id: this.#threadId, item_ids, kind });
+    } catch (error) {
+      notices.fail(error);
+      return false;
+    }
+    view.announce(store.text.thanks);
+    return true;
+  }
+
+  /** @param {string} text */
+  async copy(text) {
+    const { store, view } = this.chat;
+    try {
+      await navigator.clipboard.writeText(text);
+      view.announce(store.text.copied);
+    } catch {
+      view.announce(store.text.failed); // not allowed here
+    }
   }
 }

@@ -1,12 +1,13 @@
-// The rows of the conversation: one for each item, drawn at most once a frame.
+// The rows of the conversation, one for each item, and the buttons under a turn of the assistant.
 
 import { h } from "../shared/dom.js";
-import { textsOf } from "./helpers.js";
+import { iconButton, textsOf } from "./controls.js";
 import { drawItem, drawSources } from "./items.js";
 import { showMarkdown } from "./markdown.js";
+import { Part } from "./store.js";
 import { drawWidget } from "./widgets.js";
 
-/** @import { Chat } from "./chat.js" */
+/** @import { Chat } from "./element.js" */
 /** @import { DrawContext, Entry } from "./types.js" */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
 
@@ -38,16 +39,14 @@ const keepInput = (old, fresh) => {
   });
 };
 
-export class Rows {
-  /** @type {Chat} */
-  #chat;
+export class Rows extends Part {
   /** @type {Set<Entry>} */
   #dirty = new Set();
   #frame = 0;
 
   /** @param {Chat} chat */
   constructor(chat) {
-    this.#chat = chat;
+    super(chat);
     const { store } = chat;
     store.on("added", ({ entry, before }) => this.#add(entry, before));
     store.on("updated", (entry) => this.#schedule(entry));
@@ -63,7 +62,7 @@ export class Rows {
 
   /** Make all rows anew; what was typed in them stays. */
   rebuild() {
-    for (const entry of this.#chat.store.entries) {
+    for (const entry of this.store.entries) {
       const { row } = entry;
       this.#add(entry);
       keepInput(row, entry.row);
@@ -72,7 +71,7 @@ export class Rows {
 
   /** Draw the widgets anew, which may have colours of their own for light and dark. */
   redrawWidgets() {
-    for (const entry of this.#chat.store.entries) {
+    for (const entry of this.store.entries) {
       if (entry.item.type === "widget") this.#schedule(Object.assign(entry, { changed: null }));
     }
   }
@@ -92,7 +91,7 @@ export class Rows {
     this.#frame = 0;
     for (const entry of this.#dirty) this.#draw(entry);
     this.#dirty.clear();
-    this.#chat.view.scrollToEnd();
+    this.chat.view.scrollToEnd();
   }
 
   /**
@@ -100,7 +99,7 @@ export class Rows {
    * @param {Node | null} before
    */
   #add(entry, before = null) {
-    const { store, view } = this.#chat;
+    const { store, view } = this.chat;
     const { text } = store;
     const { type } = entry.item;
     const heading = type === "user_message" ? text.you : text.assistant;
@@ -138,7 +137,7 @@ export class Rows {
    * @param {string} markdown
    */
   #markdown(node, markdown) {
-    const { text, thread } = this.#chat.store;
+    const { text, thread } = this.store;
     showMarkdown(node, markdown, { text, domains: thread?.allowed_image_domains });
   }
 
@@ -152,7 +151,7 @@ export class Rows {
       body.append(h("div", { className: "md", dir: "auto" }));
     for (const [index, text] of parts.entries()) this.#markdown(body.children[index], text);
     for (const extra of [...body.children].slice(parts.length)) extra.remove();
-    const sources = !streaming && drawSources(item, this.#chat.store.text);
+    const sources = !streaming && drawSources(item, this.text);
     if (sources) body.append(sources);
   }
 
@@ -172,7 +171,7 @@ export class Rows {
    * @param {Element} body
    */
   #drawWhole(entry, body) {
-    const { view } = this.#chat;
+    const { view } = this.chat;
     entry.context = this.#contextOf(entry, body);
     const fresh = h("div", {}, drawItem(entry.item, entry.context));
     keepInput(body, fresh);
@@ -194,7 +193,7 @@ export class Rows {
    * @returns {DrawContext}
    */
   #contextOf(entry, body) {
-    const { store, actions } = this.#chat;
+    const { store, actions } = this.chat;
     const { theme } = store.options;
     const scheme = typeof theme === "string" ? theme : theme?.colorScheme;
     return {
@@ -209,5 +208,69 @@ export class Rows {
       act: (action, control, values, form) => actions.act(entry, action, control, values, form),
       answer: (item, input) => actions.answer(item, input),
     };
+  }
+}
+
+const isMine = (/** @type {Entry | undefined} */ entry) => entry?.item.type === "user_message";
+
+export class Turns extends Part {
+  /** Have buttons where a turn has ended, and nowhere else. */
+  update() {
+    const { store } = this;
+    const { entries } = store;
+    entries.forEach((entry, index) => {
+      const next = entries[index + 1];
+      const ends = !isMine(entry) && (!next || isMine(next));
+      if (!ends || (store.run && !next)) {
+        entry.bar?.remove();
+        entry.bar = null;
+      } else if (!entry.bar) {
+        let start = index;
+        while (start > 0 && !isMine(entries[start - 1])) start -= 1;
+        entry.bar = this.#draw(entries.slice(start, index + 1), entries[start - 1]);
+        entry.row?.after(entry.bar);
+      }
+    });
+  }
+
+  /**
+   * @param {Entry[]} turn
+   * @param {Entry | undefined} question the visitor's message that it answers
+   */
+  #draw(turn, question) {
+    const { actions, store } = this.chat;
+    const { text, options } = store;
+    const { feedback, retry } = options.threadItemActions ?? {};
+    const bar = h("div", { className: "bar" });
+    const texts = turn.map(({ item }) => item.copy_text ?? textsOf(item).join("")).filter(Boolean);
+    if (texts.length > 0) {
+      bar.append(iconButton(text.copy, "copy", () => actions.copy(texts.join("\n\n"))));
+    }
+    if (feedback) {
+      bar.append(
+        this.#rating(turn, text.good, "up", "positive"),
+        this.#rating(turn, text.bad, "thumb-down", "negative"),
+      );
+    }
+    if (retry && question)
+      bar.append(iconButton(text.retry, "retry", () => actions.retry(question.item.id)));
+    return bar;
+  }
+
+  /**
+   * @param {Entry[]} turn
+   * @param {string} label
+   * @param {string} icon
+   * @param {"positive" | "negative"} kind
+   */
+  #rating(turn, label, icon, kind) {
+    const rate = async () => {
+      if (!(await this.chat.actions.rate(turn, kind))) return;
+      for (const each of node.parentElement?.children ?? [])
+        if (each.ariaPressed) each.ariaPressed = "false";
+      node.ariaPressed = "true";
+    };
+    const node = iconButton(label, icon, rate, { ariaPressed: "false" });
+    return node;
   }
 }

@@ -2,6 +2,7 @@
 
 import { applyUpdate, isHidden } from "./protocol.js";
 
+/** @import { Chat } from "./element.js" */
 /** @import { Entry, Item, Options, Run, Strings, Thread } from "./types.js" */
 /**
  * @typedef {object} StoreEvents what listeners get, by the names of the events
@@ -178,5 +179,25 @@ export class Store {
       entry.streaming = false;
       this.emit("updated", entry);
     }
+  }
+}
+
+/** A part of a chat, which reaches the other parts by their names. */
+export class Part {
+  /** @param {Chat} chat */
+  constructor(chat) {
+    this.chat = chat;
+  }
+
+  get store() {
+    return this.chat.store;
+  }
+
+  get text() {
+    return this.store.text;
+  }
+
+  get options() {
+    return this.store.options;
   }
 }

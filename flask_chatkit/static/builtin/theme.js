@@ -2,10 +2,11 @@
 
 import { BLACK, contrast, css, legible, mix, WHITE } from "../shared/colour.js";
 import { h } from "../shared/dom.js";
-import { asList, safeUrl } from "./helpers.js";
+import { asList, safeUrl } from "./controls.js";
+import { Part } from "./store.js";
 
 /** @import { Colour } from "../shared/colour.js" */
-/** @import { Chat } from "./chat.js" */
+/** @import { Chat } from "./element.js" */
 /** @import { Theme } from "./types.js" */
 /** @typedef {(value: string | undefined) => any} ReadColour any CSS colour as three numbers */
 
@@ -98,10 +99,8 @@ export const colourReader = (probe) => (value) => {
 };
 
 /** The look of a chat: a style sheet with the theme's properties, and the fonts that it names. */
-export class Appearance {
+export class Appearance extends Part {
   sheet = new CSSStyleSheet();
-  /** @type {Chat} */
-  #chat;
   /** @type {ShadowRoot} */
   #root;
   /** @type {Set<string>} the URLs of fonts that are loaded */
@@ -112,7 +111,7 @@ export class Appearance {
    * @param {ShadowRoot} root
    */
   constructor(chat, root) {
-    this.#chat = chat;
+    super(chat);
     this.#root = root;
     this.sheet.replaceSync(":host{}");
   }
@@ -120,7 +119,7 @@ export class Appearance {
   /** Show the theme of the options. */
   apply() {
     if (!this.#root.isConnected) return;
-    const { theme: given = {} } = this.#chat.store.options;
+    const { theme: given = {} } = this.options;
     /** @type {Theme} */
     const theme = typeof given === "string" ? { colorScheme: given } : given;
     const probe = h("span", { hidden: true });

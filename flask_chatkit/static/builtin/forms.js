@@ -1,10 +1,9 @@
-// The fields of a widget's forms, and the values in them.
+// The fields of a widget's forms, and the questions that an assistant asks as a form.
 
 import { h } from "../shared/dom.js";
-import { choice } from "./controls.js";
-import { asList } from "./helpers.js";
+import { asList, button, choice } from "./controls.js";
 
-/** @import { Component, DrawContext } from "./types.js" */
+/** @import { Component, DrawContext, Item } from "./types.js" */
 /** @typedef {(widget: Component, context: DrawContext) => HTMLElement} DrawField */
 
 /**
@@ -154,4 +153,96 @@ export const FIELDS = {
   RadioGroup: drawRadios,
   Select: drawSelect,
   Textarea: drawTextarea,
+};
+
+/**
+ * @param {any[]} inputs
+ * @param {DrawContext} context
+ */
+const drawAnswers = (inputs, { text }) =>
+  h(
+    "dl",
+    { className: "card" },
+    inputs.map(({ question, answer }) => [
+      h("dt", { dir: "auto" }, question),
+      h(
+        "dd",
+        { dir: "auto" },
+        answer && !answer.skipped ? asList(answer.values).join(", ") : text.skipped,
+      ),
+    ]),
+  );
+
+/**
+ * @param {any} question
+ * @param {string} name
+ * @param {DrawContext} context
+ */
+const drawChoices = ({ question, multiple, options }, name, { text }) => {
+  const type = multiple ? "checkbox" : "radio";
+  const label = `${question} ${text.other}`;
+  return h(
+    "fieldset",
+    {},
+    h("legend", { dir: "auto" }, question),
+    asList(options).map(({ value }) => choice(type, { name, value, label: value })),
+    h("input", { type: "text", name, placeholder: text.other, "aria-label": label }),
+  );
+};
+
+/**
+ * @param {any} question
+ * @param {string} name
+ */
+const drawFreeform = ({ question, description }, name) => [
+  h("label", { className: "label", htmlFor: name, dir: "auto" }, question),
+  ...asList(description).map((each) => h("p", { className: "caption", dir: "auto" }, each)),
+  h("textarea", { id: name, name, rows: 2, dir: "auto" }),
+];
+
+/**
+ * What the visitor has answered, by the questions' ids.
+ * @param {Item} item
+ * @param {Iterable<any>} fields
+ */
+export const answersOf = ({ id, inputs }, fields) =>
+  Object.fromEntries(
+    inputs.map((/** @type {any} */ question) => {
+      const own = [...fields].filter((each) => each.name === `${id}-${question.id}`);
+      const given = own.filter((each) => !/radio|checkbox/.test(each.type) || each.checked);
+      const values = given.map((each) => each.value.trim()).filter(Boolean);
+      // What was typed says more than what was ticked, where only one answer counts.
+      const kept = question.multiple ? values : values.slice(-1);
+      return [question.id, { values: kept, skipped: kept.length === 0 }];
+    }),
+  );
+
+/**
+ * @param {Item} item
+ * @param {DrawContext} context
+ */
+export const drawQuestions = (item, context) => {
+  const { inputs, status, id } = item;
+  if (status !== "pending") return drawAnswers(inputs, context);
+  const form = h("form", { className: "card flex col" });
+  for (const question of inputs) {
+    const name = `${id}-${question.id}`;
+    const isChoice = question.type === "multiple_choice";
+    if (isChoice) form.append(drawChoices(question, name, context));
+    else form.append(...drawFreeform(question, name));
+  }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    context.answer(item, { status: "answered", answers: answersOf(item, form.elements) });
+  });
+  const skip = () => context.answer(item, { status: "skipped", answers: {} });
+  form.append(
+    h(
+      "div",
+      { className: "foot" },
+      button(context.text.skip, skip),
+      h("button", { type: "submit", className: "button primary" }, context.text.submit),
+    ),
+  );
+  return form;
 };
