@@ -1,6 +1,6 @@
-// What the type checker does not find: the server makes a module of each language's JSON.
+// What the type checker does not find: the server makes a module of JSON.
 
 declare module "*/lang/en.js" {
-  const english: Record<"chat" | "page" | "widget", Record<string, string>>;
+  const english: typeof import("../flask_chatkit/static/lang/en.json");
   export default english;
 }

@@ -1,7 +1,7 @@
 """The widget's own words: which languages there are, and what is said on the server in them.
 
 ``static/lang`` has a file for each language, of three groups: ``widget`` and ``chat``, which
-``widget/i18n.js`` and ``builtin.js`` say, and ``page``, which is said here.
+``widget/i18n.js`` and ``builtin/`` say, and ``page``, which is said here.
 """
 
 from __future__ import annotations

@@ -43,7 +43,6 @@ _COMMENTS = {
     "js": re.compile(rb"^ *(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE),
     "css": re.compile(rb"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL),
 }
-_FOREIGN = frozenset({"marked.umd.js", "purify.min.js"})
 #: Nor do they pay for the white space of what each page loads. A test has a parser compare what is
 #: left with the source: no string is touched.
 _SPACED = frozenset({"loader.js"})
@@ -98,7 +97,7 @@ def served(name: str) -> bytes:
     if _is_language_module(name):
         return b"export default " + plain
     comments = _COMMENTS.get(name.rpartition(".")[2])
-    if comments is None or name in _FOREIGN or name.startswith("vendor/"):
+    if comments is None or name.startswith("vendor/"):
         return plain
     code = comments.sub(b"", plain)
     for pattern, rest in _WHITE_SPACE if name in _SPACED else ():

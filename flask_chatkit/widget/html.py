@@ -26,9 +26,6 @@ from ..options.translations import page_words
 from ..registry import ChatKitState, named_kit
 from .assets import hashed_name
 
-#: The files of the built-in chat, in the order in which they are loaded.
-BUILTIN = ("marked.umd.js", "purify.min.js", "builtin.js")
-
 _LINK = Markup('<link rel="stylesheet" href="{href}"')
 _LINK_END = Markup(">")
 # The loader takes what is executed from its own tag, which no sanitiser lets a visitor's text
@@ -280,8 +277,6 @@ def describe(kit: ChatKitState, chat: Chat) -> dict[str, Any]:
         **_addresses(place),
         **_api(kit, chat, place),
         "script": kit.settings.script_url,
-        # What the chat goes on with when OpenAI's script does not come.
-        **({"builtin": [place.files + hashed_name(name) for name in BUILTIN]} if served else {}),
         "options": _options(kit, chat, chat.widget, place.locale),
     }
 

@@ -47,11 +47,7 @@ PAGES = {
 }
 YEAR = 31_536_000  # seconds
 #: Our own scripts.
-SCRIPTS = sorted(
-    path.relative_to(FOLDER).as_posix()
-    for path in FOLDER.rglob("*.js")
-    if path.name not in {"marked.umd.js", "purify.min.js"}
-)
+SCRIPTS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.js"))
 SHIFTS = """
 window.shifts = [];
 new PerformanceObserver((list) => {

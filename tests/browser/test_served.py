@@ -218,10 +218,10 @@ def _without_key(route: Any) -> None:
 
 def test_page_that_fails_altogether_says_so(page: Page, site: Any) -> None:
     """Where not even the built-in chat comes, the visitor reads it and can try again."""
-    page.route(re.compile(r"/deployments/|/builtin\."), lambda route: route.abort())
+    page.route(re.compile(r"/deployments/|/builtin/"), lambda route: route.abort())
     page.goto(site("{{ chatkit_inline() }}"))
     page.wait_for_selector("[data-state=failed]")
-    page.unroute(re.compile(r"/deployments/|/builtin\."))
+    page.unroute(re.compile(r"/deployments/|/builtin/"))
     page.get_by_role("button", name="Try again").click()
     page.wait_for_selector("[data-state=ready]")
 

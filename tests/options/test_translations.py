@@ -11,6 +11,7 @@ import pytest
 from flask_chatkit.options.element import LOCALES
 from flask_chatkit.options.translations import language_of
 from tests.helpers.paths import STATIC
+from flask_chatkit.widget.assets import served
 
 FILES = sorted((STATIC / "lang").glob("*.json"))
 # Words that a language has from English, or English from it: Message, Image, Sources, Chat, Model.
@@ -45,6 +46,7 @@ def listed(name: str) -> list[str]:
 
 
 ENGLISH = read(STATIC / "lang" / "en.json")
+BUILTIN = "".join(path.read_text("utf-8") for path in (STATIC / "builtin").glob("*.js"))
 
 
 @each_language
@@ -98,12 +100,22 @@ def test_is_a_locale_of_chatkit(path: Path) -> None:
     assert path.stem in LOCALES
 
 
-@pytest.mark.parametrize(
-    ("group", "script"), [("chat", "builtin.js"), ("widget", "widget/i18n.js")]
-)
-def test_english_is_what_the_scripts_say(group: str, script: str) -> None:
-    """The English file has the texts that the scripts have built in."""
-    assert ENGLISH[group] == table((STATIC / script).read_text("utf-8"))
+def test_english_is_what_the_script_says() -> None:
+    """The English file has the texts that the script has built in."""
+    assert ENGLISH["widget"] == table((STATIC / "widget/i18n.js").read_text("utf-8"))
+
+
+def test_english_is_a_module_too() -> None:
+    """The built-in chat imports the English file, which is served as a module of the same words."""
+    assert 'import english from "../lang/en.js";' in BUILTIN
+    code = served("lang/en.js").decode()
+    assert json.loads(code.removeprefix("export default ")) == ENGLISH
+
+
+def test_every_word_of_the_chat_is_used() -> None:
+    """The built-in chat shows each text; some by the name of an icon or of a thread's state."""
+    used = set(re.findall(r"\btext\.(\w+)", BUILTIN)) | {"close", "closed", "locked"}
+    assert [key for key in ENGLISH["chat"] if key not in used] == []
 
 
 def test_widget_knows_the_files() -> None:

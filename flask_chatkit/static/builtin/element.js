@@ -110,7 +110,7 @@ export class BuiltinChat extends HTMLElement {
 
   /**
    * Other words for some of the texts, as in {send: "Senden"}.
-   * @param {Strings} strings
+   * @param {Partial<Strings>} strings
    * @param {string} [language] that they are in; that of the options if none is named
    */
   setStrings(strings, language) {

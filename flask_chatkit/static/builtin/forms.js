@@ -7,36 +7,24 @@ import { asList, button, choice } from "./controls.js";
 /** @typedef {(widget: Component, context: DrawContext) => HTMLElement} DrawField */
 
 /**
- * Set `path` in `values`, where "todo.title" is a title in a todo.
- * @param {Record<string, any>} values
- * @param {string[]} path
- * @param {unknown} value
- */
-const setPath = (values, path, value) => {
-  let at = values;
-  for (const step of path.slice(0, -1)) {
-    if (!Object.hasOwn(at, step) || typeof at[step] !== "object") at[step] = Object.create(null);
-    at = at[step];
-  }
-  // Not by assignment: a field may be named __proto__.
-  const name = path[path.length - 1];
-  const more = { enumerable: true, configurable: true, writable: true };
-  Object.defineProperty(at, name, { value, ...more });
-};
-
-/**
- * The values of a form as an object.
+ * The values of a form as an object, where the field "todo.title" is a title in a todo.
  * @param {{elements: Iterable<any>} | null | undefined} form
  */
 export const valuesOf = (form) => {
-  /** @type {Record<string, any>} */
-  const values = {};
+  // A field may be named __proto__, which is a name like others in objects without a prototype.
+  const values = Object.create(null);
   for (const field of form?.elements ?? []) {
     // As a browser's own form does it, nothing of what is disabled is sent.
     if (!field.name || field.matches(":disabled")) continue;
     if (field.type === "radio" && !field.checked) continue;
-    const value = field.type === "checkbox" ? field.checked : field.value;
-    setPath(values, field.name.split("."), value);
+    const path = field.name.split(".");
+    const name = path.pop();
+    let at = values;
+    for (const step of path) {
+      if (typeof at[step] !== "object") at[step] = Object.create(null);
+      at = at[step];
+    }
+    at[name] = field.type === "checkbox" ? field.checked : field.value;
   }
   return values;
 };

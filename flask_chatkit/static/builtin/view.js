@@ -33,7 +33,9 @@ const headerAction = ({ store }, side) => {
   const { icon: name, label } = header?.[side] ?? {};
   if (!name || header.enabled === false) return "";
   const known = findIcon(name) ?? (/^(sidebar|menu|open|collapse)/.test(name) ? "menu" : "dots");
-  const shown = label ?? store.text[name] ?? name.replaceAll("-", " ");
+  /** @type {Record<string, string>} */
+  const words = store.text;
+  const shown = label ?? words[name] ?? name.replaceAll("-", " ");
   return iconButton(shown, known, () => store.options.header[side].onClick?.());
 };
 
@@ -233,6 +235,8 @@ export class View extends Part {
   #renderClosed() {
     const { composer, conversation, store } = this.chat;
     const { text, thread } = store;
+    /** @type {Record<string, string>} */
+    const words = text;
     const { closed } = this.nodes;
     const { type = "active", reason } = thread?.status ?? {};
     const isOpen = type === "active";
@@ -240,7 +244,7 @@ export class View extends Part {
     closed.hidden = isOpen;
     if (isOpen) return;
     closed.replaceChildren(
-      h("p", { dir: "auto" }, reason || text[type] || text.closed),
+      h("p", { dir: "auto" }, reason || words[type] || text.closed),
       button(text.newChat, () => conversation.startNew()),
     );
   }

@@ -292,12 +292,7 @@ const startBuiltin = async (widget) => {
   const { body, config, root, words } = widget;
   const attempt = newAttempt(widget);
   try {
-    const at = `${config.page}config`;
-    const { builtin } = await requestJson(config, at, "GET");
-    // Its libraries bring globals, which a site may have of its own, in another version.
-    const { marked, DOMPurify } = /** @type {any} */ (window);
-    for (const file of builtin) await loadScript(new URL(file, at).href);
-    Object.assign(window, { marked, DOMPurify });
+    await import("../builtin/index.js");
     if (widget.attempt !== attempt) return;
     root.dataset.builtin = "";
     const element = createElement(widget, "flask-chatkit-chat");

@@ -1,0 +1,174 @@
+// The types of what the modules pass to each other.
+
+/** The words of the chat: key → text. */
+export type Strings = (typeof import("../lang/en.json"))["chat"];
+
+/** An item of a thread, as the server has it. */
+export interface Item {
+  id: string;
+  type: string;
+  [key: string]: any;
+}
+
+/** A thread, as the server has it. */
+export interface Thread {
+  id: string;
+  title?: string | null;
+  created_at?: string;
+  status?: { type: string; reason?: string | null };
+  allowed_image_domains?: string[];
+}
+
+/** A component of a widget. */
+export interface Component {
+  type: string;
+  id?: string;
+  [key: string]: any;
+}
+
+/** An action of a widget. */
+export interface Action {
+  type: string;
+  payload?: Record<string, any>;
+  handler?: "server" | "client";
+  loadingBehavior?: "auto" | "none" | "self" | "container";
+  /** False for a call that is answered by one item. */
+  streaming?: boolean;
+}
+
+export interface Attachment {
+  id: string;
+  name: string;
+  type?: string;
+  [key: string]: any;
+}
+
+/** A call to the server that it answers by a stream. */
+export interface Request {
+  type: string;
+  params: Record<string, any>;
+  /** The id that the visitor's message has until the server gives it one. */
+  sent?: string;
+}
+
+/** An answer that is coming in. */
+export interface Run {
+  abort: AbortController;
+  canStop: boolean;
+  /** Whether anything has arrived. */
+  got: boolean;
+  request: Request | null;
+  /** The ids of the items that came. */
+  started: Set<string>;
+  /** What the server does meanwhile. */
+  progress?: any;
+  /** Whether a client tool runs. */
+  calling?: boolean;
+}
+
+/** An item, and what shows it. */
+export interface Entry {
+  item: Item;
+  /** Whether more of it is coming. */
+  streaming: boolean;
+  /** Whether the server has not got it. */
+  unsent: boolean;
+  /** The ids of the components that changed; null for all. */
+  changed: Set<string> | null;
+  row: HTMLElement | null;
+  body: HTMLElement | null;
+  /** The buttons below it. */
+  bar: HTMLElement | null;
+  context: DrawContext | null;
+}
+
+/** What drawing an item needs. */
+export interface DrawContext {
+  text: Strings;
+  /** Of the item. */
+  id: string;
+  dark: boolean;
+  streaming: boolean;
+  /** The labels of a widget's fields: name → text. */
+  labels: Map<string, string>;
+  /** The parts of a widget, by their ids. */
+  parts: Map<string, { node: any; component: Component }>;
+  markdown(node: Element, markdown: string): void;
+  /** What shows the item so far. */
+  shown: any;
+  act(action: Action, control: any, values?: Record<string, any>, form?: any): void;
+  answer(item: Item, input: Record<string, any>): void;
+}
+
+/** A file in the composer. */
+export interface HeldFile {
+  name: string;
+  /** None if the page put a finished attachment there. */
+  file?: File;
+  state?: "busy" | "done" | "failed";
+  attachment?: Attachment;
+  abort?: AbortController;
+}
+
+/** What is sent. */
+export interface Message {
+  content: any[];
+  attachments: Attachment[];
+  quote?: string | null;
+  tool?: string;
+  model?: string;
+}
+
+export interface Theme {
+  colorScheme?: "light" | "dark";
+  color?: any;
+  typography?: any;
+  radius?: string;
+  density?: string;
+}
+
+export interface Api {
+  url: string;
+  fetch?: typeof fetch;
+  uploadStrategy?: { type: "direct"; uploadUrl: string } | { type: "two_phase" };
+}
+
+export interface AttachmentOptions {
+  enabled?: boolean;
+  maxCount?: number;
+  /** Bytes, for all or by MIME type. */
+  maxSize?: number | Record<string, number>;
+  /** MIME type → extensions. */
+  accept?: Record<string, string[]>;
+}
+
+export interface Choice {
+  id: string;
+  label: string;
+  disabled?: boolean;
+}
+
+export interface ComposerOptions {
+  placeholder?: string;
+  attachments?: AttachmentOptions;
+  tools?: (Choice & { placeholderOverride?: string; persistent?: boolean })[];
+  models?: (Choice & { default?: boolean })[];
+}
+
+/** ChatKit's options, as far as this chat uses them. */
+export interface Options {
+  api: Api;
+  locale?: string;
+  theme?: "light" | "dark" | Theme;
+  initialThread?: string | null;
+  frameTitle?: string;
+  header?: any;
+  history?: { enabled?: boolean; showRename?: boolean; showDelete?: boolean };
+  startScreen?: { greeting?: string; prompts?: any[] };
+  composer?: ComposerOptions;
+  disclaimer?: { text: string; highContrast?: boolean };
+  threadItemActions?: { feedback?: boolean; retry?: boolean };
+  thread?: { autoScroll?: boolean };
+  widgets?: { onAction?: (action: any, item: any) => unknown };
+  onClientTool?: (call: { name: string; params: any }) => any;
+}
