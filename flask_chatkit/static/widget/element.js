@@ -18,7 +18,6 @@ import {
   hostedApi,
   loadThread,
   requestEarly,
-  requestJson,
   saveThread,
   servedApi,
 } from "./secrets.js";
@@ -289,7 +288,7 @@ const startOpenAI = async (widget, attempt) => {
  * @param {Widget} widget
  */
 const startBuiltin = async (widget) => {
-  const { body, config, root, words } = widget;
+  const { body, root, words } = widget;
   const attempt = newAttempt(widget);
   try {
     await import("../builtin/index.js");
