@@ -93,8 +93,9 @@ def is_module(name: str) -> bool:
 
 def served(name: str) -> bytes:
     """A file's bytes as visitors get them."""
-    plain = _source(name).read_bytes()
-    if _is_language_module(name):
+    source = _source(name)
+    plain = source.read_bytes()
+    if source.suffix == ".json" and name.endswith(".js"):
         return b"export default " + plain
     comments = _COMMENTS.get(name.rpartition(".")[2])
     if comments is None or name.startswith("vendor/"):
@@ -192,13 +193,12 @@ def _is_file(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and _source(name).is_file()
 
 
-def _is_language_module(name: str) -> bool:
-    # Modules can import no JSON in browsers of before 2025: `lang/en.js` is `lang/en.json`.
-    return name.startswith("lang/") and name.endswith(".js")
-
-
 def _source(name: str) -> Path:
-    return FOLDER / (f"{name}on" if _is_language_module(name) else name)
+    # No browser before 2023, and some of 2025, can import JSON: `lang/en.js` is made of
+    # `lang/en.json`, and so is each module that is there as JSON only.
+    path = FOLDER / name
+    data = path.with_suffix(".json")
+    return data if path.suffix == ".js" and not path.is_file() and data.is_file() else path
 
 
 def _digest(plain: bytes) -> str:

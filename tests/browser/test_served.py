@@ -182,6 +182,25 @@ def test_builtin_chat_goes_on_without_openai(
     assert page.evaluate("[typeof window.marked, typeof window.DOMPurify]") == ["undefined"] * 2
 
 
+def test_page_with_an_amd_loader_is_left_alone(page: Page, site: Any, console: Any) -> None:
+    """The built-in chat's libraries neither call a page's AMD loader nor bring global names."""
+    page.add_init_script(
+        "window.defined = [];"
+        "window.define = Object.assign((...given) => defined.push(given), {amd: {}});"
+    )
+    names = "Object.getOwnPropertyNames(window)"
+    page.route(re.compile("/deployments/"), lambda route: route.abort())
+    page.goto(site("{{ chatkit_floating() }}"))
+    before = page.evaluate(names)
+    page.evaluate("FlaskChatKit.get().open()")
+    builtin(page).get_by_role("textbox").wait_for()
+    say(page, "**hello**")
+    builtin(page).locator("article strong").get_by_text("hello").wait_for()
+    assert page.evaluate("defined") == []
+    assert set(page.evaluate(names)) - set(before) == set()
+    assert (console.uncaught, console.violations) == ([], [])
+
+
 @pytest.mark.parametrize("mode", ["hanging", "blocked frame"])
 def test_silent_element_is_replaced(page: Page, site: Any, mode: str) -> None:
     """Where OpenAI's script hangs, or its frame is blocked, the built-in chat takes its place."""

@@ -8,8 +8,10 @@
 
 const TAG = "flask-chatkit-chat";
 
-// Begun here, so that they come while the modules that need them do.
-for (const library of ["marked", "purify"]) import(`../vendor/${library}.mjs`).catch(() => {});
+// Begun here, so that they come while the modules that import them do.
+for (const name of ["forms.js", "items.js", "markdown.js", "widgets.js"])
+  import(`./${name}`).catch(() => {});
+for (const name of ["marked.mjs", "purify.mjs"]) import(`../vendor/${name}`).catch(() => {});
 
 const { BuiltinChat } = await import("./element.js");
 if (!customElements.get(TAG)) customElements.define(TAG, BuiltinChat);
