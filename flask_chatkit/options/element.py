@@ -14,18 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from ..errors import OptionError
-from .translations import english
+from .translations import LOCALES, english
 
 Check = Callable[[str, Any], Any]
 
-LOCALES = """
-am ar bg bg-BG bn bn-BD bs bs-BA ca ca-ES cs cs-CZ da da-DK de de-DE el el-GR en es es-419 es-ES
-et et-EE fi fi-FI fr fr-CA fr-FR gu gu-IN hi hi-IN hr hr-HR hu hu-HU hy hy-AM id id-ID is is-IS it
-it-IT ja ja-JP ka ka-GE kk kn kn-IN ko ko-KR lt lv lv-LV mk mk-MK ml mn mr mr-IN ms ms-MY my my-MM
-nb nb-NO nl nl-NL pa pl pl-PL pt pt-BR pt-PT ro ro-RO ru ru-RU sk sk-SK sl sl-SI so so-SO sq sq-AL
-sr sr-RS sv sv-SE sw sw-TZ ta ta-IN te te-IN th th-TH tl tr tr-TR uk uk-UA ur vi vi-VN zh zh-CN
-zh-HK zh-Hant zh-TW
-""".split()
 _LOCALES = {locale.lower(): locale for locale in LOCALES}
 
 ICONS = frozenset(

@@ -1,7 +1,8 @@
 """The widget's own words: which languages there are, and what is said on the server in them.
 
-``static/lang`` has a file for each language, of three groups: ``widget`` and ``chat``, which
-``widget/i18n.js`` and ``builtin/`` say, and ``page``, which is said here.
+``static/lang`` has a file for each language, of three groups: ``widget`` and ``chat``, which the
+scripts show, and ``page``, which is shown by the server. The scripts import English as a module,
+and the languages and locales that there are from ``static/shared/locales.json``.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).parent.parent / "static" / "lang"
+STATIC = Path(__file__).parent.parent / "static"
+FOLDER = STATIC / "lang"
 
 Words = Mapping[str, Mapping[str, str]]
+
+#: All that ChatKit speaks, as it names them: ``de``, ``pt-BR``.
+LOCALES: list[str] = json.loads((STATIC / "shared" / "locales.json").read_text("utf-8"))["locales"]
 
 
 @cache

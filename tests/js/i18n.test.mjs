@@ -7,7 +7,7 @@ const { closest, directionOf, languageOf, loadWords, localeOf, mergeWords } = aw
 );
 
 test("the closest name of a locale", () => {
-  const known = "de de-AT\n  pt pt-BR zh zh-TW";
+  const known = ["de", "de-AT", "pt", "pt-BR", "zh", "zh-TW"];
   for (const [locale, wanted] of [
     ["de", "de"],
     ["DE", "de"],

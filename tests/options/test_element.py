@@ -11,13 +11,13 @@ from flask_chatkit.options.element import (
     ALIASES,
     ELEMENT,
     IMPOSSIBLE,
-    LOCALES,
     PRESENTATION,
     SHORT,
     closest_locale,
     element_options,
     split,
 )
+from flask_chatkit.options.translations import LOCALES
 
 
 def element(**given: Any) -> dict[str, Any]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flask_chatkit.options.element import LOCALES
-from flask_chatkit.options.translations import language_of
-from tests.helpers.paths import STATIC
+from flask_chatkit.options.translations import LOCALES, language_of
 from flask_chatkit.widget.assets import served
+from tests.helpers.paths import STATIC
 
 FILES = sorted((STATIC / "lang").glob("*.json"))
 # Words that a language has from English, or English from it: Message, Image, Sources, Chat, Model.
 MOST_SHARED = 8
+#: The module of the languages and locales that there are.
+KNOWN = "shared/locales.js"
 
 Words = dict[str, dict[str, str]]
 
@@ -31,18 +33,9 @@ def flat(words: Words) -> dict[str, str]:
     return {f"{group}.{key}": text for group in words for key, text in words[group].items()}
 
 
-def table(script: str) -> dict[str, str]:
-    """Read the texts at the top of a script."""
-    (block,) = re.findall(r"^ *const TEXT = \{\n(.*?)^ *\};$", script, re.DOTALL | re.MULTILINE)
-    found = re.findall(r'(\w+):\s*"((?:[^"\\]|\\.)*)"', block)
-    return {key: json.loads(f'"{text}"') for key, text in found}
-
-
-def listed(name: str) -> list[str]:
-    """Read a list of names in widget/i18n.js."""
-    script = (STATIC / "widget/i18n.js").read_text("utf-8")
-    (names,) = re.findall(rf'const {name} =\s*["`]([^"`]*)["`];', script)
-    return names.split()
+def module(name: str) -> Any:
+    """Read what a module exports that the server makes of JSON."""
+    return json.loads(served(name).decode().removeprefix("export default "))
 
 
 ENGLISH = read(STATIC / "lang" / "en.json")
@@ -100,16 +93,11 @@ def test_is_a_locale_of_chatkit(path: Path) -> None:
     assert path.stem in LOCALES
 
 
-def test_english_is_what_the_script_says() -> None:
-    """The English file has the texts that the script has built in."""
-    assert ENGLISH["widget"] == table((STATIC / "widget/i18n.js").read_text("utf-8"))
-
-
-def test_english_is_a_module_too() -> None:
-    """The built-in chat imports the English file, which is served as a module of the same words."""
-    assert 'import english from "../lang/en.js";' in BUILTIN
-    code = served("lang/en.js").decode()
-    assert json.loads(code.removeprefix("export default ")) == ENGLISH
+@pytest.mark.parametrize("script", ["builtin/element.js", "widget/i18n.js"])
+def test_english_is_what_the_scripts_say(script: str) -> None:
+    """The scripts show the texts of the English file, which is served as a module too."""
+    assert 'import english from "../lang/en.js";' in (STATIC / script).read_text("utf-8")
+    assert module("lang/en.js") == ENGLISH
 
 
 def test_every_word_of_the_chat_is_used() -> None:
@@ -120,12 +108,13 @@ def test_every_word_of_the_chat_is_used() -> None:
 
 def test_widget_knows_the_files() -> None:
     """The script asks for the languages that there are, and for no others."""
-    assert sorted(listed("LANGUAGES")) == sorted(path.stem for path in FILES)
+    assert sorted(module(KNOWN)["languages"]) == sorted(path.stem for path in FILES)
 
 
 def test_widget_knows_the_locales() -> None:
     """The script and the server have the same locales of ChatKit's."""
-    assert listed("LOCALES") == LOCALES
+    assert f'import known from "../{KNOWN}";' in (STATIC / "widget/i18n.js").read_text("utf-8")
+    assert module(KNOWN)["locales"] == LOCALES
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 // The language of a widget, and its words in it.
 
+import english from "../lang/en.js";
+import known from "../shared/locales.js";
+
 /**
  * @typedef {object} Words
  * @property {string} language whose words these are
@@ -7,44 +10,12 @@
  * @property {Record<string, string>} chat of the built-in chat, over its English
  */
 
-/** @type {Record<string, string>} */
-const TEXT = {
-  agree: "Start the chat",
-  busy: "The chat is busy. Please try again in a moment.",
-  close: "Close chat",
-  consent: "To chat here, a script is loaded from OpenAI, and what you write is sent there.",
-  contact: "Contact us another way",
-  dismiss: "Dismiss",
-  ended: "This chat has ended and is no longer available.",
-  failed: "The chat could not be loaded.",
-  history: "Earlier chats",
-  limited: "You have asked for a lot. Please try again later.",
-  loading: "The chat is loading…",
-  newChat: "New chat",
-  offline: "The chat can't be reached. Please check your connection.",
-  page: "Open the chat on its own page",
-  retry: "Try again",
-  signIn: "Please sign in to chat.",
-  silent: "The chat did not answer.",
-  unread: "There is a new answer in the chat.",
-};
-// Those that there are words in (static/lang), and all that ChatKit speaks.
-const LANGUAGES =
-  "ar bn cs da de el en es fr hi id it ja ko nl pl pt ro ru sv tr uk ur vi zh zh-TW";
-const LOCALES = `am ar bg bg-BG bn bn-BD bs bs-BA ca ca-ES cs cs-CZ da da-DK de de-DE el el-GR en es
-  es-419 es-ES et et-EE fi fi-FI fr fr-CA fr-FR gu gu-IN hi hi-IN hr hr-HR hu hu-HU hy hy-AM id
-  id-ID is is-IS it it-IT ja ja-JP ka ka-GE kk kn kn-IN ko ko-KR lt lv lv-LV mk mk-MK ml mn mr
-  mr-IN ms ms-MY my my-MM nb nb-NO nl nl-NL pa pl pl-PL pt pt-BR pt-PT ro ro-RO ru ru-RU sk sk-SK
-  sl sl-SI so so-SO sq sq-AL sr sr-RS sv sv-SE sw sw-TZ ta ta-IN te te-IN th th-TH tl tr tr-TR uk
-  uk-UA ur vi vi-VN zh zh-CN zh-HK zh-Hant zh-TW`;
-
 /**
  * The name in a list that is closest to a locale: `pt_br` finds `pt-BR`, else `pt`.
  * @param {string} locale
- * @param {string} known names between white space
+ * @param {string[]} all
  */
-export const closest = (locale, known) => {
-  const all = known.split(/\s+/);
+export const closest = (locale, all) => {
   const parts = locale.toLowerCase().replace("_", "-").split("-");
   const [language] = parts;
   const tries =
@@ -61,7 +32,7 @@ export const closest = (locale, known) => {
  * @returns {string | undefined}
  */
 export const localeOf = ({ options }) =>
-  options.locale ?? closest(document.documentElement.lang || "-", LOCALES);
+  options.locale ?? closest(document.documentElement.lang || "-", known.locales);
 
 /** @param {string} locale */
 export const directionOf = (locale) => (/^(ar|ur)/.test(locale) ? "rtl" : "ltr");
@@ -73,7 +44,7 @@ export const directionOf = (locale) => (/^(ar|ur)/.test(locale) ? "rtl" : "ltr")
  */
 export const languageOf = (locale, preferred = []) => {
   for (const name of locale ? [locale] : preferred) {
-    const found = closest(String(name), LANGUAGES);
+    const found = closest(String(name), known.languages);
     if (found) return found;
   }
   return "en";
@@ -88,7 +59,11 @@ export const languageOf = (locale, preferred = []) => {
  */
 export const mergeWords = ({ strings }, language, { widget, chat } = {}) => {
   const { chat: ownChat, ...own } = strings ?? {};
-  return { language, widget: { ...TEXT, ...widget, ...own }, chat: { ...chat, ...ownChat } };
+  return {
+    language,
+    widget: { ...english.widget, ...widget, ...own },
+    chat: { ...chat, ...ownChat },
+  };
 };
 
 /** @type {Record<string, Promise<Record<string, any>>>} */
