@@ -40,14 +40,18 @@ _NAME = re.compile(r"[\w-][\w.-]{0,99}(/[\w-][\w.-]{0,99}){0,3}", re.ASCII)
 #: Lines of comments are for who reads the source, and visitors pay for bytes. Only in files of our
 #: own: those of others keep their licences, and say where a line begins.
 _COMMENTS = {
-    "js": re.compile(rb"^ *(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE),
+    "js": re.compile(
+        rb"^ *(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n|/\*\* @type [^*\n]*\*/ ?", re.MULTILINE
+    ),
     "css": re.compile(rb"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL),
 }
-#: Nor do they pay for the white space of what each page loads. A test has a parser compare what is
+#: Nor do they pay for indentation, but in scripts with strings of several lines, and for the white
+#: space of what each page loads. A test has a parser compare what is
 #: left with the source: no string is touched.
+_INDENTATION = re.compile(rb"^ +", re.MULTILINE)
+_TEMPLATE = re.compile(rb"`[^`]*`")
 _SPACED = frozenset({"loader.js"})
 _WHITE_SPACE = (
-    (re.compile(rb"^ +", re.MULTILINE), b""),
     (re.compile(rb"(?<=[{;,(\[])\n|\n(?=[})\]])"), b""),
     (re.compile(rb" (=>|[=?:>+]|&&|\|\||\?\?|[=!]==) "), rb"\1"),
     (re.compile(rb"(?<=\{) | (?=\})|(?<=,) "), b""),
@@ -101,6 +105,9 @@ def served(name: str) -> bytes:
     if comments is None or name.startswith("vendor/"):
         return plain
     code = comments.sub(b"", plain)
+    if not name.endswith(".js") or any(b"\n" in found for found in _TEMPLATE.findall(code)):
+        return code
+    code = _INDENTATION.sub(b"", code)
     for pattern, rest in _WHITE_SPACE if name in _SPACED else ():
         code = pattern.sub(rest, code)
     return code

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from flask_chatkit.widget.assets import served
 from tests.helpers.paths import STATIC
 
 TESTS = Path(__file__).parent
@@ -20,7 +21,9 @@ def test_scripts_under_node(missing: Callable[[str, str], NoReturn], tmp_path: P
         missing("Node.js", "put node on the PATH")
     # In a tree that says that .js is an ES module; newer versions of Node.js find that out.
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    shutil.copytree(STATIC, tmp_path / "flask_chatkit" / "static")
+    static = Path(shutil.copytree(STATIC, tmp_path / "flask_chatkit" / "static"))
+    for name in ("lang/en.js", "shared/locales.js"):
+        (static / name).write_bytes(served(name))
     shutil.copytree(TESTS, tmp_path / "tests" / "js", ignore=shutil.ignore_patterns("*.py*"))
     files = sorted(str(path) for path in (tmp_path / "tests" / "js").glob("*.test.mjs"))
     assert files
