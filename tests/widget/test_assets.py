@@ -330,7 +330,7 @@ def test_parts_of_what_has_changed(browse: Any, app: Flask) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".js")])
 def test_comments_are_not_sent(name: str) -> None:
-    """Of our scripts visitors get all but comments, types and indentation, of others' everything."""
+    """Of our scripts visitors get all but comments, types and indentation; of others' all."""
     lines = (FOLDER / name).read_bytes().splitlines(keepends=True)
     is_ours = not name.startswith("vendor/")
     kept, in_types = [], False
