@@ -235,12 +235,14 @@ def _without_key(route: Any) -> None:
     route.fulfill(response=answer, body=answer.text().replace('"domainKey":', '"noKey":'))
 
 
-def test_page_that_fails_altogether_says_so(page: Page, site: Any) -> None:
+@pytest.mark.parametrize("lost", ["", "element.js", "view.js"])
+def test_page_that_fails_altogether_says_so(page: Page, site: Any, lost: str) -> None:
     """Where not even the built-in chat comes, the visitor reads it and can try again."""
-    page.route(re.compile(r"/deployments/|/builtin/"), lambda route: route.abort())
+    pattern = re.compile(rf"/deployments/|/builtin/{lost}")
+    page.route(pattern, lambda route: route.abort())
     page.goto(site("{{ chatkit_inline() }}"))
     page.wait_for_selector("[data-state=failed]")
-    page.unroute(re.compile(r"/deployments/|/builtin/"))
+    page.unroute(pattern)
     page.get_by_role("button", name="Try again").click()
     page.wait_for_selector("[data-state=ready]")
 

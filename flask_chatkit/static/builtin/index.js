@@ -13,7 +13,10 @@ for (const name of ["forms.js", "items.js", "markdown.js", "widgets.js"])
   import(`./${name}`).catch(() => {});
 for (const name of ["marked.mjs", "purify.mjs"]) import(`../vendor/${name}`).catch(() => {});
 
-const { BuiltinChat } = await import("./element.js");
-if (!customElements.get(TAG)) customElements.define(TAG, BuiltinChat);
+/** Define the element, when its modules have come. Where they have not, the next call tries again. */
+export const define = async () => {
+  const { BuiltinChat } = await import("./element.js");
+  if (!customElements.get(TAG)) customElements.define(TAG, BuiltinChat);
+};
 
-export {};
+define().catch(() => {});

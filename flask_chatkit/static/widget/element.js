@@ -291,7 +291,8 @@ const startBuiltin = async (widget) => {
   const { body, root, words } = widget;
   const attempt = newAttempt(widget);
   try {
-    await import("../builtin/index.js");
+    const { define } = await import("../builtin/index.js");
+    await define();
     if (widget.attempt !== attempt) return;
     root.dataset.builtin = "";
     const element = createElement(widget, "flask-chatkit-chat");
