@@ -54,6 +54,7 @@ export const refusalOf = (file, count, { maxSize, maxCount = MAX_COUNT, accept }
   return file.size > limit ? fillIn(text.tooBig, file.name, formatBytes(limit)) : null;
 };
 
+/** The files in the composer. */
 export class Attachments extends Part {
   /** @type {Set<HeldFile>} */
   files = new Set();

@@ -19,6 +19,7 @@ import { Part } from "./store.js";
 
 const isBusy = (/** @type {{state?: string}} */ { state }) => state === "busy";
 
+/** Where a message is written, and sent from. */
 export class Composer extends Part {
   /** @type {ComposerNodes | null} */
   #nodes = null;

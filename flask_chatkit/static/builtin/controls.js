@@ -1,4 +1,4 @@
-// Texts, links, icons and buttons.
+// Small functions for texts, and for links, icons and buttons.
 
 import { h, svg } from "../shared/dom.js";
 

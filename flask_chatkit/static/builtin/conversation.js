@@ -23,6 +23,7 @@ export const inputOf = ({ content, attachments, quote, tool, model }) => ({
   inference_options: { tool_choice: tool ? { id: tool } : null, model: model || null },
 });
 
+/** The thread that is shown, and what is sent in it. */
 export class Conversation extends Part {
   #sent = 0;
 
@@ -176,6 +177,7 @@ export class Conversation extends Part {
   }
 }
 
+/** What went wrong, and what the server wants known, at the end of the conversation. */
 export class Notices extends Part {
   /**
    * Show a notice until the visitor dismisses it.

@@ -17,6 +17,7 @@ import { View } from "./view.js";
 /** @import { Dispatch } from "./store.js" */
 /** @import { Options, Strings } from "./types.js" */
 
+/** One chat: its state, and the parts that show and change it. */
 export class Chat {
   /**
    * @param {ShadowRoot} root
@@ -45,6 +46,7 @@ const BUSY = "The chat is still answering";
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLE);
 
+/** The element that a page makes. */
 export class BuiltinChat extends HTMLElement {
   #chat;
 

@@ -11,6 +11,7 @@ import { Part } from "./store.js";
 const TOUCH = "(pointer: coarse)";
 const LONGEST_TITLE = 200; // characters
 
+/** A thread in the list. */
 export class ThreadRow extends Part {
   node = h("li", { className: "past" });
 
@@ -164,6 +165,7 @@ export class ThreadRow extends Part {
   }
 }
 
+/** The list, which covers the conversation while it is open. */
 export class History extends Part {
   #panel = h("div");
   #list = h("ul");

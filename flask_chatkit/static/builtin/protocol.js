@@ -112,6 +112,7 @@ export const applyUpdate = (item, update) => {
   }
 };
 
+/** Calls to the server. */
 export class Client {
   /** @type {Store} */
   #store;

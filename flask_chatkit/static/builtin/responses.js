@@ -14,6 +14,7 @@ const LONGEST_ANNOUNCEMENT = 2000; // characters
 /** The events that change nothing but an item's row, if that. */
 const QUIET = new Set(["thread.item.updated", "client_effect"]);
 
+/** The answers that come in as streams, one at a time. */
 export class Responses extends Part {
   /**
    * Run one streaming call to its end, with the client tools it asks for.
@@ -203,6 +204,7 @@ const filledIn = ({ type, payload }, values) => {
   return { type, ...(merged !== undefined && { payload: merged }) };
 };
 
+/** What a visitor does with items: actions of widgets, answers to questions, feedback, another try. */
 export class Actions extends Part {
   get #threadId() {
     return this.store.thread?.id;

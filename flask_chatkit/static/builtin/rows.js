@@ -39,6 +39,7 @@ const keepInput = (old, fresh) => {
   });
 };
 
+/** The rows, drawn at most once a frame. */
 export class Rows extends Part {
   /** @type {Set<Entry>} */
   #dirty = new Set();
@@ -213,6 +214,7 @@ export class Rows extends Part {
 
 const isMine = (/** @type {Entry | undefined} */ entry) => entry?.item.type === "user_message";
 
+/** The buttons under the last row of each finished turn of the assistant. */
 export class Turns extends Part {
   /** Have buttons where a turn has ended, and nowhere else. */
   update() {

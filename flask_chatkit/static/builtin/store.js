@@ -14,6 +14,7 @@ import { applyUpdate, isHidden } from "./protocol.js";
  */
 /** @typedef {(name: string, detail?: any, bubbles?: boolean) => void} Dispatch */
 
+/** The state of one chat, and the events of its changes. */
 export class Store {
   /** @type {Options | null} */
   #options = null;

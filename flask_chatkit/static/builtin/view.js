@@ -157,6 +157,7 @@ export const buildFrame = (chat) => {
 
 const NEAR = 60; // pixels from the end within which the view follows the answer
 
+/** The frame around the conversation, and where it is scrolled to. */
 export class View extends Part {
   /** @type {ShadowRoot} */
   #root;
