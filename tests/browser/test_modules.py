@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 #: All that a widget needs; two are for those that have a teaser, or wait for consent.
-MODULES = {
+MODULES = {"lang/en.js", "shared/locales.js"} | {
     path.relative_to(FOLDER).as_posix()
     for folder in ("shared", "widget")
     for path in (FOLDER / folder).glob("*.js")
@@ -43,7 +43,7 @@ def modules(site: Sites, tree: str) -> set[str]:
 
 def test_modules_come_in_two_steps(page: Page, site: Sites) -> None:
     """Two steps of six requests, as many as a browser has at once over HTTP/1.1, bring them all."""
-    held = hold(page, re.compile(r"/static/\w+/(shared|widget)/"))
+    held = hold(page, re.compile(r"/static/\w+/(lang|shared|widget)/"))
     page.goto(site({"/": "{{ chatkit_floating() }}"}))
     launcher(page).click()
     asked: list[set[str]] = []

@@ -4,7 +4,7 @@ import { page } from "./browser.mjs";
 
 const { elementOptions } = await import("../../flask_chatkit/static/widget/element.js");
 const { failureText } = await import("../../flask_chatkit/static/widget/notices.js");
-const { closestIcon } = await import("../../flask_chatkit/static/widget/icons.js");
+const { closestIcon } = await import("../../flask_chatkit/static/widget/panel.js");
 const { mergeWords } = await import("../../flask_chatkit/static/widget/i18n.js");
 
 const widget = (config, more) => ({

@@ -1,8 +1,13 @@
 import "./browser.mjs";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deferred, isSafeLink, sleep, withTimeout } from "../../flask_chatkit/static/shared/dom.js";
-import { openStore } from "../../flask_chatkit/static/shared/storage.js";
+import {
+  deferred,
+  isSafeLink,
+  openStore,
+  sleep,
+  withTimeout,
+} from "../../flask_chatkit/static/shared/dom.js";
 import { FakeStorage } from "./browser.mjs";
 
 test("a store keeps its keys apart from the site's, and null removes one", () => {

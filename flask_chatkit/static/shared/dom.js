@@ -1,4 +1,4 @@
-// Elements, links and promises.
+// Elements, links, promises and storage.
 
 /**
  * Make an element: properties where it has them, attributes else; functions are listeners.
@@ -82,3 +82,46 @@ export const deferred = () => {
   made.promise.catch(() => {});
   return made;
 };
+
+// --- storage -------------------------------------------------------------------------------------
+// Storage that is blocked, or full, is storage that forgets: it then holds for this page.
+
+/**
+ * @typedef {object} Store
+ * @property {(key: string) => string | null} get
+ * @property {(key: string, value: string | null) => void} set null removes it
+ */
+
+/**
+ * Storage of the browser under keys of our own.
+ * @param {"localStorage" | "sessionStorage"} kind
+ * @param {Record<"localStorage" | "sessionStorage", Storage>} [owner] the window if none is given
+ * @returns {Store}
+ */
+export const openStore = (kind, owner) => {
+  // Read within the try below: the window may have none, or refuse it.
+  const storage = () => (owner ?? window)[kind];
+  /** @type {Record<string, string | null>} */
+  const held = {};
+  return {
+    get(key) {
+      try {
+        return storage().getItem(`chatkit:${key}`) ?? held[key] ?? null;
+      } catch {
+        return held[key] ?? null;
+      }
+    },
+    set(key, value) {
+      try {
+        delete held[key];
+        if (value === null) storage().removeItem(`chatkit:${key}`);
+        else storage().setItem(`chatkit:${key}`, value);
+      } catch {
+        held[key] = value;
+      }
+    },
+  };
+};
+
+export const tabStore = openStore("sessionStorage");
+export const browserStore = openStore("localStorage");

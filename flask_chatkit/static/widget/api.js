@@ -1,7 +1,7 @@
 // What the page and the widgets have to do with each other: the loader's FlaskChatKit, the events and
 // states that the page sees, and the functions that it has declared.
 
-import { browserStore } from "../shared/storage.js";
+import { browserStore } from "../shared/dom.js";
 
 /**
  * @typedef {object} Config what the server and the loader have said of a widget

@@ -1,7 +1,7 @@
 // Nothing is requested from OpenAI before the visitor agrees, here or in a way of the site's. Fetched
 // for the widgets that wait for that, or for a click.
 
-import { browserStore } from "../shared/storage.js";
+import { browserStore } from "../shared/dom.js";
 import { loader, needsConsent, setState, widgets } from "./api.js";
 import { start, stop } from "./element.js";
 import { actions, contactLinks, paragraph, showNotice, textButton } from "./notices.js";

@@ -6,11 +6,11 @@
 
 import { deferred, h, withTimeout } from "../shared/dom.js";
 import "../shared/colour.js";
-import "../shared/storage.js";
+import "../lang/en.js";
 import { hasConsent, loader, widgets } from "./api.js";
 import { askToStart, followTheme, loadScript, start, stop, usesOpenAI } from "./element.js";
 import { directionOf, loadWords, localeOf, mergeWords } from "./i18n.js";
-import "./icons.js";
+import "../shared/locales.js";
 import { watchPolicy } from "./notices.js";
 import {
   buildPanel,

@@ -1,8 +1,7 @@
 // Client secrets: minted, kept for the next page of the tab, refreshed, never handed out dead, and
 // sent along with what the element asks for.
 
-import { sleep } from "../shared/dom.js";
-import { browserStore, tabStore } from "../shared/storage.js";
+import { browserStore, sleep, tabStore } from "../shared/dom.js";
 
 /** @typedef {import("./api.js").Config} Config */
 /** @typedef {import("./api.js").Widget} Widget */

@@ -1,7 +1,6 @@
 // The greeting beside the launcher, shown once. Fetched for the widgets that have one.
 
-import { h } from "../shared/dom.js";
-import { browserStore } from "../shared/storage.js";
+import { browserStore, h } from "../shared/dom.js";
 import { textButton } from "./notices.js";
 import { dismissTeaser, iconButton, teaserKey, temporary } from "./panel.js";
 
