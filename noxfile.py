@@ -92,6 +92,7 @@ def lint(session: nox.Session) -> None:
         session.run(str(programs / "biome"), "check", "--config-path=.ci", *paths, external=True)
         if Path(".ci/tsconfig.json").exists():
             session.run(str(programs / "tsc"), "--project", ".ci/tsconfig.json", external=True)
+        session.run(".ci/vendor", "--check", external=True)
 
 
 @nox.session
