@@ -46,8 +46,8 @@ _COMMENTS = {
     "css": re.compile(rb"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL),
 }
 #: Nor do they pay for indentation, but in scripts with strings of several lines, and for the white
-#: space of what each page loads. A test has a parser compare what is
-#: left with the source: no string is touched.
+#: space of what each page loads. A test has a parser compare what is left with the source: no
+#: string is touched.
 _INDENTATION = re.compile(rb"^ +", re.MULTILINE)
 _TEMPLATE = re.compile(rb"`[^`]*`")
 _SPACED = frozenset({"loader.js"})
