@@ -1,7 +1,7 @@
-"""Signed probes: how the doctor asks a running site what reaches it through its proxies.
+"""Signed probes, by which the doctor learns what reaches a running site through its proxies.
 
 A probe is a header on calls of the kit. It is signed with the application's ``SECRET_KEY``, so
-that the doctor alone, which has the same configuration, can make one.
+that only the doctor, which has the same configuration, can make one.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _SIGNED = re.compile(rf"(look|stream|body)-[0-9a-f]{{16}}\.[A-Za-z0-9_-]{{1,12}}
 
 @dataclass(frozen=True)
 class Probe:
-    """What one probe asks for.
+    """One probe.
 
-    :param purpose: what the site saw (``look``), some events over a while (``stream``), or how
-        many bytes arrived (``body``).
-    :param nonce: by which the doctor knows its own marks in the storage of the limits.
+    :param purpose: what the site is to return: what it received (``look``), some events over a
+        while (``stream``), or how many bytes arrived (``body``).
+    :param nonce: identifies the doctor's own marks in the storage of the limits.
     """
 
     purpose: Purpose
@@ -42,7 +42,7 @@ class Probes:
 
     :param keys: the signing keys, the newest last.
     :param kit: the kit's name, which salts the signature.
-    :param clock: Unix seconds.
+    :param clock: returns Unix seconds.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Probes:
         self._clock = clock
 
     def sign(self, purpose: Purpose, nonce: str | None = None) -> str:
-        """The header's value for a probe.
+        """Return the header's value for a probe.
 
-        :param nonce: 16 hexadecimal digits; made up by default.
+        :param nonce: 16 hexadecimal digits; random by default.
         """
         return self._signer.sign(f"{purpose}-{nonce or secrets.token_hex(8)}").decode("ascii")
 
     def read(self, value: str) -> Probe | None:
-        """The probe; None for one that is not genuine, or is older than clocks may differ."""
+        """Return the probe; None for one that is not genuine, or too old."""
         if not _SIGNED.fullmatch(value):
             return None
         raw = unsign_timely(self._signer, value, self._clock(), CLOCK_TOLERANCE)

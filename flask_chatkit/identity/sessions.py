@@ -1,10 +1,10 @@
-"""What was minted: the signed record of a session, and its life from mint to cancel.
+"""Sessions: their signed records, from mint to cancel.
 
 OpenAI has no call that retrieves or refreshes a session. So the browser keeps a record of ours,
 signed and bound to its visitor and chat; refreshing mints anew, and validating reads the record.
 
-A served chat's secret is a token of ours, as short-lived and as revocable: the widget sends it as
-``Authorization: Bearer``, so that a page whose cookies are blocked has a visitor too.
+A served chat's secret is a token of ours, just as short-lived and revocable: the widget sends it as
+``Authorization: Bearer``, so that a page whose cookies are blocked has a visitor, too.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from .visitor import Visitor
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Seconds. OpenAI's longest session has 600; what is far beyond any storage's reach is refused.
+#: Most seconds of a session: OpenAI's longest has 600; storages cannot remember absurd ones.
 LONGEST = 10**10
-#: Seconds that a refresh spends on cancelling what it replaced.
+#: Seconds that a refresh spends on cancelling the session that it replaced.
 CANCEL_BUDGET = 2.0
 
 EXPIRED = "This chat's session has ended. Please reload the page."
 
 Status = Literal["active", "expired", "cancelled"]
 
-#: What a served session's id begins with; OpenAI's is ``cksess_``.
+#: The prefix of a served session's id; OpenAI's is ``cksess_``.
 SERVED = "served_"
-#: What a token begins with, so that people and scanners of leaks know one.
+#: The prefix of a token, by which people and secret scanners recognise one.
 TOKEN = "ck_"  # noqa: S105  the prefix of a secret, and none
 
 #: A record and its signature, in their exact form.
@@ -48,7 +48,7 @@ _RECORD = re.compile(rf"[A-Za-z0-9_-]{{16,1024}}\.{SIGNATURE}")
 
 
 class Revocations(Protocol):
-    """Remembers names for a while, for all processes if they share a storage."""
+    """Remembers names for a while, in all processes that share a storage."""
 
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds."""
@@ -59,12 +59,12 @@ class Revocations(Protocol):
 
 @dataclass(frozen=True)
 class Minted:
-    """What the browser gets.
+    """The result of a mint, which the browser receives.
 
     :param client_secret: the short-lived secret for ChatKit's element.
     :param expires_at: when it ends, in Unix seconds.
     :param expires_in: how many seconds are left.
-    :param session_id: our signed record of it.
+    :param session_id: our signed record of the session.
     """
 
     client_secret: str = field(repr=False)
@@ -75,11 +75,11 @@ class Minted:
 
 @dataclass(frozen=True)
 class Token:
-    """Who speaks, as the token of a served session tells it.
+    """The content of a served session's token.
 
     :param session: the session's id.
-    :param anonymous: the anonymous visitor, whom the token alone is enough for; None for a login,
-        which has to be there still.
+    :param anonymous: the anonymous visitor, whom the token alone identifies; None for a login,
+        which has to be signed in still.
     :param digest: the visitor's digest.
     """
 
@@ -90,11 +90,11 @@ class Token:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """A session as its signed record tells it.
+    """The content of a session's signed record.
 
     :param upstream_id: OpenAI's id, ``cksess_…``, or ours, ``served_…``.
     :param expires_at: when it ends, in Unix seconds.
-    :param visitor: whose it is, as :attr:`.Visitor.digest`.
+    :param visitor: the :attr:`.Visitor.digest` of its visitor.
     :param chat: the chat's name.
     :param issued_at: when it was minted, in Unix microseconds, see :meth:`Sessions.status`; 0 in
         those of earlier releases.
@@ -112,11 +112,11 @@ class Sessions:
 
     :param keys: the signing keys, the newest last.
     :param kit: the kit's name, which salts the signature.
-    :param client: how OpenAI is asked.
+    :param client: OpenAI's API.
     :param marks: where cancelled sessions are remembered until they would have expired.
-    :param revoked_at: tells since when nothing that a visitor was given before is good, by the
+    :param clock: returns Unix seconds.
+    :param revoked_at: returns when everything that a visitor was given was last revoked, by the
         visitor's digest, in Unix seconds; None for never.
-    :param clock: Unix seconds.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Sessions:
         return sessions
 
     def mint(self, chat: str, visitor: Visitor, body: Mapping[str, Any]) -> Minted:
-        """Ask OpenAI for a session.
+        """Create a session at OpenAI.
 
         :param chat: the chat's name.
         :param body: the body of the call, by
@@ -166,13 +166,13 @@ class Sessions:
     def mint_token(self, chat: str, visitor: Visitor, seconds: int) -> Minted:
         """Sign a token for a served chat.
 
-        :param seconds: how long it is good.
+        :param seconds: how long it is valid.
         """
         expires_at = int(self._clock()) + seconds
         session = SERVED + secrets.token_urlsafe(16)
         issued_at = self._issue_time(visitor)
         record = SessionRecord(session, expires_at, visitor.digest, chat, issued_at)
-        # A login's id is nobody's business but the server's; an anonymous one is random.
+        # A login's id stays on the server; an anonymous one is random.
         anonymous = visitor.key if visitor.is_anonymous else ""
         token = _pack(self._token_signer, [*_fields(record), anonymous])
         return Minted(TOKEN + token, expires_at, seconds, self._sign(record))
@@ -180,7 +180,7 @@ class Sessions:
     def open_token(self, token: str, chat: str) -> Token:
         """Read a token.
 
-        :raises Unauthenticated: it is not genuine, or another chat's, or no longer good.
+        :raises Unauthenticated: it is not genuine, another chat's, or no longer valid.
         """
         fields = _unpack(self._token_signer, token.removeprefix(TOKEN))
         try:
@@ -207,10 +207,11 @@ class Sessions:
         return record
 
     def status(self, record: SessionRecord) -> Status:
-        """Whether a session is still good.
+        """Return whether a session is still valid.
 
-        Its end is the end by the clock of whoever looks. A revocation ends also what was issued by
-        a host whose clock is ahead; what is issued after it says so, and not by any clock.
+        The host that reads judges its end, by its own clock. A revocation also ends what a host
+        issued whose clock is ahead; what is issued later has a later time in it, whatever the
+        clocks.
         """
         if self._marks.is_marked(record.upstream_id):
             return "cancelled"
@@ -221,17 +222,17 @@ class Sessions:
         return "cancelled" if is_revoked else "active"
 
     def cancel(self, record: SessionRecord, budget: float | None = None) -> None:
-        """End a session that is active, upstream too.
+        """End an active session, at OpenAI too.
 
-        :param budget: how many seconds it may take; the client's own limit by default.
-        :raises ApiError: OpenAI could not be asked; the session is still active then.
+        :param budget: how many seconds that may take; the client's own limit by default.
+        :raises ApiError: OpenAI did not do it; the session is still active then.
         """
         if not record.upstream_id.startswith(SERVED):
             self._client.cancel_session(record.upstream_id, budget)
         self._mark(record)
 
     def replace(self, record: SessionRecord) -> None:
-        """End a session that a new one has replaced; the new one is good whatever OpenAI says."""
+        """End a session that was replaced; the new one is valid even if OpenAI fails."""
         try:
             self.cancel(record, CANCEL_BUDGET)
         except ApiError as error:
@@ -239,12 +240,12 @@ class Sessions:
             self._mark(record)
 
     def _mark(self, record: SessionRecord) -> None:
-        # For longer than it lasts, by whichever clock.
+        # For longer than it lasts, by any host's clock.
         left = int(record.expires_at - self._clock()) + CLOCK_TOLERANCE
         self._marks.mark(record.upstream_id, left)
 
     def _issue_time(self, visitor: Visitor) -> int:
-        """The time of now, in Unix microseconds, and later than that of any revocation."""
+        """The current time in Unix microseconds, but later than any revocation."""
         revoked = self._revoked_at(visitor.digest)
         now = int(self._clock() * 1_000_000)
         return now if revoked is None else max(now, _latest(revoked) + 1)
@@ -254,7 +255,7 @@ class Sessions:
 
 
 def _latest(revoked_at: float) -> int:
-    """The last microsecond at which what is revoked may say that it was issued."""
+    """The last time of issue that a revocation ends, in Unix microseconds."""
     return int((revoked_at + CLOCK_TOLERANCE) * 1_000_000)
 
 
@@ -267,7 +268,7 @@ def _pack(key: Signer, fields: Sequence[Any]) -> str:
 
 
 def _unpack(key: Signer, packed: str) -> list[Any] | None:
-    """What was packed; None unless it is genuine, in its one exact form."""
+    """Return the signed fields; None unless they are genuine, in their one exact form."""
     if not _RECORD.fullmatch(packed):
         return None
     try:

@@ -1,7 +1,7 @@
-"""How long a client may take to send a body, where a server holds a thread for it meanwhile.
+"""Limits on the time that a client takes to send a body, while a server holds a thread for it.
 
 A server's timeout bounds the wait for the next bytes, if it has one: a client that sends one now
-and then would hold the thread for ever. Where the server shows the connection, it is closed.
+and then would hold the thread for ever. Where the server exposes the connection, it is closed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .concurrency import SLOWEST, connection_of
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Seconds for a body, and more of them for each ``SLOWEST`` bytes that it has.
+#: Seconds for a body, and one more for each ``SLOWEST`` bytes of it.
 RECEIVE_SECONDS = 30.0
-#: Seconds for the rest of a body when its request was answered without it.
+#: Seconds for the rest of a body whose request was answered without it.
 DISCARD_SECONDS = 5.0
 
 
 class _Reading:
-    """A body under way; see :class:`~flask_chatkit.runtime.watchdog.Ending`."""
+    """A body being read; see :class:`~flask_chatkit.runtime.watchdog.Ending`."""
 
     def __init__(self, connection: Any, seconds: float) -> None:
         self._connection = connection
@@ -37,7 +37,7 @@ class _Reading:
         self.ended = False
 
     def end(self) -> None:
-        """Close the connection: who reads from it is told that there is no more."""
+        """Close the connection, which ends the read."""
         self.ended = True
         logger.info("A connection was closed whose client is too slow to send a body")
         with suppress(OSError):
@@ -48,8 +48,8 @@ class _Reading:
 def in_time(request: Request, most: int) -> Iterator[None]:
     """Bound how long the block may read the request's body.
 
-    :param most: the most bytes that are read of it.
-    :raises RequestTimeout: it has taken longer, and the connection is closed.
+    :param most: most bytes that are read of it.
+    :raises RequestTimeout: it took longer, and the connection is closed.
     """
     connection = connection_of(request.environ)
     if connection is None or not _has_body(request):
@@ -66,10 +66,10 @@ def in_time(request: Request, most: int) -> Iterator[None]:
 
 
 def end_unread(request: Request, response: Response) -> None:
-    """Bound how long the server goes on reading a body that nobody has read, after the answer.
+    """Bound how long the server reads the rest of a body after the response.
 
-    Gunicorn reads the rest before it takes the connection's next request, and bounds the time for a
-    piece of it and not for all (27.0): a byte now and then would hold the thread.
+    Gunicorn reads the rest before it takes the connection's next request, and bounds the time for
+    each piece only (27.0): a byte now and then would hold the thread.
     """
     connection = request.environ.get("gunicorn.socket")
     if connection is None or not _has_body(request):
@@ -77,7 +77,7 @@ def end_unread(request: Request, response: Response) -> None:
     body = request.environ["wsgi.input"]
 
     def discard() -> None:
-        # What it raises where the connection has ended, is gunicorn's own.
+        # Gunicorn raises errors of its own if the connection has ended.
         with _reading(connection, DISCARD_SECONDS), suppress(Exception):
             while body.read(64 * 1024):
                 pass
@@ -101,5 +101,5 @@ def _has_body(request: Request) -> bool:
     return bool(request.content_length or "chunked" in coding)
 
 
-#: The parent's thread is not in a process that was forked.
+#: A forked process does not have the parent's thread.
 _watchdogs = PerProcess(Watchdog)

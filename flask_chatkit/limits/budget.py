@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from limits import RateLimitItem, RateLimitItemPerDay
+
 from ..chats.declarations import Chat, ServedChat
+from ..errors import RateLimited, TooLarge
 from ..identity.visitor import Visitor
+from ..quota import size_text, time_text
+from .addresses import networks_of
 from .ratelimit import CALL, MESSAGE, TOOL, RateLimiter
 
 
@@ -15,7 +22,7 @@ class Budget:
 
     :param limiter: counts, for the whole kit.
     :param chat: the chat that is asked, which may have limits of its own.
-    :param visitor: who asks; None for somebody unknown.
+    :param visitor: who asks; None for somebody unknown, for whom only calls are counted.
     :param address: the address that the request is counted under.
     :param owner: the owner that a signed link names, where nothing else identifies the visitor.
     """
@@ -31,38 +38,36 @@ class Budget:
 
         :raises RateLimited: a quota is used up.
         """
-        if act == CALL:
-            visitor, owner = self.visitor, self.owner
-            if visitor is not None and visitor.known:
-                owner = visitor.digest
+        visitor, chat = self.visitor, self.chat
+        if visitor is None or act == CALL:
+            owner = visitor.digest if visitor is not None and visitor.known else self.owner
             is_login = visitor is not None and not visitor.is_anonymous
             self.limiter.hit_call(owner, None if is_login else self.address)
             return
-        chat = self.chat
         own = chat.ratelimit
         if act in {MESSAGE, TOOL}:
             own = chat.message_ratelimit if isinstance(chat, ServedChat) else None
-        self.limiter.hit(self._visitor, self.address, act=act, chat=chat.name, visitor_items=own)
+        self.limiter.hit(visitor, self.address, act=act, chat=chat.name, visitor_items=own)
 
     def spend_bytes(self, size: int) -> None:
-        """Count the bytes of a file that is announced.
+        """Count the bytes of a file that is announced, by ``CHATKIT_UPLOAD_QUOTA``.
 
         :param size: in bytes.
         :raises RateLimited: the visitor, or the address, has sent too much within a day.
         :raises TooLarge: the file alone exceeds a day's quota.
         """
-        if self.limiter.enabled:
-            self.limiter.uploads.spend(self._visitor, self.address, size)
+        self.check_bytes(size)
+        self.count_bytes(size)
 
     def check_bytes(self, size: int) -> None:
-        """Refuse a file that exceeds the quota, without counting it.
+        """Refuse a file that exceeds the quota, without counting it: a smaller one may follow.
 
         :param size: in bytes.
         :raises RateLimited: as for :meth:`spend_bytes`.
         :raises TooLarge: as for :meth:`spend_bytes`.
         """
         if self.limiter.enabled:
-            self.limiter.uploads.check(self._visitor, self.address, size)
+            self.limiter.storage.run(lambda: self._check(_kilobytes(size)))
 
     def count_bytes(self, size: int) -> None:
         """Count the bytes of a file that was received.
@@ -70,10 +75,43 @@ class Budget:
         :param size: in bytes.
         """
         if self.limiter.enabled:
-            self.limiter.uploads.count(self._visitor, self.address, size)
+            self.limiter.storage.run(lambda: self._count(_kilobytes(size)))
 
-    @property
-    def _visitor(self) -> Visitor:
-        if self.visitor is None:
-            raise TypeError("only calls are counted for somebody unknown")
-        return self.visitor
+    def _check(self, cost: int) -> None:
+        storage = self.limiter.storage
+        for item, key, whose in self._byte_limits():
+            if storage.has_room(item, key, cost):
+                continue
+            quota = size_text(item.amount * 1024)
+            if cost > item.amount:
+                # Waiting would not help.
+                raise TooLarge(f"No file can have more than {quota}.", limit=f"{quota} a day")
+            wait = storage.retry_after(item, key)
+            raise RateLimited(
+                f"No more than {quota} of files can be sent in a day. Please send your "
+                f"message without the file, or wait {time_text(wait)}.",
+                retry_after=wait,
+                limit=f"{quota} a day per {whose}",
+            )
+
+    def _count(self, cost: int) -> None:
+        for item, key, _ in self._byte_limits():
+            self.limiter.storage.hit(item, key, cost)
+
+    def _byte_limits(self) -> Iterator[tuple[RateLimitItem, tuple[str, ...], str]]:
+        """The limits of a visitor's files, in kilobytes: the limit, its key, and whose it is."""
+        quota, visitor, key = self.limiter.upload_quota, self.visitor, self.limiter.storage.key
+        if visitor is not None and quota.visitor is not None:
+            yield _per_day(quota.visitor), key(("upload", "visitor", visitor.digest)), "visitor"
+        if visitor is not None and visitor.is_anonymous and quota.address is not None:
+            for network, times in ((self.address, 1), *networks_of(self.address)):
+                yield _per_day(quota.address, times), key(("upload", "address", network)), "address"
+
+
+def _kilobytes(size: int) -> int:
+    return math.ceil(size / 1024)
+
+
+def _per_day(size: int, times: int = 1) -> RateLimitItem:
+    """A quota of bytes as one of kilobytes, which a storage counts."""
+    return RateLimitItemPerDay(max(1, size // 1024) * times)

@@ -1,10 +1,10 @@
-"""How much one visitor has under way in one process: answers, files up and down, reads.
+"""Limits on the requests that a visitor has under way in one process: answers, files, reads.
 
-Each holds a thread of the server's, until the last byte was read. A client that does not read would
-hold it for ever: where the server shows the connection, it is closed after a while.
+Each holds a thread of the server's until the last byte is read. A client that does not read would
+hold it for ever: where the server exposes the connection, it is closed after a while.
 
-Where it is known how many threads there are, a visitor has at most half of those that others have
-left free: the more is under way, the less one may begin. An address has three fourths of all.
+Where the number of threads is known, a visitor has at most half of those that others leave free:
+the more is under way, the less one visitor can begin. An address has three fourths of all.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from .ratelimit import VISITORS
 
 logger = logging.getLogger("flask_chatkit")
 
-#: What one visitor has under way, of any kind.
+#: Requests of one visitor under way, of any kind.
 AT_A_TIME = 8
-#: Calls of one visitor that run the site's own functions, such as feedback.
+#: Calls of one visitor under way that run functions of the site's, such as feedback.
 CALLS_AT_A_TIME = 2
-#: Seconds that a call waits for one before it to end. A browser asks for many pictures at once.
+#: Seconds that a call waits for an earlier one to end. A browser fetches many pictures at once.
 WAIT_SECONDS = 0.5
-#: Calls of one visitor that wait, for each that is under way.
+#: Calls of one visitor that wait, for each under way.
 WAITING = 1
-#: Calls that wait in a process: so many, or a fourth of its threads; half of them of one visitor.
+#: Calls that wait in a process, where its threads are not known; at most half are one visitor's.
 WAITING_IN_ALL = 16
-#: What a visitor may have under way however little is free.
+#: Requests that a visitor may have under way however little is free.
 LEAST = 2
-#: Seconds after which a client that takes none of what it is sent is given up.
+#: Seconds after which a client that reads nothing is disconnected.
 SEND_SECONDS = 30.0
-#: Bytes of a stream or a file that are sent at once, in that time.
+#: Bytes of a stream or a file that are sent at once, and must be read in that time.
 PIECE = 64 * 1024
-#: Bytes a second that a client takes at least of an answer whose length is known.
+#: Least bytes a second that a client reads of a response whose length is known.
 SLOWEST = 16 * 1024
-#: How often that is looked at, in seconds.
+#: Seconds between two checks of that.
 LOOK_SECONDS = 2.0
 
-#: Under what the servers show a request's connection.
+#: Where servers put a request's connection in its environment.
 _SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 
 Key = tuple[str, str, str]
@@ -58,9 +58,9 @@ BUSY = "Please wait until what you asked for before is done."
 
 
 class UnderWay:
-    """What is under way in this process, by visitor and by address.
+    """The requests under way in this process, by visitor and by address.
 
-    :param by_address: whether the anonymous visitors of an address are held to a share together.
+    :param by_address: whether the anonymous visitors of an address share a limit.
     """
 
     def __init__(self, *, by_address: bool) -> None:
@@ -71,7 +71,7 @@ class UnderWay:
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._dropped: deque[list[Key]] = deque()
-        # Both forget a name when its count is zero, so they hold no more than the server's threads.
+        # Both drop a name when its count is zero, so they hold no more than the server's threads.
         self._counts: Counter[Key] = Counter()
         self._waiting: Counter[Key] = Counter()
         self._threads = worker_threads()
@@ -80,12 +80,12 @@ class UnderWay:
         self._watcher: threading.Thread | None = None
 
     def take(self, owner: str, address: str | None) -> Slot:
-        """Note that something begins; it waits a moment for what was begun before.
+        """Begin a request, waiting a moment for earlier ones if there are too many.
 
         :param owner: who asks.
-        :param address: where from, by :func:`.address_of`; None for who is
-            signed in, whom no address makes up.
-        :returns: what ends it; :meth:`Slot.check` tells whether it may go on.
+        :param address: where from, by :func:`.address_of`; None for a login, which no address can
+            make up.
+        :returns: the request's slot; :meth:`Slot.check` raises if there are too many.
         """
         if self._pid != os.getpid():
             self._start_anew()  # the parent's requests are not ours, and it may have held the lock
@@ -94,9 +94,10 @@ class UnderWay:
         return slot
 
     def enter(self, slot: Slot, kind: str, most: int) -> RateLimited | None:
-        """Count a slot once more, as of some kind.
+        """Count a slot as one of a kind.
 
-        :returns: the refusal, if there are too many of that kind.
+        :param most: how many of the kind a visitor may have.
+        :returns: the refusal, if there are too many.
         """
         limits: dict[Key, int] = {(kind, "visitor", slot.owner): most}
         if slot.address is not None:
@@ -116,7 +117,7 @@ class UnderWay:
         return RateLimited(BUSY, refusal="busy", retry_after=1, limit=limit)
 
     def _full(self, limits: Mapping[Key, int]) -> dict[Key, int]:
-        """Those limits that are reached, as they are at this moment."""
+        """The limits that are reached, as they are at this moment."""
         now = {key: self._at_this_moment(key, most) for key, most in limits.items()}
         return {key: most for key, most in now.items() if self._counts[key] >= most}
 
@@ -127,12 +128,12 @@ class UnderWay:
             return most
         under_way = self._counts[kind, "process", ""]
         if whose == "address" or under_way == self._counts[key]:
-            # However many visitors an address makes up, and however alone somebody is.
+            # However many visitors an address makes up, and even if nobody else is there.
             return min(most, max(LEAST, threads - max(1, threads // 4)))
         return min(most, max(LEAST, (threads - under_way) // 2))
 
     def _wait(self, limits: Mapping[Key, int]) -> bool:
-        """Wait for room; who waits holds a thread, so few may."""
+        """Wait for room; a request that waits holds a thread, so only few may."""
         most_in_all = WAITING_IN_ALL if self._threads is None else max(2, self._threads // 4)
         # Half of the places are for others.
         most_of_one = max(1, most_in_all // 2)
@@ -147,7 +148,7 @@ class UnderWay:
             _subtract(self._waiting, limits_of_waiting)
 
     def leave(self, slot: Slot) -> None:
-        """Note that something has ended."""
+        """Note that a request has ended."""
         with self._changed:
             self._sending.discard(slot)
             keys, slot.keys = slot.keys, []
@@ -155,7 +156,7 @@ class UnderWay:
             self._changed.notify_all()
 
     def watch(self, slot: Slot) -> None:
-        """Close a slot's connection when its client takes nothing for too long."""
+        """Close a slot's connection when its client reads nothing for too long."""
         with self._changed:
             if slot.keys:
                 self._sending.add(slot)
@@ -176,14 +177,14 @@ class UnderWay:
                 is_last = not self._sending
                 if is_last:
                     self._watcher = None
-            # Not under the lock: a handler of the log's may do anything.
+            # Not under the lock: a log handler may do anything.
             for _ in stuck:
                 logger.info("A connection was closed whose client is too slow")
             if is_last:
                 return
 
     def drop(self, keys: list[Key]) -> None:
-        """Note what a slot held that the garbage collector found, in whatever thread and moment."""
+        """Note what a slot held that was garbage collected, in any thread at any moment."""
         self._dropped.append(keys)
 
     def _collect(self) -> None:
@@ -191,52 +192,52 @@ class UnderWay:
             _subtract(self._counts, self._dropped.popleft())
 
     def __len__(self) -> int:
-        """How many names are counted under."""
+        """How many names have a count."""
         with self._changed:
             self._collect()
             return len(self._counts)
 
 
 class Slot:
-    """One thing that is under way, until it is released; once is enough, and never too often.
+    """One request under way, until it is released, which may be done more than once.
 
     :param under_way: where it is counted.
-    :param owner: whose it is.
-    :param address: where from, if that counts.
+    :param owner: who asks.
+    :param address: where from, if that is counted.
     """
 
     def __init__(self, under_way: UnderWay, owner: str, address: str | None) -> None:
         self.owner = owner
         self.address = address
         self.refusal: RateLimited | None = None
-        #: What it is counted under.
+        #: The names that it is counted under.
         self.keys: list[Key] = []
         self._under_way = under_way
         self._pid = os.getpid()
         self._socket: Any = None
         self._ends = 0.0
-        #: When all must have been sent, where it is known how much that is.
+        #: When everything must have been sent, if its length is known.
         self._last = float("inf")
 
     def check(self) -> None:
-        """Tell who has too much under way.
+        """Refuse a request that is one too many.
 
-        :raises RateLimited: this is one too many.
+        :raises RateLimited: it is.
         """
         if self.refusal is not None:
             raise self.refusal
 
     def call_site(self) -> None:
-        """Note that it runs a function of the site's.
+        """Note that the request runs a function of the site's.
 
-        :raises RateLimited: too many of this visitor's do.
+        :raises RateLimited: too many of this visitor's requests do.
         """
         refusal = self._under_way.enter(self, "call", CALLS_AT_A_TIME)
         if refusal is not None:
             raise refusal
 
     def release(self) -> None:
-        """It has ended."""
+        """Note that the request has ended."""
         if self.keys and self._pid == os.getpid():
             self._under_way.leave(self)
         self._socket = None
@@ -245,20 +246,19 @@ class Slot:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        """Release it if the block fails; else :meth:`hold` says when."""
+        """Release it if the block fails; else :meth:`hold` decides when."""
         if error is not None:
             self.release()
 
     def __del__(self) -> None:
-        # A response that nobody sends, such as one that a hook of the site's puts another one in
-        # the place of, is closed by nobody either.
-        # No lock is taken here: the thread may hold it.
+        # A response that is not sent, such as one that a hook of the site's replaces, is not closed
+        # either. No lock is taken here: the thread may hold it.
         keys, self.keys = self.keys, []
         if keys and self._pid == os.getpid():
             self._under_way.drop(keys)
 
     def hold(self, response: Response, environ: Mapping[str, Any]) -> Response:
-        """Release it when the response was sent, or its client has gone."""
+        """Release it when the response was sent, or its client has disconnected."""
         if environ["REQUEST_METHOD"] == "HEAD":
             # Nothing is sent, and Werkzeug drops the response without closing it.
             self.release()
@@ -278,25 +278,25 @@ class Slot:
         return response
 
     def moved(self, size: int = 0) -> None:
-        """The client has taken all that it was sent, and is sent more.
+        """Note that the client has read everything, and is sent more.
 
-        :param size: bytes, if they are many.
+        :param size: its size in bytes, if it is large.
         """
         self._ends = time.monotonic() + SEND_SECONDS + size / SLOWEST
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the client takes too long over what it is sent."""
+        """Whether the client takes too long to read."""
         return time.monotonic() > min(self._ends, self._last)
 
     def hang_up(self) -> None:
-        """Close the connection: who waits for the client in a thread of its own, is told there."""
+        """Close the connection, which ends the thread's wait for the client."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class Held(Iterator[bytes]):
-    """What is sent piece by piece, while it holds a slot."""
+    """Sends a response piece by piece, while it holds a slot."""
 
     def __init__(self, pieces: Any, slot: Slot) -> None:
         self.pieces = pieces
@@ -307,7 +307,7 @@ class Held(Iterator[bytes]):
 
     @property
     def is_begun(self) -> bool:
-        """Whether a piece was taken, of which a part may be here."""
+        """Whether a piece was taken, a part of which may still be here."""
         return self._sent > 0
 
     def __next__(self) -> bytes:
@@ -319,12 +319,12 @@ class Held(Iterator[bytes]):
                 self._slot.release()
                 raise
             self._slot.moved()
-        # What an answer was ahead of its client may be megabytes.
+        # An answer that is ahead of its client may have buffered megabytes.
         self._sent += PIECE
         return self._piece[self._sent - PIECE : self._sent]
 
     def close(self) -> None:
-        """Called by every WSGI server at the end, whoever ended it."""
+        """Release the slot; every WSGI server calls this at the end, however it comes."""
         try:
             if hasattr(self.pieces, "close"):
                 self.pieces.close()
@@ -333,7 +333,7 @@ class Held(Iterator[bytes]):
 
 
 def connection_of(environ: Mapping[str, Any]) -> Any:
-    """The connection that a request has come by, where the server shows it, or None."""
+    """The connection of a request, if the server exposes it; else None."""
     return next((environ[name] for name in _SOCKETS if name in environ), None)
 
 

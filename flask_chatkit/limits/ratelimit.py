@@ -21,7 +21,6 @@ from ..identity.visitor import Visitor
 from .addresses import networks_of
 from .pending import PendingCalls
 from .storage import Storage
-from .uploads import UploadBytes
 
 Items = Sequence[RateLimitItem]
 
@@ -47,7 +46,7 @@ class RateLimiter:
 
     def __init__(self, app: App, kit: str, settings: Settings) -> None:
         self.storage = Storage(app, kit, settings)
-        self.uploads = UploadBytes(self.storage, settings.upload_quota)
+        self.upload_quota = settings.upload_quota
         #: False where the host switched its limits off, as test configurations do.
         self.enabled = settings.limiter_enabled
         self._settings = settings
