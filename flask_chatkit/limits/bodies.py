@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,7 +18,6 @@ from werkzeug.exceptions import RequestTimeout
 
 from ..runtime.processes import PerProcess
 from ..runtime.watchdog import Watchdog
-from .concurrency import SLOWEST, connection_of
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -26,6 +25,10 @@ logger = logging.getLogger("flask_chatkit")
 RECEIVE_SECONDS = 30.0
 #: Seconds for the rest of a body whose request was answered without it.
 DISCARD_SECONDS = 5.0
+#: Least bytes a second that a client sends, or reads of a response whose length is known.
+SLOWEST = 16 * 1024
+#: Where servers put a request's connection in its environment.
+_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 
 
 class _Reading:
@@ -94,6 +97,11 @@ def _reading(connection: Any, seconds: float) -> Iterator[_Reading]:
         yield reading
     finally:
         watchdog.discard(reading)
+
+
+def connection_of(environ: Mapping[str, Any]) -> Any:
+    """The connection of a request, if the server exposes it; else None."""
+    return next((environ[name] for name in _SOCKETS if name in environ), None)
 
 
 def _has_body(request: Request) -> bool:

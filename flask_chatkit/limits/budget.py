@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from limits import RateLimitItem, RateLimitItemPerDay
@@ -14,6 +13,7 @@ from ..identity.visitor import Visitor
 from ..quota import size_text, time_text
 from .addresses import networks_of
 from .ratelimit import CALL, MESSAGE, TOOL, RateLimiter
+from .storage import Hit
 
 
 @dataclass(frozen=True)
@@ -66,50 +66,44 @@ class Budget:
         :raises RateLimited: as for :meth:`spend_bytes`.
         :raises TooLarge: as for :meth:`spend_bytes`.
         """
-        if self.limiter.enabled:
-            self.limiter.storage.run(lambda: self._check(_kilobytes(size)))
+        full = self.limiter.storage.find_full(self._hits_of_bytes(size))
+        if full is None:
+            return
+        hit, wait = full
+        quota = size_text(hit.item.amount * 1024)
+        if hit.cost > hit.item.amount:
+            # Waiting would not help.
+            raise TooLarge(f"No file can have more than {quota}.", limit=f"{quota} a day")
+        raise RateLimited(
+            f"No more than {quota} of files can be sent in a day. Please send your "
+            f"message without the file, or wait {time_text(wait)}.",
+            retry_after=wait,
+            limit=f"{quota} a day per {hit.whose}",
+        )
 
     def count_bytes(self, size: int) -> None:
         """Count the bytes of a file that was received.
 
         :param size: in bytes.
         """
-        if self.limiter.enabled:
-            self.limiter.storage.run(lambda: self._count(_kilobytes(size)))
+        hits = self._hits_of_bytes(size)
+        # What exceeds the quota by now was stored nevertheless.
+        self.limiter.storage.spend([hit._replace(whose=None) for hit in hits])
 
-    def _check(self, cost: int) -> None:
-        storage = self.limiter.storage
-        for item, key, whose in self._byte_limits():
-            if storage.has_room(item, key, cost):
-                continue
-            quota = size_text(item.amount * 1024)
-            if cost > item.amount:
-                # Waiting would not help.
-                raise TooLarge(f"No file can have more than {quota}.", limit=f"{quota} a day")
-            wait = storage.retry_after(item, key)
-            raise RateLimited(
-                f"No more than {quota} of files can be sent in a day. Please send your "
-                f"message without the file, or wait {time_text(wait)}.",
-                retry_after=wait,
-                limit=f"{quota} a day per {whose}",
-            )
-
-    def _count(self, cost: int) -> None:
-        for item, key, _ in self._byte_limits():
-            self.limiter.storage.hit(item, key, cost)
-
-    def _byte_limits(self) -> Iterator[tuple[RateLimitItem, tuple[str, ...], str]]:
-        """The limits of a visitor's files, in kilobytes: the limit, its key, and whose it is."""
-        quota, visitor, key = self.limiter.upload_quota, self.visitor, self.limiter.storage.key
-        if visitor is not None and quota.visitor is not None:
-            yield _per_day(quota.visitor), key(("upload", "visitor", visitor.digest)), "visitor"
-        if visitor is not None and visitor.is_anonymous and quota.address is not None:
+    def _hits_of_bytes(self, size: int) -> list[Hit]:
+        """What a file counts as: kilobytes, by visitor and by address."""
+        visitor, quota, hits = self.visitor, self.limiter.upload_quota, []
+        if visitor is None or not self.limiter.enabled:
+            return []
+        cost = math.ceil(size / 1024)
+        if quota.visitor is not None:
+            names = ("upload", "visitor", visitor.digest)
+            hits.append(Hit(_per_day(quota.visitor), names, "visitor", cost))
+        if visitor.is_anonymous and quota.address is not None:
             for network, times in ((self.address, 1), *networks_of(self.address)):
-                yield _per_day(quota.address, times), key(("upload", "address", network)), "address"
-
-
-def _kilobytes(size: int) -> int:
-    return math.ceil(size / 1024)
+                item, names = _per_day(quota.address, times), ("upload", "address", network)
+                hits.append(Hit(item, names, "address", cost))
+        return hits
 
 
 def _per_day(size: int, times: int = 1) -> RateLimitItem:

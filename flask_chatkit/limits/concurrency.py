@@ -25,6 +25,7 @@ from flask import Response
 from ..errors import RateLimited
 from ..runtime.processes import worker_threads
 from .addresses import networks_of
+from .bodies import SLOWEST, connection_of
 from .ratelimit import VISITORS
 
 logger = logging.getLogger("flask_chatkit")
@@ -45,13 +46,8 @@ LEAST = 2
 SEND_SECONDS = 30.0
 #: Bytes of a stream or a file that are sent at once, and must be read in that time.
 PIECE = 64 * 1024
-#: Least bytes a second that a client reads of a response whose length is known.
-SLOWEST = 16 * 1024
 #: Seconds between two checks of that.
 LOOK_SECONDS = 2.0
-
-#: Where servers put a request's connection in its environment.
-_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 
 Key = tuple[str, str, str]
 BUSY = "Please wait until what you asked for before is done."
@@ -330,11 +326,6 @@ class Held(Iterator[bytes]):
                 self.pieces.close()
         finally:
             self._slot.release()
-
-
-def connection_of(environ: Mapping[str, Any]) -> Any:
-    """The connection of a request, if the server exposes it; else None."""
-    return next((environ[name] for name in _SOCKETS if name in environ), None)
 
 
 def _subtract(counts: Counter[Key], keys: Any) -> None:

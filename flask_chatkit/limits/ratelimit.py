@@ -9,8 +9,7 @@ application when a key function fails.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 from flask.sansio.app import App
 from limits import RateLimitItem
@@ -20,7 +19,7 @@ from ..errors import RateLimited
 from ..identity.visitor import Visitor
 from .addresses import networks_of
 from .pending import PendingCalls
-from .storage import Storage
+from .storage import Hit, Storage
 
 Items = Sequence[RateLimitItem]
 
@@ -72,30 +71,29 @@ class RateLimiter:
             it: ``20 per 1 minute per visitor``, ``… per address``, ``… per kit``.
         """
         if self.enabled:
-            self.storage.run(lambda: self._hit_act(visitor, address, act, chat, visitor_items))
+            self.storage.spend([*self._hits(visitor, address, act, chat, visitor_items)])
 
-    def _hit_act(
+    def _hits(
         self, visitor: Visitor, address: str, act: str, chat: str, visitor_items: Items | None
-    ) -> None:
+    ) -> Iterator[Hit]:
         settings = self._settings
-        is_message = act in {MESSAGE, TOOL}
+        is_message, is_anonymous = act in {MESSAGE, TOOL}, visitor.is_anonymous
         scope = (act, "visitor") if visitor_items is None else (act, "visitor", chat)
         items = settings.message_ratelimit if is_message else settings.ratelimit
         items = items if visitor_items is None else tuple(visitor_items)
         own, crowd = (*scope, visitor.digest), (*scope, "address", address)
         known = visitor.known and not (is_message and visitor.is_new)
-        self._hit(items, own if known else crowd, "visitor" if known else "address")
+        first, other = (own, crowd) if known else (crowd, own)
+        yield from (Hit(item, first, "visitor" if known else "address") for item in items)
         if not is_message:
-            self._hit_address(settings.ratelimit_ip, (act, "address"), address)
-        elif visitor.is_anonymous:
+            yield from _of_address(settings.ratelimit_ip, (act, "address"), address)
+        elif is_anonymous:
             # Whoever gathers cookies, and lets them grow old, is still at one address.
             every = [_times(item, VISITORS) for item in items]
-            self._hit_address(every, (*scope, "all"), address)
-        self._hit(settings.ratelimit_global, (act, "kit"), "kit")
-        if visitor.is_anonymous:
-            other = self.storage.key(crowd if known else own)
-            for item in items:
-                self.storage.hit(item, other)
+            yield from _of_address(every, (*scope, "all"), address)
+        yield from (Hit(item, (act, "kit"), "kit") for item in settings.ratelimit_global)
+        if is_anonymous:
+            yield from (Hit(item, other, None) for item in items)
 
     def hit_call(self, owner: str | None, address: str | None) -> None:
         """Count a call that costs little: reading, renaming, deleting, feedback, a file to read.
@@ -125,30 +123,19 @@ class RateLimiter:
             cost = self._calls.add(entry, item.amount * times // PARTS)
             if not cost:
                 continue
-            more, key = _times(item, times), self.storage.key((CALL, whose, name))
             try:
-                self.storage.run(partial(self._hit_or_refuse, more, key, whose, cost))
+                self.storage.spend([Hit(_times(item, times), (CALL, whose, name), whose, cost)])
             except RateLimited as error:
                 # Until the storage has accepted one, it is asked each time.
                 self._calls.put_back(entry, cost - 1, error)
                 raise
 
-    def _hit_address(self, items: Items, names: tuple[str, ...], address: str) -> None:
-        self._hit(items, (*names, address), "address")
-        for network, times in networks_of(address):
-            self._hit([_times(item, times) for item in items], (*names, network), "network")
 
-    def _hit(self, items: Items, names: tuple[str, ...], whose: str) -> None:
-        key = self.storage.key(names)
-        for item in items:
-            self._hit_or_refuse(item, key, whose)
-
-    def _hit_or_refuse(
-        self, item: RateLimitItem, key: tuple[str, ...], whose: str, cost: int = 1
-    ) -> None:
-        if not self.storage.hit(item, key, cost):
-            wait = self.storage.retry_after(item, key)
-            raise RateLimited(retry_after=wait, limit=f"{item} per {whose}")
+def _of_address(items: Items, names: tuple[str, ...], address: str) -> Iterator[Hit]:
+    """What is counted for an address, and for the networks that it is in."""
+    yield from (Hit(item, (*names, address), "address") for item in items)
+    for network, times in networks_of(address):
+        yield from (Hit(_times(item, times), (*names, network), "network") for item in items)
 
 
 def _times(item: RateLimitItem, factor: int) -> RateLimitItem:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from flask import Flask
@@ -22,7 +22,7 @@ from limits.errors import ConfigurationError as LimitsConfigurationError
 from limits.storage import MemoryStorage
 
 from ..config import Settings
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, RateLimited
 from ..runtime.processes import PerProcess
 from ..runtime.workers import Stuck, Workers
 
@@ -47,6 +47,21 @@ DRIVER_TIMEOUTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {"connectTimeoutMS": 1000, "serverSelectionTimeoutMS": 1000, "socketTimeoutMS": 1000},
     ),
 )
+
+
+class Hit(NamedTuple):
+    """What is counted once.
+
+    :param item: the limit.
+    :param names: the count's key, within the kit's own.
+    :param whose: ``visitor``, ``address``, ``network`` or ``kit``, for the log; None for a count
+        that refuses nothing.
+    """
+
+    item: RateLimitItem
+    names: tuple[str, ...]
+    whose: str | None
+    cost: int = 1
 
 
 class Storage:
@@ -111,39 +126,58 @@ class Storage:
         """Whether each process counts for itself."""
         return isinstance(self.limiter.storage, MemoryStorage)
 
-    def key(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The key of a count, within the kit's own."""
-        # limits joins the parts with "/", so a part must not contain one.
-        return (*self._prefix, *(name.replace("%", "%25").replace("/", "%2F") for name in names))
+    def spend(self, hits: Iterable[Hit]) -> None:
+        """Count, in this order, until one exceeds its limit.
 
-    def hit(self, item: RateLimitItem, key: tuple[str, ...], cost: int = 1) -> bool:
-        """Count, unless that would exceed the limit.
-
-        :returns: whether it was counted.
+        :raises RateLimited: it does.
         """
-        return self._count(lambda limiter: limiter.limiter.hit(item, *key, cost=cost))
+        self._run(lambda: self._spend(hits))
 
-    def has_room(self, item: RateLimitItem, key: tuple[str, ...], cost: int) -> bool:
-        """Whether so much more would not exceed the limit."""
-        return self._count(lambda limiter: limiter.limiter.test(item, *key, cost=cost))
+    def _spend(self, hits: Iterable[Hit]) -> None:
+        for hit in hits:
+            if not self._hit(hit) and hit.whose is not None:
+                limit = f"{hit.item} per {hit.whose}"
+                raise RateLimited(retry_after=self._retry_after(hit), limit=limit)
 
-    def retry_after(self, item: RateLimitItem, key: tuple[str, ...]) -> int:
-        """Seconds until something is accepted again."""
-        reset = self._count(lambda limiter: limiter.limiter.get_window_stats(item, *key)).reset_time
-        return max(1, math.ceil(reset - time.time()))
+    def _hit(self, hit: Hit) -> bool:
+        key = self._key(hit.names)
+        return self._count(lambda limiter: limiter.limiter.hit(hit.item, *key, cost=hit.cost))
+
+    def find_full(self, hits: Iterable[Hit]) -> tuple[Hit, int] | None:
+        """Find the first that would exceed its limit, without counting.
+
+        :returns: it, and the seconds until something is accepted again; None if there is none.
+        """
+        return self._run(lambda: self._find_full(hits))
+
+    def _find_full(self, hits: Iterable[Hit]) -> tuple[Hit, int] | None:
+        for hit in hits:
+            item, key, cost = hit.item, self._key(hit.names), hit.cost
+            if not self._count(lambda limiter: limiter.limiter.test(item, *key, cost=cost)):  # noqa: B023  it is called at once
+                return hit, self._retry_after(hit)
+        return None
+
+    def _retry_after(self, hit: Hit) -> int:
+        key = self._key(hit.names)
+        stats = self._count(lambda limiter: limiter.limiter.get_window_stats(hit.item, *key))
+        return max(1, math.ceil(stats.reset_time - time.time()))
 
     def mark(self, name: str, seconds: int) -> None:
         """Remember a name for some seconds, in all processes that share the storage."""
-        key = "/".join(self.key(("mark", name)))
+        key = "/".join(self._key(("mark", name)))
         expiry = max(1, seconds)
-        self.run(lambda: self._count(lambda limiter: limiter.storage.incr(key, expiry)))
+        self._run(lambda: self._count(lambda limiter: limiter.storage.incr(key, expiry)))
 
     def is_marked(self, name: str) -> bool:
         """Whether :meth:`mark` remembers the name."""
-        key = "/".join(self.key(("mark", name)))
-        return self.run(lambda: self._count(lambda limiter: limiter.storage.get(key))) > 0
+        key = "/".join(self._key(("mark", name)))
+        return self._run(lambda: self._count(lambda limiter: limiter.storage.get(key))) > 0
 
-    def run(self, act: Callable[[], T]) -> T:
+    def _key(self, names: Iterable[str]) -> tuple[str, ...]:
+        # limits joins the parts with "/", so a part must not contain one.
+        return (*self._prefix, *(name.replace("%", "%25").replace("/", "%2F") for name in names))
+
+    def _run(self, act: Callable[[], T]) -> T:
         """Run a function that counts; if the storage takes too long, again with memory.
 
         The timeouts of a driver's own, if a host's Limiter has any, are for each part of a reply.

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from a2wsgi.wsgi import Body, build_environ
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
-from ...limits.concurrency import SLOWEST
+from ...limits.bodies import SLOWEST
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 

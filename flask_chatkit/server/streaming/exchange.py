@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import ClientDisconnected
 
-from ...limits.concurrency import SEND_SECONDS, SLOWEST
+from ...limits.bodies import SLOWEST
+from ...limits.concurrency import SEND_SECONDS
 from .environ import RequestBody, is_read_ahead, make_environ
 from .feed import ENVIRON, Feed, Handoff, Pulse, leads_to
 
