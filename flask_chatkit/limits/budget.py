@@ -66,6 +66,8 @@ class Budget:
         :raises RateLimited: as for :meth:`spend_bytes`.
         :raises TooLarge: as for :meth:`spend_bytes`.
         """
+        if not self.limiter.enabled:
+            return
         full = self.limiter.storage.find_full(self._hits_of_bytes(size))
         if full is None:
             return
@@ -86,14 +88,15 @@ class Budget:
 
         :param size: in bytes.
         """
-        hits = self._hits_of_bytes(size)
-        # What exceeds the quota by now was stored nevertheless.
-        self.limiter.storage.spend([hit._replace(whose=None) for hit in hits])
+        if self.limiter.enabled:
+            # What exceeds the quota by now was stored nevertheless.
+            hits = [hit._replace(whose=None) for hit in self._hits_of_bytes(size)]
+            self.limiter.storage.spend(hits)
 
     def _hits_of_bytes(self, size: int) -> list[Hit]:
         """What a file counts as: kilobytes, by visitor and by address."""
         visitor, quota, hits = self.visitor, self.limiter.upload_quota, []
-        if visitor is None or not self.limiter.enabled:
+        if visitor is None:
             return []
         cost = math.ceil(size / 1024)
         if quota.visitor is not None:

@@ -151,11 +151,12 @@ class Storage:
         return self._run(lambda: self._find_full(hits))
 
     def _find_full(self, hits: Iterable[Hit]) -> tuple[Hit, int] | None:
-        for hit in hits:
-            item, key, cost = hit.item, self._key(hit.names), hit.cost
-            if not self._count(lambda limiter: limiter.limiter.test(item, *key, cost=cost)):  # noqa: B023  it is called at once
-                return hit, self._retry_after(hit)
-        return None
+        full = next((hit for hit in hits if not self._has_room(hit)), None)
+        return None if full is None else (full, self._retry_after(full))
+
+    def _has_room(self, hit: Hit) -> bool:
+        key = self._key(hit.names)
+        return self._count(lambda limiter: limiter.limiter.test(hit.item, *key, cost=hit.cost))
 
     def _retry_after(self, hit: Hit) -> int:
         key = self._key(hit.names)
