@@ -8,14 +8,14 @@ from functools import lru_cache
 
 from flask import Request
 
-#: The IPv6 networks that a customer may hold beside a /64, and addresses' worth that each has.
+#: Sizes of the IPv6 networks that a customer may hold beside a /64, with addresses' worth.
 WIDER = ((56, 5), (48, 10))
 
 
 def address_of(request: Request) -> str:
-    """The address that a request is counted under.
+    """Return the address that a request is counted under.
 
-    One IPv6 customer holds a whole /64, so that is what counts as one address. Many hold more: see
+    One IPv6 customer holds a whole /64, so that counts as one address. Many hold more: see
     :func:`networks_of`.
     """
     return _counted_as(request.remote_addr or "")
@@ -23,7 +23,7 @@ def address_of(request: Request) -> str:
 
 @lru_cache(1024)
 def _counted_as(remote: str) -> str:
-    # Some proxies write the port along.
+    # Some proxies add the port.
     given = re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", remote)
     try:
         address = ipaddress.ip_address(given)
@@ -39,9 +39,9 @@ def _counted_as(remote: str) -> str:
 
 @lru_cache(1024)
 def networks_of(address: str) -> tuple[tuple[str, int], ...]:
-    """What else is counted for an address: the networks it is in, and how much more each may.
+    """Return the networks that an address is in, and how many addresses' worth each has.
 
-    :param address: as :func:`address_of` tells it.
+    :param address: as :func:`address_of` returns it.
     """
     if ":" not in address:
         return ()

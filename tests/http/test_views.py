@@ -125,6 +125,17 @@ def test_declarations_end_with_the_first_request(browse: Any, make_app: MakeApp)
             late()
 
 
+def test_one_application_ends_the_declarations_of_all(browse: Any, make_app: MakeApp) -> None:
+    """The first request of any application ends them; others may still register the kit."""
+    kit = ChatKit()
+    first, second = make_app(kit), make_app(kit)
+    browse(first).mint()
+    with pytest.raises(AssertionError, match="add_hosted"):
+        kit.add_hosted("late", "wf_standin")
+    assert browse(second).mint()
+    assert browse(make_app(kit)).mint()
+
+
 def test_config_tells_what_a_widget_may_know(browse: Any, make_app: MakeApp) -> None:
     """The configuration has the addresses and options, and neither workflow nor key."""
     kit = ChatKit()
