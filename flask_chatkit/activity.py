@@ -25,28 +25,28 @@ logger = logging.getLogger("flask_chatkit")
 
 #: Why a request is refused, by the reason in log records, signals and counts.
 REASONS: Mapping[str, str] = {
-    "bad_request": "the request is not of the accepted form",
-    "busy": "too much is under way, of this visitor or in this process",
+    "bad_request": "the request does not have the accepted form",
+    "busy": "too much is under way for this visitor or in this process",
     "chat_closed": "the conversation is closed",
     "chat_locked": "the conversation is locked",
-    "declined": "the chat's own code refused, in words that the visitor reads",
-    "duplicate": "the same message is being answered already",
-    "file_refused": "a file is empty, of a kind that is not accepted, or was uploaded before",
+    "declined": "the chat's own code refused, with a message for the visitor",
+    "duplicate": "the same message is already being answered",
+    "file_refused": "a file is empty, of a type that is not accepted, or was uploaded before",
     "file_missing": "a file of the message was not uploaded",
     "file_too_large": "a file is too large",
-    "forbidden": "the site's own code answered 403",
-    "forbidden_origin": "a page of another origin asked, which is not trusted",
-    "no_dictation": "the chat takes no dictation",
+    "forbidden": "the site's own code returned 403",
+    "forbidden_origin": "a page of another origin, which is not trusted, sent the request",
+    "no_dictation": "the chat has no dictation",
     "no_files": "the chat accepts no files",
     "not_found": "there is no such chat, session, thread, item or file for this visitor",
-    "other": "the site's own code refused, with another status",
+    "other": "the site's own code refused with another status",
     "rate_limited": "a rate limit is used up",
     "session_ended": "the session has ended, or there was none",
-    "too_large": "the request's body is too large",
+    "too_large": "the request body is too large",
     "too_long": "the message is too long",
     "too_many_files": "the message has too many files",
-    "unauthenticated": "the site's own code wants a login",
-    "wrong_state": "the conversation does not wait for this",
+    "unauthenticated": "the site's own code requires a login",
+    "wrong_state": "the conversation is not waiting for this",
 }
 
 #: The reason of a refusal by the site's own code, which has a status only.
@@ -63,12 +63,12 @@ _BY_STATUS: Mapping[int, str] = {
 
 #: How an answer ends, the ``outcome`` of ``answer_finished``.
 OUTCOMES: Mapping[str, str] = {
-    "finished": "it came to its end",
-    "stopped": "the visitor stopped it, or went away",
-    "refused": "a guardrail or the site's own code refused, in words that the visitor read",
-    "failed": "something went wrong, and the visitor read that",
-    "timed_out": "it took longer than it may",
-    "interrupted": "the process ended",
+    "finished": "was completed",
+    "stopped": "was stopped by the visitor, or the visitor left",
+    "refused": "was refused by a guardrail or the site's own code, with a message that the visitor read",
+    "failed": "failed, and the visitor read that",
+    "timed_out": "took longer than it may",
+    "interrupted": "was cut off by the end of the process",
 }
 
 _UPSTREAM = (UpstreamRejected, UpstreamTimeout, UpstreamUnavailable)

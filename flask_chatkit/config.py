@@ -317,13 +317,17 @@ class Settings:
     """A kit's settings on one application, read and checked once, when the kit is registered."""
 
     enabled: bool = setting(
-        "ENABLED", True, "`True`", "`False`: macros render nothing, endpoints answer 404.", flag
+        "ENABLED",
+        True,
+        "`True`",
+        "`False`: the macros render nothing and the endpoints return 404.",
+        flag,
     )
     api_key: str | None = setting(
         "API_KEY",
         None,
-        "`OPENAI_API_KEY`, from the configuration, then from the environment",
-        "OpenAI's key. It never leaves the server.",
+        "`OPENAI_API_KEY` of the configuration, then of the environment",
+        "OpenAI's API key. It never leaves the server.",
         api_key,
         secret=True,
     )
@@ -331,15 +335,15 @@ class Settings:
         "WORKFLOW_ID",
         None,
         "none",
-        "The workflow of the chat `default`, which is hosted then (until 2026-11-30).",
+        "The workflow of the chat `default`, which OpenAI then hosts (until 2026-11-30).",
         workflow,
     )
     server: str | None = setting(
         "SERVER",
         None,
         "none",
-        "`package.module:attribute` of what serves the chat `default`, and every hosted chat "
-        "without a workflow of its own, in the place of `CHATKIT_WORKFLOW_ID`.",
+        "`package.module:attribute` of what serves the chat `default` and every hosted chat "
+        "without a workflow of its own. Replaces `CHATKIT_WORKFLOW_ID`.",
         importable,
     )
     organization: str | None = setting(
@@ -347,29 +351,30 @@ class Settings:
     )
     project: str | None = setting("PROJECT", None, "none", "Sent as `OpenAI-Project`.", text)
     api_base: str = setting(
-        "API_BASE", API_BASE, f"`{API_BASE}`", "Where OpenAI's API is. https, or loopback.", url
+        "API_BASE", API_BASE, f"`{API_BASE}`", "URL of OpenAI's API: https, or loopback.", url
     )
     api_timeout: tuple[float, float] = setting(
         "API_TIMEOUT",
         (3.05, 10.0),
         "`3.05, 10`",
-        "Seconds to connect, seconds to wait for an answer. Once connected, a whole call, its "
-        "retries included, ends after their sum.",
+        "Seconds to connect, and seconds to wait for a response. Once connected, a call with "
+        "all its retries ends after the sum of both.",
         timeout,
     )
     api_at_a_time: int | None = setting(
         "API_AT_A_TIME",
         None,
         "half of gunicorn's threads, else 16",
-        "Calls of a process that may wait for OpenAI's API while it is slow. Further ones are "
-        "answered 503 at once.",
+        "How many calls of a process may wait for OpenAI's API while it is slow. Further ones "
+        "get 503 at once.",
         whole(1, 10_000, "calls"),
     )
     session_seconds: int | None = setting(
         "SESSION_SECONDS",
         None,
         "OpenAI's: 600",
-        "How long a session lasts: 1 to 600 seconds. A served chat's lasts an hour by default.",
+        "How long a session lasts: 1 to 600 seconds. A served chat's session lasts an hour by "
+        "default.",
         whole(1, 600, "seconds"),
     )
     session_requests_per_minute: int | None = setting(
@@ -383,21 +388,21 @@ class Settings:
         "RATELIMIT",
         limits("", "10/minute;100/day"),
         "`10/minute;100/day`",
-        "Secrets per visitor. An empty text: no limit.",
+        "Secrets per visitor. An empty string: no limit.",
         limits,
     )
     ratelimit_ip: tuple[RateLimitItem, ...] = setting(
         "RATELIMIT_IP",
         limits("", "30/minute;300/day"),
         "`30/minute;300/day`",
-        "Secrets per address, whoever asks. An empty text: no limit.",
+        "Secrets per address, for all visitors together. An empty string: no limit.",
         limits,
     )
     ratelimit_global: tuple[RateLimitItem, ...] = setting(
         "RATELIMIT_GLOBAL",
         (),
         "none",
-        "Secrets of the whole kit; and, counted apart, messages of its served chats.",
+        "Secrets of the whole kit and, counted separately, messages in its served chats.",
         limits,
     )
     message_ratelimit: tuple[RateLimitItem, ...] = setting(
@@ -411,62 +416,62 @@ class Settings:
         "CALL_RATELIMIT",
         limits("", "240/minute"),
         "`240/minute`",
-        "All other calls per visitor: reading, renaming, deleting, feedback, files to read. "
-        "An empty text: no limit.",
+        "All other calls per visitor: reading, renaming, deleting, feedback, downloads. An "
+        "empty string: no limit.",
         limits,
+    )
+    ratelimit_storage_uri: str | None = setting(
+        "RATELIMIT_STORAGE_URI",
+        None,
+        "the site's `Limiter`, else `RATELIMIT_STORAGE_URI`, else `memory://`",
+        "Where requests are counted, as in Flask-Limiter. `redis://…` shares the counts between"
+        " processes.",
+        text,
+        secret=True,
     )
     max_message_length: int = setting(
         "MAX_MESSAGE_LENGTH",
         10_000,
         "10 000",
-        "Characters of one message in served chats.",
+        "Maximum length of a message in served chats, in characters.",
         whole(1, 1_000_000, "characters"),
     )
     answer_seconds: int = setting(
         "ANSWER_SECONDS",
         300,
         "300",
-        "Seconds that one answer of a served chat may take; then it is ended.",
+        "Seconds that one answer of a served chat may take before it is stopped.",
         whole(1, 3600, "seconds"),
     )
     history_characters: int = setting(
         "HISTORY_CHARACTERS",
         200_000,
-        "200000",
-        "Characters that an agent is told of a thread, text files included; the oldest turns are "
-        "left out.",
+        "200 000",
+        "Characters of a thread that an agent is sent, text files included. The oldest turns "
+        "are left out.",
         whole(1000, 100_000_000, "characters"),
     )
     history_bytes: int = setting(
         "HISTORY_BYTES",
         15_000_000,
-        "15000000",
-        "Bytes of files that an agent is told with a message.",
+        "15 000 000",
+        "Bytes of files that an agent is sent with a message.",
         whole(0, 1_000_000_000, "bytes"),
     )
     answers_bytes: int = setting(
         "ANSWERS_BYTES",
         64_000_000,
-        "64000000",
-        "Bytes of memory that files take in all answers of agents under way in a process. A file "
+        "64 000 000",
+        "Bytes of memory for the files of all agent answers under way in a process. A file "
         "takes four times its size.",
         whole(1_000_000, 1_000_000_000_000, "bytes"),
-    )
-    ratelimit_storage_uri: str | None = setting(
-        "RATELIMIT_STORAGE_URI",
-        None,
-        "the host's Limiter, else `RATELIMIT_STORAGE_URI`, else `memory://`",
-        "Where requests are counted, as for Flask-Limiter: `redis://…` shares the count between "
-        "processes.",
-        text,
-        secret=True,
     )
     cookie_name: str = setting(
         "COOKIE_NAME",
         "chatkit_visitor",
         "`chatkit_visitor`",
-        "The visitor cookie. A kit other than `chatkit` appends its name. "
-        "[`__Host-…`](docs/deployment.md#visitors) is the strongest form.",
+        "Name of the visitor cookie. A kit other than `chatkit` appends its own name. "
+        "[`__Host-…`](security.md#visitors) is the safest form.",
         cookie_name,
     )
     cookie_max_age: int = setting(
@@ -477,54 +482,58 @@ class Settings:
         whole(60, 400 * 86400, "seconds"),
     )
     cookie_domain: str | None = setting(
-        "COOKIE_DOMAIN", None, "the host", "As in a cookie.", cookie_domain
+        "COOKIE_DOMAIN", None, "the host", "`Domain` of the cookie.", cookie_domain
     )
     cookie_path: str | None = setting(
         "COOKIE_PATH",
         None,
         "where the kit is mounted",
-        "As in a cookie. That of a `__Host-` cookie is `/`.",
+        "`Path` of the cookie. A `__Host-` cookie always has `/`.",
         cookie_path,
     )
     cookie_secure: bool | None = setting(
-        "COOKIE_SECURE", None, "follows the request", "Whether only https carries it.", flag
+        "COOKIE_SECURE", None, "as the request", "Whether the cookie is sent over https only.", flag
     )
     cookie_samesite: str = setting(
         "COOKIE_SAMESITE",
         "Lax",
         "`Lax`",
-        "`Lax`, `Strict` or `None` (which needs https).",
+        "`Lax`, `Strict` or `None` (which requires https).",
         choice("Lax", "Strict", "None"),
     )
     cookie_partitioned: bool = setting(
-        "COOKIE_PARTITIONED", False, "`False`", "Whether each embedding site has its own.", flag
+        "COOKIE_PARTITIONED",
+        False,
+        "`False`",
+        "Whether each embedding site has a cookie of its own (CHIPS).",
+        flag,
     )
     trusted_origins: frozenset[str] = setting(
         "TRUSTED_ORIGINS",
         frozenset(),
         "none",
-        "Other origins whose pages may call the endpoints: a list, or a text separated by commas.",
+        "Other origins whose pages may call the endpoints: a list, or a comma-separated string.",
         origins,
     )
     login_origins: frozenset[str] = setting(
         "LOGIN_ORIGINS",
         frozenset(),
         "none",
-        "Trusted origins whose pages chat as whoever is signed in, as the site's own pages do: "
-        "[whoever runs a script there does, too](docs/deployment.md#other-origins).",
+        "Trusted origins whose pages chat as the signed-in user, like the site's own pages. [So"
+        " does any script running there](security.md#other-origins).",
         origins,
     )
     script_url: str = setting(
         "SCRIPT_URL",
         SCRIPT_URL,
         "OpenAI's CDN",
-        "Where the element's script is. Only tests and demos change it.",
+        "URL of the script of ChatKit's element. Only tests and demos change it.",
         script_url,
     )
     domain_key: str | None = setting(
         "DOMAIN_KEY",
         None,
-        "on localhost a placeholder",
+        "a placeholder on localhost",
         "The key of OpenAI's domain allow-list, for served chats.",
         text,
     )
@@ -532,7 +541,7 @@ class Settings:
         "DATABASE_URI",
         None,
         "a SQLite file in the instance folder",
-        "The history of served chats.",
+        "The database for the history of served chats.",
         text,
         secret=True,
     )
@@ -540,31 +549,32 @@ class Settings:
         "DATABASE_TIMEOUT",
         10.0,
         "10",
-        "Seconds that a call of that database may take. Then it is given up, and its connection "
-        "replaced.",
+        "Seconds that a call of that database may take. After that, the call fails and its "
+        "connection is replaced.",
         seconds(0.1, 600),
     )
     upload_folder: str | None = setting(
         "UPLOAD_FOLDER",
         None,
         "a folder in the instance folder",
-        "The attachments of served chats: a folder, or a URL that fsspec knows (`s3://…`).",
+        "Where attachments of served chats are stored: a folder, or a URL that fsspec knows "
+        "(`s3://…`).",
         folder,
         secret=True,
     )
     keep_days: int | None = setting(
         "KEEP_DAYS",
         None,
-        "none: for ever",
-        "Days after which a served chat's thread that nobody used is deleted, with its files. "
-        "Files that were never sent go after one day in any case.",
+        "none: kept forever",
+        "Days after which an unused thread of a served chat is deleted, with its files. Files "
+        "that were never sent are deleted after one day in any case.",
         days,
     )
     max_upload_bytes: int = setting(
         "MAX_UPLOAD_BYTES",
         10 * 1024 * 1024,
         "10 MiB",
-        "Bytes of one attachment of a served chat.",
+        "Maximum size of one attachment of a served chat, in bytes.",
         whole(1, 512 * 1024 * 1024, "bytes"),
     )
 
@@ -572,8 +582,8 @@ class Settings:
         "UPLOAD_QUOTA",
         UploadQuota(),
         "`visitor=100MB, address=500MB, total=10GB`",
-        "Attachments of a visitor and of an address' anonymous visitors, a day; and of all that "
-        "are kept. As a text or a mapping; `none`: no limit.",
+        "Bytes of attachments: of one visitor in a day, of all anonymous visitors of an address"
+        " in a day, and in total. A string or a mapping; `none`: no limit.",
         upload_quota,
     )
 
@@ -581,8 +591,8 @@ class Settings:
         "SENDFILE",
         None,
         "the site itself; `X-Sendfile` with Flask's `USE_X_SENDFILE`",
-        "[Who sends files](docs/deployment.md#files-sent-by-the-front-server) in our place: an "
-        "internal location of nginx (`/chatkit-files/`), `X-Sendfile`, or `redirect` to the "
+        "[What sends files](deployment.md#files-sent-by-the-front-server) instead of the site: "
+        "an internal location of nginx (`/chatkit-files/`), `X-Sendfile`, or `redirect` to the "
         "object store.",
         sendfile,
     )
