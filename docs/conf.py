@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib import import_module
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
+# The checkout that the pages belong to, whatever is installed.
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 project = "flask_chatkit"
 author = "The flask_chatkit authors"
 copyright = author  # noqa: A001 - Sphinx's name
@@ -22,8 +26,10 @@ version = release = installed("flask-chatkit")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
+# Pygments does not know the attributes of Alpine.
+suppress_warnings = ["misc.highlighting_failure"]
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["html_image"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
@@ -34,7 +40,7 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1d5f73", "color-brand-content": "#1d5f73"},
     "dark_css_variables": {"color-brand-primary": "#7cc4d8", "color-brand-content": "#7cc4d8"},
 }
-# Prompts stay out of what the button copies.
+# Prompts and output are not copied.
 copybutton_exclude = ".linenos, .gp, .go"
 
 autodoc_member_order = "bysource"
@@ -42,54 +48,65 @@ autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 
-#: The modules whose names are public. Everything else may move.
+#: The modules whose names are public. Names elsewhere may move in any release.
 PUBLIC = ("flask_chatkit", *(f"flask_chatkit.{name}" for name in ("asgi", "server", "testing")))
 
-# Every reference must resolve, except to the packages beside this one, whose documentation can't
-# be fetched where there is no network, and to types that have no name of their own.
+# Every reference must resolve, except to other packages: their documentation can't be looked up
+# without a network.
 nitpicky = True
-nitpick_ignore_regex = [
-    (r"py:.*", r"(?!flask_chatkit\b).*"),
-]
+nitpick_ignore_regex = [(r"py:.*", r"(?!flask_chatkit\b).*")]
 
 
 def link_public_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.reference | nodes.TextElement | None:
-    """Link a name that a docstring takes from a private module to the public name for it."""
-    module, _, name = node.get("reftarget", "").rpartition(".")
+    """Link a name of a private module to its public name, or leave it as plain text.
+
+    A name that does not exist stays unresolved, which is an error.
+    """
+    target = node.get("reftarget", "")
+    module, _, name = target.rpartition(".")
     if node.get("refdomain") != "py" or not module.startswith("flask_chatkit"):
         return None
     for public in PUBLIC:
         if module != public and name in import_module(public).__all__:
-            return env.domains["py"].resolve_xref(
-                env, node["refdoc"], app.builder, node["reftype"], f"{public}.{name}", node, content
+            domain, document = env.domains["py"], node["refdoc"]
+            return domain.resolve_xref(
+                env, document, app.builder, node["reftype"], f"{public}.{name}", node, content
             )
-    return None
+    return content if exists(target) else None
+
+
+def exists(target: str) -> bool:
+    """Return whether a dotted name is that of something in a module, or in a class of one."""
+    module, _, name = target.rpartition(".")
+    try:
+        return hasattr(import_module(module), name)
+    except ImportError:
+        module, _, kind = module.rpartition(".")
+        return bool(module) and hasattr(getattr(import_module(module), kind, None), name)
 
 
 def write_llms_txt(app: Sphinx, failed: Exception | None) -> None:
-    """Write ``llms.txt``: each page's title, the address of its Markdown, and its first sentence."""
-    if failed or app.builder.name not in {"html", "dirhtml"}:
+    """Write ``llms.txt``: each page's title, its Markdown's address, and its first sentence."""
+    if failed or app.builder.name != "html":
         return
-    lines = [f"# {project}", "", f"> {summary(app, 'index')}"]
-    root = app.env.get_doctree(app.config.root_doc)
-    for toctree in app.env.tocs[app.config.root_doc].findall(lambda n: n.tagname == "toctree"):
+    lines = [f"# {project}", "", f"> {first_sentence(app, app.config.root_doc)}"]
+    for toctree in app.env.tocs[app.config.root_doc].findall(lambda node: "entries" in node):
         lines += ["", f"## {toctree['caption']}", ""]
         for _, page in toctree["entries"]:
             title = app.env.titles[page].astext()
-            lines.append(f"- [{title}](_sources/{page}.md.txt): {summary(app, page)}")
-    del root
+            lines.append(f"- [{title}](_sources/{page}.md.txt): {first_sentence(app, page)}")
     Path(app.outdir, "llms.txt").write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def summary(app: Sphinx, page: str) -> str:
+def first_sentence(app: Sphinx, page: str) -> str:
     """Return the first sentence of a page."""
-    first = next(app.env.get_doctree(page).findall(nodes.paragraph)).astext()
-    return re.split(r"(?<=[.:])\s", " ".join(first.split()))[0]
+    paragraph = next(app.env.get_doctree(page).findall(nodes.paragraph))
+    return re.split(r"(?<=\.) ", " ".join(paragraph.astext().split()))[0]
 
 
 def setup(app: Sphinx) -> None:
-    """Connect the two functions above."""
+    """Connect the functions above."""
     app.connect("missing-reference", link_public_name)
     app.connect("build-finished", write_llms_txt)

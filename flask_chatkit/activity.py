@@ -65,7 +65,7 @@ _BY_STATUS: Mapping[int, str] = {
 OUTCOMES: Mapping[str, str] = {
     "finished": "was completed",
     "stopped": "was stopped by the visitor, or the visitor left",
-    "refused": "was refused by a guardrail or the site's own code, with a message that the visitor read",
+    "refused": "was refused by a guardrail or the site's code; the visitor read why",
     "failed": "failed, and the visitor read that",
     "timed_out": "took longer than it may",
     "interrupted": "was cut off by the end of the process",

@@ -752,5 +752,5 @@ def signing_keys(config: Mapping[str, Any]) -> list[bytes]:
 
 
 def documented() -> Iterator[dataclasses.Field[Any]]:
-    """The settings that a site sets under a key of ours, in the order of the README's table."""
+    """The settings that a site sets under a key of ours, in the order of docs/configuration.md."""
     return (item for item in dataclasses.fields(Settings) if "key" in item.metadata)

@@ -149,7 +149,7 @@ class UpstreamTimeout(ApiError, exceptions.GatewayTimeout):
     summary = "The chat service did not answer in time."
 
 
-#: Every code a browser may be told, in the order of the HTTP table in the README.
+#: Every code a browser may be told, in the order of the table in docs/http.md.
 API_ERRORS: tuple[type[ApiError], ...] = (
     BadRequest,
     Unauthenticated,

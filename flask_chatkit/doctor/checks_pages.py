@@ -14,7 +14,7 @@ from .http import Page, Unreachable
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
 
-_NAME = "see Content-Security-Policy in the README"
+_NAME = "see Content-Security-Policy in docs/security.md"
 #: What the loader loads in its turn, or a page links to, has the nonce of the page.
 _NONCED = frozenset({"script-src", "style-src"})
 

@@ -45,7 +45,7 @@ def settings(site: Site) -> Iterator[Finding]:
     wrong_keys = [key for key in site.config if key.startswith(PREFIX) and key not in known]
     for key in wrong_keys:
         close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
-        cure = f"rename it to {close[0]}" if close else "remove it, or see the README's table"
+        cure = f"rename it to {close[0]}" if close else "remove it, or see docs/configuration.md"
         yield warning(f"{key} is not a setting", cure)
     if site.settings.enabled and not changed and not wrong_keys:
         yield ok("the settings are those that the kit was registered with")

@@ -271,11 +271,14 @@ class OpenAIStandIn:
         method: str | None = None,
         path: str | None = None,
     ) -> None:
-        """Let the next `times` matching calls fail; what was planned first is used up first.
+        """Make the next matching calls fail, before anything about them is checked.
 
-        `path` is what the path begins with after ``/v1``, and may hold ``*``: "/chatkit/sessions"
-        means create and cancel, "/chatkit/sessions/*/cancel" cancel alone. A failure comes before
-        any check of the call.
+        :param failure: how they fail.
+        :param times: how many do. What was planned earlier is used up first.
+        :param method: the HTTP method of the calls; any by default.
+        :param path: what follows ``/v1`` in their paths, or its beginning; any by default. It may
+            hold ``*``: ``/chatkit/sessions`` matches create and cancel,
+            ``/chatkit/sessions/*/cancel`` only cancel.
         """
         with self._lock:
             self._planned.append(_Planned(failure, times, method and method.upper(), path))
