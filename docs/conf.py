@@ -87,6 +87,17 @@ def exists(target: str) -> bool:
         return bool(module) and hasattr(getattr(import_module(module), kind, None), name)
 
 
+def label_cells(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Repeat the column's heading in each cell of a wide table, for narrow screens to show."""
+    for table in doctree.findall(nodes.table):
+        head = next(table.findall(nodes.thead), None)
+        labels = [cell.astext() for cell in head.findall(nodes.entry)] if head else []
+        for row in next(table.findall(nodes.tbody)).findall(nodes.row):
+            for label, cell in list(zip(labels, row, strict=True))[1:] if len(labels) > 2 else ():
+                if cell.children:
+                    cell[0].insert(0, nodes.inline("", f"{label}: ", classes=["cell-label"]))
+
+
 def write_llms_txt(app: Sphinx, failed: Exception | None) -> None:
     """Write ``llms.txt``: each page's title, its Markdown's address, and its first sentence."""
     if failed or app.builder.name != "html":
@@ -109,4 +120,5 @@ def first_sentence(app: Sphinx, page: str) -> str:
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
     app.connect("missing-reference", link_public_name)
+    app.connect("doctree-resolved", label_cells)
     app.connect("build-finished", write_llms_txt)
