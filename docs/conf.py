@@ -87,7 +87,7 @@ def exists(target: str) -> bool:
         return bool(module) and hasattr(getattr(import_module(module), kind, None), name)
 
 
-def label_cells(app: Sphinx, doctree: nodes.document, page: str) -> None:
+def label_cells(_app: Sphinx, doctree: nodes.document, _page: str) -> None:
     """Repeat the column's heading in each cell of a wide table, for narrow screens to show."""
     for table in doctree.findall(nodes.table):
         head = next(table.findall(nodes.thead), None)
