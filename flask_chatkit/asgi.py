@@ -1,10 +1,10 @@
 """The same Flask application under uvicorn or hypercorn, where an answer holds no thread.
 
 Every request runs through the application in a thread of a bounded pool, with the same hooks,
-guards and limits as under a WSGI server. An answer that streams is handed over at its first event:
-from then on it is read on the server's own loop, where answers run, too.
+guards and limits as under a WSGI server. A streamed answer leaves its thread at its first event:
+from then on the server's own loop sends it. Answers run on that loop too.
 
-It needs the extra ``asgi``: a2wsgi makes the environment and the body of a request.
+This needs the extra ``asgi``: a2wsgi makes the environment and the body of a request.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ChatKitASGI:
         app = ChatKitASGI(create_app())
 
     :param app: the application.
-    :param threads: how many requests run through it at a time; those that stream don't count from
-        their first event on. Others wait for a thread.
+    :param threads: how many requests run through it at a time. Streamed answers do not count once
+        their first event is sent. Other requests wait for a thread.
     """
 
     def __init__(self, app: WSGIApplication, *, threads: int = 64) -> None:

@@ -29,18 +29,19 @@ from .widget import html
 
 
 class ChatKit(Declaring, OwnerMethods, Blueprint):
-    """OpenAI ChatKit on a Flask site: a blueprint with its endpoints, macros and assets.
+    """OpenAI's ChatKit for Flask: a blueprint with endpoints, macros and assets.
 
     Register it like any other blueprint, on as many applications as you like::
 
         chatkit = ChatKit()
         app.register_blueprint(chatkit)
 
-    :param name: the kit's name. A second kit needs a second one.
-    :param url_prefix: where it is mounted.
+    :param name: the kit's name. Several kits on one application need different names.
+    :param url_prefix: the URL prefix of its endpoints.
     :param store: the history of served chats: a ``chatkit.store.Store``, a SQLAlchemy engine, a
-        Flask-SQLAlchemy extension or a URI; ``CHATKIT_DATABASE_URI`` by default.
-    :param blueprint: what else :class:`flask.Blueprint` takes: ``subdomain``, ``url_defaults``, …
+        Flask-SQLAlchemy extension or a URI. The default is ``CHATKIT_DATABASE_URI``.
+    :param blueprint: other arguments of :class:`flask.Blueprint`: ``subdomain``, ``url_defaults``,
+        …
     """
 
     def __init__(
@@ -84,35 +85,36 @@ class ChatKit(Declaring, OwnerMethods, Blueprint):
     def register_error_handler(
         self, code_or_exception: type[Exception] | int, f: Callable[[Any], Any]
     ) -> None:
-        """Register an error handler, as on any blueprint; ``ApiError`` stands for each of its own.
+        """Register an error handler, as on any blueprint.
 
-        Flask looks for an error's status before it looks for a root that has none.
+        A handler for ``ApiError`` is registered for each of its subclasses, since Flask looks for a
+        handler by the error's status first.
         """
         kinds = API_ERRORS if code_or_exception is ApiError else (code_or_exception,)
         for kind in kinds:
             super().register_error_handler(kind, f)
 
     def init_app(self, app: Flask, **options: Any) -> None:
-        """Register the kit; the same as ``app.register_blueprint(kit, **options)``."""
+        """Register the kit: the same as ``app.register_blueprint(kit, **options)``."""
         app.register_blueprint(self, **options)
 
     def register(self, app: App, options: dict[str, Any]) -> None:
-        """Check the application's settings, then register; called by Flask.
+        """Check the application's settings and register the kit. Flask calls this.
 
-        :raises ConfigurationError: a setting is wrong, and nothing has been registered then; or
-            it can't be mounted where it was to be.
+        :raises ConfigurationError: a setting is invalid, and nothing has been registered; or the
+            kit can't be mounted there.
         """
         Settings.from_config(app.config)
         super().register(app, options)
 
     def doctor(self, url: str | None = None, pages: Sequence[str] = ("/",)) -> list[Result]:
-        """Check the set-up on the current application, as ``flask chatkit doctor`` does.
+        """Check the configuration of the current application, like ``flask chatkit doctor``.
 
         :param url: the running site's address, such as ``https://www.example.com``, to check what
-            is in front of it, too; None to check from inside only.
+            is in front of it too; None to check from inside only.
         :param pages: paths of pages that show a chat.
-        :returns: what each check found, with its fix; it contains no secret.
-        :raises OptionError: the address or a path is not of the accepted form.
+        :returns: what each check found, with its fix; contains no secret.
+        :raises OptionError: the address or a path is invalid.
         """
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         return diagnose(app, self._here(), url, pages)

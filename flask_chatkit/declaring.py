@@ -74,26 +74,28 @@ class Declaring:
         ratelimit: str | None = None,
         widget: Mapping[str, Any] | None = None,
     ) -> None:
-        """Declare a chat that OpenAI runs. None leaves an option to the settings, then to OpenAI.
+        """Declare a chat that OpenAI hosts.
 
-        The bounds are those of OpenAI's API reference for ``POST /v1/chatkit/sessions``.
+        An argument that is None is left to the settings, then to OpenAI. The bounds are those of
+        OpenAI's API reference for ``POST /v1/chatkit/sessions``.
 
-        :param name: its name: a-z, 0-9, ``-`` and ``_``. ``default`` needs no segment in URLs.
-        :param workflow_id: the workflow; ``CHATKIT_WORKFLOW_ID`` by default.
-        :param version: a version of the workflow; the newest by default.
-        :param state_variables: at most 64 variables for the workflow, or a callable, sync or
-            async, that returns them in the visitor's request. It may take the visitor, who on a
-            page of another origin is not whoever is signed in.
+        :param name: the chat's name: a-z, 0-9, ``-`` and ``_``. ``default`` needs no segment in
+            URLs.
+        :param workflow_id: the workflow; by default ``CHATKIT_WORKFLOW_ID``.
+        :param version: a version of the workflow; by default the newest.
+        :param state_variables: at most 64 variables for the workflow, or a callable, sync or async,
+            that returns them and is called in the visitor's request. It may take the visitor, who
+            on a page of another origin is not the signed-in user.
         :param tracing: whether OpenAI traces the workflow.
         :param session_seconds: how long a session lasts, 1 to 600 seconds.
         :param requests_per_minute: how many messages a minute a session may send.
         :param file_upload: True, False, or a mapping with ``enabled``, ``max_file_size`` (1 to 512
-            megabytes) and ``max_files``. It sets the widget's attachment button too.
+            megabytes) and ``max_files``. It also shows or hides the widget's attachment button.
         :param history: True, False, or a mapping with ``enabled`` and ``recent_threads``.
         :param automatic_thread_titling: whether OpenAI titles threads.
         :param ratelimit: limits per visitor for this chat, in place of ``CHATKIT_RATELIMIT``.
-        :param widget: options that its macros and its full page start from.
-        :raises ConfigurationError: something is out of bounds, or the name is taken.
+        :param widget: default options of its macros and its full page.
+        :raises ConfigurationError: an argument is invalid, or the name is taken.
         """
         declared = HostedChat.declare(
             name,
@@ -122,23 +124,23 @@ class Declaring:
         page_actions: bool = False,
         **options: Unpack[ServedOptions],
     ) -> None:
-        """Declare a chat that a ``ChatKitServer`` of the site's answers.
+        """Declare a chat that a ``ChatKitServer`` of the site answers.
 
-        Whatever the server's store does, visitors can access only what is theirs: it is wrapped
-        unless it isolates visitors itself.
+        Whatever the server's store does, a visitor can reach only their own threads and files: the
+        store is wrapped unless it isolates visitors itself.
 
         :param name: as for :meth:`add_hosted`.
-        :param server: the server, or a class or function, sync or async, that makes it when it is
-            first needed, and receives the kit's ``store`` and ``attachment_store`` if it has
-            parameters of these names.
+        :param server: the server, or a callable that makes it when it is first needed: a class or
+            function, sync or async. If it has parameters named ``store`` and ``attachment_store``,
+            it is passed the kit's.
         :param context: makes the server's own context from a
-            :class:`~flask_chatkit.server.ChatContext`, which is passed by default.
-        :param isolate: False leaves it to the store to isolate visitors from each other.
+            :class:`~flask_chatkit.server.ChatContext`, which is the default.
+        :param isolate: False leaves it to the store to isolate visitors.
         :param page_actions: whether its ``action`` receives what the page sends with
-            ``sendCustomAction`` without a widget, with None for its ``sender``.
+            ``sendCustomAction`` without a widget, with None as the ``sender``.
         :param options: see :class:`~flask_chatkit.chats.declarations.ServedOptions`.
-        :raises ConfigurationError: something is not of the accepted form, the name is taken, or
-            the packages of ``flask-chatkit[server]`` are not installed.
+        :raises ConfigurationError: an argument is invalid, the name is taken, or the packages of
+            ``flask-chatkit[server]`` are not installed.
         """
         refuse_workflow(server, "server", name)
         is_server = callable(server) or hasattr(server, "process")
@@ -173,16 +175,15 @@ class Declaring:
         """Declare a chat that an agent of OpenAI's Agents SDK answers, with any model.
 
         :param name: as for :meth:`add_hosted`.
-        :param agent: the agent, or a function that makes one for a context.
-        :param titles: whether threads get titles; an agent writes them in place of our own.
+        :param agent: the agent, or a callable that returns one for a context.
+        :param titles: whether threads get titles; or an agent that makes them.
         :param run_options: other arguments of ``Runner.run_streamed``: ``run_config``,
             ``max_turns``, ``hooks``.
-        :param history_characters: most characters of a thread that the agent receives, in place of
+        :param history_characters: characters of a thread that the agent is sent, in place of
             ``CHATKIT_HISTORY_CHARACTERS``.
-        :param history_bytes: most bytes of files with a message, in place of
-            ``CHATKIT_HISTORY_BYTES``.
-        :param look_again: whether the agent gets a tool, ``look_at_file``, in threads with files:
-            it receives files with their own message only, and their names afterwards.
+        :param history_bytes: bytes of files with a message, in place of ``CHATKIT_HISTORY_BYTES``.
+        :param look_again: whether the agent gets the tool ``look_at_file`` in threads with files:
+            files are sent with their own message only, and named afterwards.
         :param options: see :class:`~flask_chatkit.chats.declarations.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
@@ -218,16 +219,16 @@ class Declaring:
     ) -> None:
         """Declare a chat that a workflow answers, as Agent Builder exports it in Python.
 
-        The text of its agents is streamed to the visitor; an agent with an ``output_type`` is
-        shown as a step. Earlier turns of the thread and the message's files precede what the
-        export passes to its agents.
+        The text of its agents is streamed; an agent with an ``output_type`` is shown as a step.
+        Earlier turns of the thread and the message's files precede the input that the export gives
+        its agents.
 
         :param name: as for :meth:`add_hosted`.
-        :param workflow: the exported function, sync or async, unchanged: its one required
-            parameter is annotated with a pydantic model that has a field ``input_as_text``.
+        :param workflow: the exported function, sync or async, unchanged: its one required parameter
+            is annotated with a pydantic model that has a field ``input_as_text``.
         :param titles: as for :meth:`add_agent`.
-        :param run_options: for each run, unless the export itself sets the option; as for
-            :meth:`add_agent`.
+        :param run_options: as for :meth:`add_agent`, for each run, unless the export sets them
+            itself.
         :param history_characters: as for :meth:`add_agent`.
         :param history_bytes: as for :meth:`add_agent`.
         :param options: see :class:`~flask_chatkit.chats.declarations.ServedOptions`.
@@ -257,8 +258,8 @@ class Declaring:
             def concierge(message, chat):
                 yield f"You said {message.text}"
 
-        The function, sync or async, returns or yields text, widgets, or any event of ChatKit's. A
-        sync one runs in a thread of its own. ``message`` is a
+        The function, sync or async, returns or yields strings, widgets, or any event of ChatKit. A
+        sync function runs in a thread of its own. ``message`` is a
         :class:`~flask_chatkit.server.Message`, ``chat`` a :class:`~flask_chatkit.server.Chat`.
 
         :param name: as for :meth:`add_hosted`.
@@ -288,19 +289,18 @@ class Declaring:
     ) -> Callable[[F], F]:
         """Declare the function that answers a widget's action; a decorator.
 
-        The function receives the action's payload and the chat, and answers like an assistant. A
-        ``ChatKitServer`` of the site's own has its method ``action`` for this.
+        The function is called with the action's payload and the chat, and answers like an
+        assistant. A ``ChatKitServer`` of the site has its own method ``action`` for this.
 
-        It is called for an action that ``chat.sender``, a widget of this visitor, contains in the
-        history, with the stored payload and what a form adds. Whether an order, account or file
-        that a payload names is the visitor's, the function has to check, as with everything that a
-        browser sends.
+        It is called for an action that ``chat.sender``, a widget of this visitor, has in the
+        history, with the stored payload and the fields of a form. The function has to check whose
+        order, account or file a payload names, as with anything that a browser sends.
 
         :param kind: the action's type.
         :param chat: the name of a chat of :meth:`assistant` or :meth:`add_agent`.
         :param from_page: whether it is also called for what the page sends with
-            ``sendCustomAction`` without a widget; ``chat.sender`` is None then, and nothing of the
-            payload was checked.
+            ``sendCustomAction`` without a widget. ``chat.sender`` is None then, and the payload is
+            unchecked.
         :raises ConfigurationError: there is one already.
         """
 
@@ -319,9 +319,9 @@ class Declaring:
 
     @_declares
     def feedback(self, *, chat: str = DEFAULT) -> Callable[[F], F]:
-        """Declare the function that receives a visitor's feedback on an answer; a decorator.
+        """Declare the function for feedback on an answer; a decorator.
 
-        The function receives ``positive`` or ``negative``, the items, and the chat.
+        The function is called with ``positive`` or ``negative``, the items, and the chat.
 
         :param chat: as for :meth:`action`.
         :raises ConfigurationError: there is one already.
@@ -330,10 +330,10 @@ class Declaring:
 
     @_declares
     def transcriber(self, *, chat: str = DEFAULT) -> Callable[[F], F]:
-        """Declare the function that transcribes speech, for the composer's ``dictation``.
+        """Declare the function that turns speech into text, for ``dictation``; a decorator.
 
-        A decorator. The function receives the audio (``data`` in bytes, ``mime_type``) and the
-        chat, and returns the text.
+        The function is called with the audio (``data`` in bytes, ``mime_type``) and the chat, and
+        returns the text.
 
         :param chat: as for :meth:`action`.
         :raises ConfigurationError: there is one already.
@@ -342,20 +342,23 @@ class Declaring:
 
     @_declares
     def on_startup(self, function: S) -> S:
-        """Declare a function that runs once in each process, before the first answer.
+        """Declare a function that runs once in each process, before the first answer; a decorator.
 
-        A decorator. The function runs on the event loop of the answers, in the application
-        context, for each application that the kit is registered on, and again in a process that is
-        forked. Tasks that it starts live until the process ends. The code after the ``yield`` of
-        an asynchronous generator runs then::
+        It runs on the event loop that carries the answers, in the application context, for each
+        application that the kit is registered on, and again in a forked process. Tasks that it
+        starts live until the process ends. In an asynchronous generator, the code after ``yield``
+        runs then::
 
             @chatkit.on_startup
             async def prices():
-                task = asyncio.create_task(watch_prices())
-                yield  # answers are given now
+                prices = app.extensions["prices"] = Prices()
+                task = asyncio.create_task(prices.watch())
+                yield
                 task.cancel()
+                await prices.close()
 
-        It has 30 seconds. If it fails, the visitor sees an error, and the next answer tries again.
+        It may take 30 seconds. If it fails, the visitor reads an error, and the next answer tries
+        again.
 
         :param function: a function without arguments: sync, async or an asynchronous generator.
         :raises ConfigurationError: it takes arguments, or is a generator that is not asynchronous.
@@ -399,9 +402,10 @@ class Declaring:
 
     @_declares
     def user_loader(self, loader: L) -> L:
-        """Declare the function that returns the id of who is signed in; a decorator.
+        """Declare the function that returns the id of the signed-in user; a decorator.
 
-        :param loader: a function without arguments, sync or async, that returns the id, or None.
+        :param loader: a function without arguments, sync or async, that returns the id, or None if
+            nobody is signed in.
         :raises ConfigurationError: it takes arguments, or there is one already.
         """
         if not _takes_nothing(loader):

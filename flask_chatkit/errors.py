@@ -12,32 +12,33 @@ from werkzeug import exceptions
 
 
 class ChatKitError(Exception):
-    """The root of this package's errors."""
+    """Base class of this package's errors."""
 
 
 class ConfigurationError(ChatKitError, ValueError):
-    """A setting or declaration is wrong; the message names it and the accepted form.
+    """A setting or declaration is invalid. The message names it and what it accepts.
 
-    Raised while an application starts, never while it answers.
+    Raised while an application starts, never during a request.
     """
 
 
 class OptionError(ChatKitError, ValueError):
-    """A macro was given a wrong option; the message names it and the valid ones."""
+    """A macro was called with an invalid option. The message names it and the valid ones."""
 
 
 class ApiError(ChatKitError, exceptions.HTTPException):
-    """The root of the errors that answer a request.
+    """Base class of the errors that the endpoints return.
 
-    A kit's handler may be registered for it; an application's is for its concrete classes, since
-    Flask looks for an error's status first.
+    A handler can be registered on a kit for this class; on an application, only for its subclasses,
+    since Flask looks for an error's status first.
 
-    :param description: what the browser is told; never what OpenAI said, never anything secret.
-    :param detail: what the log is told in addition; never anything secret.
-    :param retry_after: seconds after which trying again may help; sent as ``Retry-After``.
-    :param reason: what the widget needs to know beside the code; sent as ``X-ChatKit-Reason``.
+    :param description: the message for the browser; never OpenAI's, and nothing secret.
+    :param detail: what is logged in addition; nothing secret.
+    :param retry_after: seconds after which a retry may succeed; sent as ``Retry-After``.
+    :param reason: what the widget needs to know in addition to the code; sent as
+        ``X-ChatKit-Reason``.
     :param refusal: the reason under which a refusal is logged and counted, one of
-        :data:`flask_chatkit.activity.REASONS`; the ``slug`` by default.
+        :data:`flask_chatkit.activity.REASONS`; by default the ``slug``.
     :param limit: what was exceeded, for the log, such as ``20 per 1 minute per visitor``.
     """
 
@@ -67,21 +68,21 @@ class ApiError(ChatKitError, exceptions.HTTPException):
 
 
 class BadRequest(ApiError, exceptions.BadRequest):
-    """The request's body or header is not of the accepted form."""
+    """The request's body or a header is invalid."""
 
     slug = "bad_request"
     summary = "The request is not of the accepted form."
 
 
 class Unauthenticated(ApiError, exceptions.Unauthorized):
-    """The site's own guard wants the visitor to sign in first."""
+    """The site's own guard requires a login."""
 
     slug = "unauthenticated"
     summary = "Sign in to use this chat."
 
 
 class ForbiddenOrigin(ApiError, exceptions.Forbidden):
-    """A page of another origin asked, and it is not in ``CHATKIT_TRUSTED_ORIGINS``."""
+    """A page of another origin sent the request, and it is not in ``CHATKIT_TRUSTED_ORIGINS``."""
 
     slug = "forbidden_origin"
     summary = "This page's origin may not use this chat."
@@ -102,14 +103,14 @@ class TooLarge(ApiError, exceptions.RequestEntityTooLarge):
 
 
 class RateLimited(ApiError, exceptions.TooManyRequests):  # type: ignore[misc]
-    """The visitor, the address or the whole kit has used up its quota."""
+    """The visitor, the address or the whole kit has used up a limit."""
 
     slug = "rate_limited"
     summary = "Too many requests. Please wait a moment and try again."
 
 
 class Misconfigured(ApiError, exceptions.InternalServerError):
-    """The site's own set-up is incomplete; the log says what is missing."""
+    """The site's configuration is incomplete; the log names what is missing."""
 
     slug = "misconfigured"
     summary = "This chat is not set up completely."
@@ -120,14 +121,14 @@ class Misconfigured(ApiError, exceptions.InternalServerError):
 
 
 class UpstreamRejected(ApiError, exceptions.BadGateway):
-    """OpenAI refused the request for good, or its answer was not of the documented form."""
+    """OpenAI refused the request for good, or its response is not of the documented form."""
 
     slug = "upstream_rejected"
     summary = "The chat service refused the request."
 
 
 class UpstreamUnavailable(ApiError, exceptions.ServiceUnavailable):  # type: ignore[misc]
-    """OpenAI could not be reached, is overloaded or is down."""
+    """OpenAI is unreachable, overloaded or down."""
 
     slug = "upstream_unavailable"
     summary = "The chat service is not available at the moment."
@@ -143,7 +144,7 @@ class HistoryUnavailable(UpstreamUnavailable):
 
 
 class UpstreamTimeout(ApiError, exceptions.GatewayTimeout):
-    """OpenAI did not answer in time."""
+    """OpenAI did not respond in time."""
 
     slug = "upstream_timeout"
     summary = "The chat service did not answer in time."

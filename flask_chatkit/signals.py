@@ -1,4 +1,4 @@
-"""What happens in a site's chats, for code that listens: signals of :mod:`blinker`, as Flask's own.
+"""Signals of :mod:`blinker` about a site's chats, used like Flask's own.
 
 .. code-block:: python
 
@@ -8,14 +8,14 @@
     def measure(app, *, chat, outcome, seconds, **extra):
         histogram.labels(chat, outcome).observe(seconds)
 
-The sender is the application, and all values are keyword arguments; more may be added, so a
-receiver takes ``**extra``. None contains a message's text, a secret or a key. All have ``kit``, the
-kit's own name, and ``chat``, the chat's name. ``visitor`` is a :class:`.Visitor`.
+Each is sent with the application as sender and with keyword arguments only. Later releases may add
+arguments, so accept ``**extra``. None contains message text, a secret or a key. All have ``kit``,
+the kit's name, and ``chat``, the chat's name. ``visitor`` is a :class:`~flask_chatkit.Visitor`.
 
-A receiver runs in an application context: in the request's thread where a request is answered. What
-happens on the event loop, where answers are made, is delivered by one other thread, in order, so
-that a slow receiver delays no answer. What a receiver raises is logged, and breaks neither the
-request nor the answer. An asynchronous receiver needs ``flask[async]``.
+A receiver runs in an application context. Signals about a request are delivered in the request's
+thread. Those from the event loop, where answers run, are delivered by one other thread, in order,
+so a slow receiver delays no answer. Exceptions that a receiver raises are logged, and break neither
+the request nor the answer. An async receiver needs ``flask[async]``.
 """
 
 from __future__ import annotations
@@ -44,39 +44,39 @@ LAST_SECONDS = 2.0
 
 _namespace = Namespace()
 
-#: A secret was minted. ``visitor``; ``hosted`` (bool): whether OpenAI runs the chat; ``expires_in``
-#: (int): seconds.
+#: A client secret was minted. ``visitor``; ``hosted`` (bool): whether OpenAI hosts the chat;
+#: ``expires_in`` (int): seconds.
 secret_minted = _namespace.signal("secret-minted")
 
-#: A request was refused. ``reason`` (str): one of :data:`flask_chatkit.activity.REASONS`; ``limit``
-#: (str or None): what was exceeded, such as ``20 per 1 minute per visitor``; ``status`` (int): the
-#: HTTP status, 200 for an error event of a stream; ``visitor`` (or None), ``chat`` (or None) and
-#: ``thread`` (an id, or None), where they are known.
+#: A visitor's request was refused. ``reason`` (str): one of
+#: :data:`flask_chatkit.activity.REASONS`; ``limit`` (str or None): what was exceeded, such as
+#: ``20 per 1 minute per visitor``; ``status`` (int): of HTTP, 200 for an error event in a stream;
+#: ``visitor`` (or None), ``chat`` (or None) and ``thread`` (an id, or None), if known.
 request_refused = _namespace.signal("request-refused")
 
-#: A visitor's message was stored, and is being answered. ``visitor``; ``thread`` (str): the
-#: thread's id; ``characters`` (int): the length of its text; ``attachments`` (int): its files.
+#: A visitor's message was stored and is about to be answered. ``visitor``; ``thread`` (str): the
+#: thread's id; ``characters`` (int): the length of its text; ``attachments`` (int): how many files.
 message_received = _namespace.signal("message-received")
 
-#: An answer has ended: one for each answer of a served chat, however it ended. ``visitor``;
-#: ``thread`` (str or None): the thread's id; ``operation`` (str): ChatKit's name of the call that
-#: was answered, such as ``threads.create``; ``outcome`` (str): one of
-#: :data:`flask_chatkit.activity.OUTCOMES`; ``seconds`` (float): from the request to the end;
-#: ``usage``: the tokens that an agent's models used (``input_tokens``, ``output_tokens``,
-#: ``total_tokens``, ``requests``), None where no agent answered.
+#: An answer of a served chat has ended; sent once per answer. ``visitor``; ``thread`` (str or
+#: None): the thread's id; ``operation`` (str): ChatKit's name of what was answered, such as
+#: ``threads.create``; ``outcome`` (str): one of :data:`flask_chatkit.activity.OUTCOMES`;
+#: ``seconds`` (float): from the request to the end; ``usage``: the tokens that an agent's models
+#: used (``input_tokens``, ``output_tokens``, ``total_tokens``, ``requests``), None if no agent
+#: answered.
 answer_finished = _namespace.signal("answer-finished")
 
 #: A visitor gave feedback on an answer. ``visitor``; ``thread`` (str): its id; ``items`` (tuple of
 #: str): their ids; ``kind`` (str): ``positive`` or ``negative``.
 feedback_given = _namespace.signal("feedback-given")
 
-#: A visitor has signed in, and their earlier threads are the login's now. ``visitor``: the login;
-#: ``former``: the anonymous visitor; ``chat`` is None, since it concerns all of the kit's.
+#: A visitor has signed in, and their earlier threads now belong to the login. ``visitor``: the
+#: login; ``former``: the anonymous visitor; ``chat`` is None, since it concerns all of the kit's.
 user_transferred = _namespace.signal("user-transferred")
 
-#: OpenAI, or an agent's model, could not be reached, failed or refused. ``visitor``; ``code``
-#: (str): ``upstream_rejected``, ``upstream_unavailable`` or ``upstream_timeout``; ``seconds``
-#: (float or None): how long the call took, its retries included.
+#: OpenAI, or an agent's model, was unreachable, failed or refused. ``visitor``; ``code`` (str):
+#: ``upstream_rejected``, ``upstream_unavailable`` or ``upstream_timeout``; ``seconds`` (float or
+#: None): how long the call took, with its retries.
 upstream_failed = _namespace.signal("upstream-failed")
 
 #: All signals, by their names in this module.
@@ -108,9 +108,8 @@ def send(signal: NamedSignal, app: Flask, /, **values: Any) -> None:
 
 
 def wait_delivered(seconds: float = LAST_SECONDS) -> bool:
-    """Wait until signals from the event loop have reached their receivers; for tests.
+    """Wait until signals sent on the event loop have reached their receivers, for tests.
 
-    :param seconds: how long to wait.
     :returns: whether they have.
     """
     return _courier.wait(seconds)

@@ -375,20 +375,21 @@ class HostedChat:
 
 
 class ServedOptions(TypedDict, total=False):
-    """What all ways to declare a served chat take; None or left out is the default.
+    """The options of every way to declare a served chat. None, or leaving one out, is the default.
 
-    :param session_seconds: how long a secret is good, 60 to 86400 seconds; an hour by default.
-    :param state_variables: as for hosted chats; the site's code finds them in ``context.state``.
+    :param session_seconds: how long a secret is valid, 60 to 86400 seconds; by default an hour.
+    :param state_variables: as for hosted chats; available as ``context.state``.
     :param attachments: True, or a mapping with ``max_size`` (bytes), ``max_count``, ``accept``
-        (suffixes by MIME type) and ``upload`` (``direct`` or ``two_phase``). It sets the widget's
-        attachment button too.
-    :param history: whether a visitor may see earlier threads; they are kept in any case.
+        (suffixes by MIME type) and ``upload`` (``direct`` or ``two_phase``). It also shows or hides
+        the widget's attachment button.
+    :param history: whether a visitor may see earlier threads; they are stored in any case.
     :param ratelimit: secrets per visitor, in place of ``CHATKIT_RATELIMIT``.
     :param message_ratelimit: messages per visitor, in place of ``CHATKIT_MESSAGE_RATELIMIT``.
     :param max_message_length: characters of a message, in place of ``CHATKIT_MAX_MESSAGE_LENGTH``.
     :param answer_seconds: in place of ``CHATKIT_ANSWER_SECONDS``.
-    :param headers: names of request headers that the site's code is told, in ``context.headers``.
-    :param widget: options that its macros and its full page start from.
+    :param headers: names of request headers that are passed to the site's code, in
+        ``context.headers``.
+    :param widget: default options of its macros and its full page.
     """
 
     session_seconds: int | None

@@ -22,10 +22,10 @@ LONGEST_ID = 512
 class Visitor:
     """Who is chatting.
 
-    :param key: the id in its namespace, ``user:…`` or ``anon:…``, which cannot collide whatever
-        ids a site's login uses. OpenAI receives it as ``user``.
-    :param known: whether the visitor proved who they are. One who did not is made up for this
-        request, and is counted by address.
+    :param key: the id with its namespace, ``user:…`` or ``anon:…``, so the two can't collide,
+        whatever ids a site's login uses. OpenAI gets it as ``user``.
+    :param known: whether the visitor came with proof of who they are. Otherwise the visitor is new
+        with this request, and is counted by address.
     """
 
     key: str
@@ -81,7 +81,7 @@ class Visitor:
 
     @cached_property
     def is_anonymous(self) -> bool:
-        """Whether a cookie or token identifies the visitor, not the login."""
+        """Whether the cookie or the token, not the login, identifies the visitor."""
         return self.key.startswith("anon:")
 
     @property
@@ -91,5 +91,5 @@ class Visitor:
 
     @cached_property
     def digest(self) -> str:
-        """A name for the visitor that does not reveal the id: 128 bits of SHA-256, in hex."""
+        """An identifier of the visitor that does not reveal the id: 128 bits of SHA-256, in hex."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:32]

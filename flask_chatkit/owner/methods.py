@@ -37,7 +37,7 @@ class OwnerMethods:
     _declared: Declarations
 
     def stats(self, since: timedelta | datetime = DEFAULT_SINCE) -> Stats:
-        """Count what happened in the kit's chats lately, on the current application.
+        """Return counts of what happened in the kit's chats on the current application.
 
         :param since: how far to look back, or a time; one without a zone is in UTC.
         :raises ValueError: it is in the future.
@@ -52,17 +52,18 @@ class OwnerMethods:
         user: str | None = None,
         since: datetime | None = None,
     ) -> Exported:
-        """Write the threads of hosted chats, which OpenAI stores, to a file as JSON Lines.
+        """Write the threads that OpenAI keeps of hosted chats to a file, as JSON Lines.
 
-        One line for each thread or item, as OpenAI sends it, written as it is read. If the path
-        has an earlier export, this one continues it. Within an application context.
+        Each line is a thread or an item, as OpenAI sends it, written as soon as it is read. If the
+        path has an earlier export, the export continues after it. Call it within an application
+        context.
 
-        :param file: a path, or a text file open for writing.
-        :param user: the key of one person, as for :meth:`export_user`; everybody by default.
-        :param since: threads created then or later; a time without a zone is in UTC.
-        :raises ApiError: OpenAI refuses, or can't be reached for long. What was written stays.
+        :param file: a path, or a text file that is open for writing.
+        :param user: the key of one person, as for :meth:`export_user`; by default everybody.
+        :param since: only threads that began then or later; a time without a zone is in UTC.
+        :raises ApiError: OpenAI refuses, or is unreachable for long. What was written stays.
         :raises FileFormError: the file contains something else.
-        :raises ValueError: the key is not of the accepted form.
+        :raises ValueError: the key is invalid.
         """
         key = None if user is None else Visitor.from_key(user).key
         hosted = self._here().hosted_threads
@@ -81,20 +82,20 @@ class OwnerMethods:
         map_users: MapUsers | None = None,
         dry_run: bool = False,
     ) -> Carried:
-        """Import an export of hosted threads into the history of a served chat.
+        """Copy an export of hosted threads into the history of a served chat.
 
-        Threads and items keep OpenAI's ids, their times and their order. What exists already is
-        not written again. Within an application context.
+        Threads and items keep OpenAI's ids, times and order. What is already there is not written
+        again. Call it within an application context.
 
         :param file: a path, or the lines of an export.
         :param chat: the name of the served chat.
-        :param map_users: is called with the user that OpenAI stores with a thread, and returns the
-            key of a person, or None to leave the thread out. By default users are those that the
-            kit sent to OpenAI: ``user:<login id>`` and ``anon:<id>``.
+        :param map_users: called with the user that OpenAI has for a thread; returns the key of a
+            person, or None to leave the thread out. By default users are those that the kit named
+            to OpenAI: ``user:<login id>`` and ``anon:<id>``.
         :param dry_run: whether to count only. Files are not fetched then.
-        :returns: what was imported, and what was not, with ids and reasons.
+        :returns: what was copied, and what was not, with ids and reasons.
         :raises ConfigurationError: there is no such served chat.
-        :raises FileFormError: a line is no thread or item; what came before it is imported.
+        :raises FileFormError: a line is no thread or item; what came before it has been copied.
         """
         check_extra("an import of threads")
         from .carry import Carrier
@@ -114,13 +115,13 @@ class OwnerMethods:
         map_users: MapUsers | None = None,
         dry_run: bool = False,
     ) -> Carried:
-        """Import hosted threads into the history of a served chat, straight from OpenAI.
+        """Copy hosted threads into the history of a served chat, straight from OpenAI.
 
-        :meth:`export_threads` and :meth:`import_threads` in one, without a file. Of a thread that
-        was imported before, only new items are fetched. Within an application context.
+        Does what :meth:`export_threads` and :meth:`import_threads` do, without a file. For a thread
+        that was copied before, only new items are requested. Call it within an application context.
 
-        :param user: as for :meth:`export_threads`, as are ``since`` and the errors.
-        :param chat: as for :meth:`import_threads`, as are the others.
+        :param user: as for :meth:`export_threads`, like ``since`` and the exceptions.
+        :param chat: as for :meth:`import_threads`, like the other arguments.
         """
         key = None if user is None else Visitor.from_key(user).key
         check_extra("an import of threads")
@@ -134,15 +135,15 @@ class OwnerMethods:
     def export_user(
         self, key: str, *, files: str | Path | None = None, hosted: bool | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Return all that this kit stores of a person, record by record, each a dict for JSON.
+        """Return everything that this kit stores about a person, one dict for JSON per record.
 
-        It is read while it is iterated over, within an application context. What could not be
-        read is a record of its own at the end, ``{"record": "problem", "what": …}``.
+        The records are read while you iterate over them, within an application context. What could
+        not be read is a record at the end, ``{"record": "problem", "what": …}``.
 
-        :param key: ``user:<login id>`` or ``anon:<id>``; a login id alone stands for ``user:``.
+        :param key: ``user:<login id>`` or ``anon:<id>``; a login id alone is taken for ``user:``.
         :param files: a folder to copy the files into; by default only their names are exported.
-        :param hosted: whether OpenAI is asked too; by default if the kit has or had hosted chats.
-        :raises ValueError: the key is not of the accepted form.
+        :param hosted: whether to ask OpenAI too; by default if the kit has or had hosted chats.
+        :raises ValueError: the key is invalid.
         :raises ConfigurationError: the packages of ``flask-chatkit[server]`` are not installed.
         """
         person = Visitor.from_key(key)
@@ -155,15 +156,16 @@ class OwnerMethods:
     def delete_user(
         self, key: str, *, dry_run: bool = False, hosted: bool | None = None
     ) -> Deletion:
-        """Delete all that this kit stores of a person, for good.
+        """Delete everything that this kit stores about a person, for good.
 
-        Within an application context; it blocks, so not on the event loop of the answers.
+        Call it within an application context. It blocks, so do not call it on the event loop of the
+        answers.
 
         :param key: as for :meth:`export_user`.
         :param dry_run: whether to count only.
         :param hosted: as for :meth:`export_user`.
         :returns: what was deleted, and what could not be: call it again for the latter.
-        :raises ValueError: the key is not of the accepted form.
+        :raises ValueError: the key is invalid.
         :raises ConfigurationError: the packages of ``flask-chatkit[server]`` are not installed.
         """
         person = Visitor.from_key(key)
@@ -173,12 +175,14 @@ class OwnerMethods:
         return delete_person(self._here(), person, dry_run=dry_run, hosted=hosted)
 
     def prune(self, older_than: timedelta | None = None, *, dry_run: bool = False) -> Pruned:
-        """Delete this kit's threads that were not used for long, and files that were never sent.
+        """Delete this kit's unused threads, and files that were never sent.
 
-        Within an application context; it blocks, so not on the event loop of the answers.
+        Call it within an application context. It blocks, so do not call it on the event loop of the
+        answers.
 
-        :param older_than: how long; ``CHATKIT_KEEP_DAYS`` by default, and without it only files
-            are deleted that were uploaded more than a day ago and never sent.
+        :param older_than: how long threads must be unused; by default ``CHATKIT_KEEP_DAYS``.
+            Without either, only files are deleted that were uploaded more than a day ago and never
+            sent.
         :param dry_run: whether to count only.
         :returns: what was deleted, and what could not be.
         :raises ValueError: ``older_than`` is not above zero.

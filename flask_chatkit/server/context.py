@@ -16,21 +16,21 @@ from ..identity.visitor import Visitor
 
 
 class ChatContext(dict[str, Any]):
-    """The ``context`` of a :class:`chatkit.server.ChatKitServer`, and of its store.
+    """The ``context`` of a :class:`chatkit.server.ChatKitServer` and of its store.
 
-    It is plain data, valid for as long as the answer takes, without Flask's ``request``. It is
-    also a dict (``context["visitor"]``), because servers written for FastAPI declare theirs as
-    ``dict[str, Any]``, which pydantic validates and copies.
+    Plain data that outlives the request: it contains nothing of Flask's ``request``. It is also a
+    dict (``context["visitor"]``), because servers written for FastAPI declare theirs as ``dict[str,
+    Any]``, which pydantic checks and copies.
 
-    :param visitor: the visitor.
-    :param kit: the kit's own name.
+    :param visitor: who is chatting.
+    :param kit: the kit's name.
     :param chat: the chat's name.
     :param thread: the id of the thread that the request names, if any.
-    :param locale: the visitor's first language, as sent by the browser (``de-CH``).
+    :param locale: the browser's first language (``de-CH``).
     :param headers: the request headers that the site chose, by lower-case name.
     :param url: the absolute URL of the chat's page, which ends in ``/``.
     :param state: the chat's state variables for this visitor.
-    :param owner: the owner of the threads and files; the visitor by default.
+    :param owner: whose threads and files it is about; by default the visitor's.
     """
 
     def __init__(
@@ -68,21 +68,21 @@ class ChatContext(dict[str, Any]):
         self.stored: set[str] = set()
 
     def is_stored(self, thread_id: str) -> bool:
-        """Whether a thread was stored earlier, so that it was deleted if it is missing."""
+        """Return whether a thread was stored before; if it is gone, it was deleted since."""
         return thread_id == self.thread or thread_id in self.stored
 
     def note_revocation(self, revoked_at: float | None) -> None:
-        """Record the revocation that was known when the request began, whatever the host's clock.
+        """Record when the visitor's access was last revoked before the request.
 
-        :param revoked_at: when the visitor's sessions were last revoked, in Unix seconds.
+        :param revoked_at: that time as this host read it when the request began, in Unix seconds.
         """
         self._knows_revocation = True
         self._revoked_before = None if revoked_at is None else round(revoked_at * 1_000_000)
 
     def is_revoked(self, revoked_at: int | None) -> bool:
-        """Whether the visitor's sessions were revoked since the request began.
+        """Return whether the visitor's access was revoked since the request began.
 
-        :param revoked_at: when they were last revoked, in Unix microseconds.
+        :param revoked_at: when it was last revoked, in Unix microseconds.
         """
         if revoked_at is None:
             return False
@@ -97,7 +97,7 @@ class ChatContext(dict[str, Any]):
 
     @property
     def kit(self) -> str:
-        """The kit's own name."""
+        """The kit's name."""
         return cast("str", self["kit"])
 
     @property
@@ -112,7 +112,7 @@ class ChatContext(dict[str, Any]):
 
     @property
     def locale(self) -> str | None:
-        """The visitor's first language, as sent by the browser."""
+        """The browser's first language."""
         return cast("str | None", self["locale"])
 
     @property
@@ -127,7 +127,7 @@ class ChatContext(dict[str, Any]):
 
     @property
     def owner(self) -> str:
-        """The name that owns the visitor's threads and files; see :func:`owner_name`."""
+        """The name under which the visitor owns threads and files here; see :func:`owner_name`."""
         return cast("str", self["owner"])
 
     @property

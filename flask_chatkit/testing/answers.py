@@ -43,9 +43,9 @@ _EVENT: TypeAdapter[ThreadStreamEvent] = TypeAdapter(ThreadStreamEvent)
 
 @dataclass
 class Answer:
-    """What came of one message, action or other call of a :class:`ServedChat`.
+    """The result of one message, action or other call of a :class:`ServedChat`.
 
-    Where the chat runs client tools by itself, their answers are part of it.
+    If the chat runs client tools by itself, their answers are part of it.
     """
 
     #: Every event in order, as a class of :mod:`chatkit.types`.
@@ -57,7 +57,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The assistant's messages, one a line; of a message that was cut off, what came of it."""
+        """The assistant's messages, one per line; of a message that was cut off, what arrived."""
         texts: dict[str, str] = {}
         for event in self.events:
             if isinstance(event, ThreadItemUpdatedEvent):
@@ -73,7 +73,7 @@ class Answer:
 
     @property
     def deltas(self) -> list[str]:
-        """The pieces in which text came."""
+        """The pieces in which text arrived."""
         return [
             event.update.delta
             for event in self._of(ThreadItemUpdatedEvent)
@@ -84,7 +84,7 @@ class Answer:
     def items(self) -> list[ThreadItem]:
         """The finished items, in the order in which they were finished, without the visitor's own.
 
-        An item that was replaced is there as it became, one that was removed is not.
+        A replaced item is there in its last form; a removed one is not.
         """
         found: dict[str, ThreadItem] = {}
         for event in self.events:
@@ -134,7 +134,7 @@ class Answer:
 
     @property
     def thread(self) -> ThreadMetadata | None:
-        """The thread as it is after the answer."""
+        """The thread after the answer."""
         threads = [event.thread for event in self.events if isinstance(event, _THREAD_EVENTS)]
         return threads[-1] if threads else self.before
 
@@ -145,7 +145,7 @@ class Answer:
 
     @property
     def error(self) -> ErrorEvent | None:
-        """The first error that the visitor read; None for none."""
+        """The first error that the visitor read; None if there was none."""
         return next(iter(self._of(ErrorEvent)), None)
 
     def _of(self, kind: type[T]) -> list[T]:
@@ -156,16 +156,16 @@ _THREAD_EVENTS = (ThreadCreatedEvent, ThreadUpdatedEvent)
 
 
 class ServedChatError(Exception):
-    """The root of the errors of a :class:`ServedChat`."""
+    """Base class of the errors of a :class:`ServedChat`."""
 
 
 class AnswerError(ServedChatError):
-    """The visitor read an error instead of an answer, or after half of one.
+    """The visitor read an error instead of an answer, or after a part of one.
 
-    Its ``__cause__`` is the exception of the site's code that the log had at that moment, if
-    there was one.
+    Its ``__cause__`` is the exception of the site's code that was logged at that moment, if there
+    was one.
 
-    :param answer: what was answered, the error included.
+    :param answer: the answer, including the error.
     :param logged: what the loggers ``flask_chatkit`` and ``chatkit`` recorded as errors meanwhile.
     """
 

@@ -22,12 +22,12 @@ class Asked:
     :param tools: the names of the tools that the agent offered.
     :param handoffs: the names of the agents that it can hand over to.
     :param settings: the settings of the call.
-    :param model: the name of the model that would have been asked; ``fake`` where none was named.
+    :param model: the name of the model that would have been called; ``fake`` if none was named.
     :param is_streamed: whether the reply is streamed.
     :param is_cancelled: whether the run ended before the reply did, as when a visitor presses Stop.
     :param tools_given: the tools themselves.
     :param handoffs_given: the handoffs themselves.
-    :param schema: of the agent's ``output_type``; None for plain text.
+    :param schema: that of the agent's ``output_type``; None for plain text.
     """
 
     instructions: str | None

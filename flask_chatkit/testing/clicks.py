@@ -13,7 +13,7 @@ _SHOWN = ("label", "value", "title", "text", "placeholder", "alt")
 
 
 def widget_texts(item: WidgetItem) -> list[str]:
-    """What a widget shows in words, from top to bottom: values, labels, titles."""
+    """Return what a widget shows in words, from top to bottom: values, labels, titles."""
     root = _dumped(item)
     buttons = (root[name] for name in ("confirm", "cancel") if name in root)
     return [*_texts(root), *_texts(list(buttons))]

@@ -15,18 +15,19 @@ from .checks import RefusalError
 class Failure:
     """One way to fail, for :meth:`OpenAIStandIn.fail`.
 
-    With a `status` or a `body` the call is not carried out and this is the answer; without, it is
-    carried out and its real answer is delayed, cut or dripped.
+    With a ``status`` or a ``body``, the call is not carried out and this is the response. Without,
+    it is carried out, and its real response is delayed, cut or dripped.
 
-    - `status`: HTTP status (default: 200 with a `body`).
-    - `delay`: seconds before the answer.
-    - `reset`: reset the TCP connection (RST) instead of an answer; the call is not carried out.
-    - `cut`: announce the whole answer (`Content-Length`), send half of it, close.
-    - `body`: bytes of the answer (default: OpenAI's error JSON from `code` and `message`).
-    - `content_type`: of the answer.
-    - `retry_after`: seconds, or a whole `Retry-After` value such as an HTTP date.
-    - `headers`: further headers of the answer.
-    - `drip`: seconds after each single byte of the body.
+    :param status: the HTTP status; by default 200 with a ``body``.
+    :param delay: seconds before the response.
+    :param reset: reset the TCP connection (RST) instead; the call is not carried out.
+    :param cut: announce the whole response (``Content-Length``), send half of it, close.
+    :param body: bytes of the response; by default OpenAI's error JSON from ``code`` and
+        ``message``.
+    :param content_type: its content type.
+    :param retry_after: seconds, or a whole ``Retry-After`` value such as an HTTP date.
+    :param headers: further headers of the response.
+    :param drip: seconds after each single byte of the body.
     """
 
     status: int | None = None
@@ -43,35 +44,35 @@ class Failure:
 
     @classmethod
     def rate_limit(cls, retry_after: float | str | None = 1) -> Failure:
-        """Answer 429 with `Retry-After` (seconds, an HTTP date, or None for no header)."""
+        """Respond 429 with ``Retry-After`` (seconds, an HTTP date, or None for no header)."""
         message = "Rate limit reached. Please try again later."
         code = "rate_limit_exceeded"
         return cls(status=429, retry_after=retry_after, code=code, message=message)
 
     @classmethod
     def outage(cls, status: int = 500) -> Failure:
-        """Answer 5xx with OpenAI's error JSON."""
+        """Respond 5xx with OpenAI's error JSON."""
         return cls(status=status)
 
     @classmethod
     def truncated_json(cls) -> Failure:
-        """Answer 200 with JSON that ends in the middle, and a `Content-Length` that agrees."""
+        """Respond 200 with JSON that ends in the middle, and a matching ``Content-Length``."""
         return cls(body=b'{"id": "cksess_0123", "object": "chatkit.sess')
 
     @classmethod
     def wrong_json(cls) -> Failure:
-        """Answer 200 with sound JSON that is no session and no thread."""
+        """Respond 200 with valid JSON that is no session and no thread."""
         return cls(body=b'{"object": "list", "data": []}')
 
     @classmethod
     def html(cls) -> Failure:
-        """Answer 200 with an HTML page, as a proxy that wants a login does."""
+        """Respond 200 with an HTML page, like a proxy that wants a login."""
         page = b"<!doctype html><title>Sign in</title><p>Please sign in."
         return cls(body=page, content_type="text/html; charset=utf-8")
 
     @classmethod
     def oversized(cls, size: int = 1_500_000) -> Failure:
-        """Answer 200 with sound JSON of `size` bytes."""
+        """Respond 200 with valid JSON of ``size`` bytes."""
         return cls(body=b'{"padding": "' + b"x" * (size - 15) + b'"}')
 
     @property

@@ -26,7 +26,7 @@ def user_message(
     model: str | None = None,
     tool: str | None = None,
 ) -> Json:
-    """Build a user's message; `attachments` are in the API's shape."""
+    """Build a user's message; ``attachments`` are in the API's form."""
     content = [{"type": "input_text", "text": text}]
     if quoted is not None:
         content.append({"type": "quoted_text", "text": quoted})
@@ -40,7 +40,7 @@ def user_message(
 
 
 def assistant_message(text: str, *, urls: Sequence[str] = (), files: Sequence[str] = ()) -> Json:
-    """Build the assistant's message, annotated with the `urls` and file names it refers to."""
+    """Build an assistant's message, with annotations for ``urls`` and file names."""
     sources = [{"type": "url", "url": url} for url in urls]
     sources += [{"type": "file", "filename": name} for name in files]
     annotations = [{"type": source["type"], "source": source} for source in sources]
@@ -49,12 +49,12 @@ def assistant_message(text: str, *, urls: Sequence[str] = (), files: Sequence[st
 
 
 def widget(payload: Mapping[str, Any]) -> Json:
-    """Build a widget; the API carries its `payload` as a JSON string."""
+    """Build a widget; the API carries its ``payload`` as a JSON string."""
     return {"type": "chatkit.widget", "widget": json.dumps(payload)}
 
 
 def client_tool_call(name: str, arguments: Mapping[str, Any], *, output: object = None) -> Json:
-    """Build a client tool's call: in progress without an `output`, else completed."""
+    """Build a client tool's call: in progress without an ``output``, else completed."""
     return {
         "type": "chatkit.client_tool_call",
         "name": name,

@@ -36,7 +36,7 @@ from .replies import FakeModelError, ModelReply, as_reply
 
 
 class FakeModel(Model):
-    """A model that replies by a script; for an agent, or for all of them by :func:`fake_models`.
+    """A model with scripted replies, for one agent or, with :func:`fake_models`, for all.
 
     .. code-block:: python
 
@@ -48,15 +48,14 @@ class FakeModel(Model):
     Each call of the model takes the next reply: a string, which is streamed word by word; a
     :class:`ToolCall` or :class:`HandoffTo`; a list of these; a pydantic object or mapping for an
     agent with an ``output_type``; a :class:`ModelReply` for everything else; an exception, such as
-    :func:`model_error` makes; or a function, plain or asynchronous, of :class:`Asked` that returns
-    one of them. A reply that the agent could not have got from a real model raises
-    :class:`FakeModelError`.
+    :func:`model_error` returns; or a function of :class:`Asked`, sync or async, that returns one of
+    them. A reply that a real model could not have given raises :class:`FakeModelError`.
 
-    Titles of threads are answered beside the script.
+    Titles of threads are answered separately from the script.
 
     :param replies: the script.
-    :param default: the reply when the script has come to its end; a call is an error without one.
-    :param title: the title of threads, or the exception that is raised instead.
+    :param default: the reply after the end of the script; without one, a further call is an error.
+    :param title: the title of threads, or an exception to raise instead.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class FakeModel(Model):
     def add(self, *replies: Any) -> None:
         """Append to the script.
 
-        :raises TypeError: something is no reply.
+        :raises TypeError: something is not a reply.
         """
         self._replies += [_checked(reply) for reply in replies]
 
@@ -88,10 +87,10 @@ class FakeModel(Model):
         return list(self._replies)
 
     def assert_done(self) -> None:
-        """Check that every reply of the script was used and fitted the call it answered.
+        """Check that every reply of the script was used and fitted its call.
 
-        :raises FakeModelError: a reply is left; or one did not fit. The SDK hides the error of a
-            misfit where the agent was a tool of another agent.
+        :raises FakeModelError: a reply is left, or one did not fit. The SDK hides the error of a
+            reply that did not fit if the agent was a tool of another agent.
         """
         if self._misfits:
             raise self._misfits[0]
@@ -101,7 +100,7 @@ class FakeModel(Model):
             )
 
     def clear(self) -> None:
-        """Forget the rest of the script."""
+        """Discard the rest of the script."""
         self._replies.clear()
         self._misfits.clear()
 
@@ -224,13 +223,13 @@ class FakeModel(Model):
 def fake_models(
     *replies: Any, default: Any = None, title: str | Exception = "A title"
 ) -> Iterator[FakeModel]:
-    """Have one :class:`FakeModel` reply in the place of every agent's model.
+    """Replace every agent's model with one :class:`FakeModel`.
 
-    That holds for all runs of the Agents SDK in this process while the block lasts, whatever
-    model an agent, a ``RunConfig`` or a provider names, but not for agents that have a
-    ``FakeModel`` of their own. Nothing is traced. At the end every reply must have been used.
+    This applies to all runs of the Agents SDK in this process during the block, whatever model an
+    agent, a ``RunConfig`` or a provider names, except for agents that have a ``FakeModel`` of their
+    own. Nothing is traced. At the end, every reply must have been used.
 
-    :raises FakeModelError: it was not; see :class:`FakeModel` for the rest.
+    :raises FakeModelError: one was not; see :class:`FakeModel` for the rest.
     """
     model = FakeModel(*replies, default=default, title=title)
 

@@ -23,10 +23,10 @@ class FakeModelError(Exception):
 
 @dataclass(frozen=True)
 class ToolCall:
-    """The call of one of the agent's function tools.
+    """A call of one of the agent's function tools.
 
     :param name: the tool's name.
-    :param arguments: its arguments; a string is sent as it is, for JSON that a model has broken.
+    :param arguments: its arguments; a string is sent as it is, to simulate broken JSON.
     """
 
     name: str
@@ -38,7 +38,7 @@ class HandoffTo:
     """A handoff to another agent.
 
     :param agent: the agent, or its name.
-    :param arguments: what a handoff with an ``input_type`` is given.
+    :param arguments: the input of a handoff with an ``input_type``.
     """
 
     agent: Agent[Any] | str
@@ -52,19 +52,19 @@ class HandoffTo:
 
 @dataclass(frozen=True)
 class ModelReply:
-    """One reply of a model, in full; most scripts use a shorter form.
+    """One reply of a model, in full. Most scripts use a shorter form.
 
     :param text: a message, streamed word by word; a list is streamed as it is, one delta each.
     :param calls: tools that are called, and handoffs, after the text.
     :param output: what an agent with an ``output_type`` returns: a pydantic object, or JSON.
-    :param annotations: of the text, in the form of the Responses API: ``{"type": "url_citation",
-        "url": …, "title": …, "start_index": 0, "end_index": 5}``.
+    :param annotations: annotations of the text, in the form of the Responses API: ``{"type":
+        "url_citation", "url": …, "title": …, "start_index": 0, "end_index": 5}``.
     :param thinking: a summary of reasoning, before the text.
-    :param refusal: a refusal, in the place of the text.
-    :param usage: tokens that went in, and came out.
+    :param refusal: a refusal, in place of the text.
+    :param usage: input and output tokens.
     :param incomplete: why the reply ends early, as the Responses API has it.
     :param error: raised after the text has been streamed.
-    :param hang: fall silent after the text, until the run is stopped.
+    :param hang: send nothing after the text, until the run is stopped.
     """
 
     text: str | Sequence[str] = ""
@@ -137,7 +137,7 @@ _STATUS_ERRORS: dict[int, type[openai.APIStatusError]] = {
 def model_error(
     status: int, message: str = "The server had an error.", *, code: str | None = None
 ) -> openai.APIStatusError:
-    """Make the error that the ``openai`` package raises when the model's API answers a status.
+    """Return the error that the ``openai`` package raises for a status of the model's API.
 
     :param code: OpenAI's code, such as ``rate_limit_exceeded`` or ``context_length_exceeded``.
     """

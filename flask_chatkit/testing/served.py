@@ -43,7 +43,7 @@ _THREADS: TypeAdapter[Page[Thread]] = TypeAdapter(Page[Thread])
 
 
 class ServedChat(Conversation):
-    """A visitor of one served chat; another ``ServedChat`` is another visitor.
+    """A visitor of one served chat. Another ``ServedChat`` is another visitor.
 
     .. code-block:: python
 
@@ -51,25 +51,25 @@ class ServedChat(Conversation):
         assert chat.say("Where is order 1042?").text == "It is packed."
 
     It makes the calls that the widget makes, through ``app.test_client()``: the site's own views,
-    hooks, cookies, logins and limits hold, and no server is needed. Each message continues the
+    hooks, cookies, logins and limits apply, and no server is needed. Each message continues the
     thread of the one before.
 
     :param app: the application, configured as for its other tests.
     :param name: the chat's name.
-    :param kit: the kit or its name; the application's first by default.
-    :param client: a test client of the application's: the visitor who has its cookies.
-    :param tools: functions in the place of the page's client tools, by name. They are called as
-        soon as the chat calls them, and the answer goes on.
+    :param kit: the kit or its name; by default the application's first.
+    :param client: a test client of the application: the visitor who has its cookies.
+    :param tools: functions in place of the page's client tools, by name. They are called as soon as
+        the chat calls them, and the answer goes on.
     :param base_url: the site's address as the browser has it, ``https://shop.example/app/``; by
         default that of ``app.test_client()``.
     :param headers: sent with every call, such as ``{"Accept-Language": "de"}``.
     :param url_values: values of variables in the kit's URLs, such as ``{"lang": "de"}``.
-    :param seconds: the longest that an answer may take; then :class:`TimeoutError` is raised.
+    :param seconds: how long an answer may take before :class:`TimeoutError` is raised.
     :raises LookupError: there is no such chat, or it is hosted by OpenAI.
 
-    Every method that makes a call raises :class:`CallRefusedError` if the site refuses it; those
-    that return an :class:`Answer` raise :class:`AnswerError` if the visitor reads an error,
-    unless they are called with ``check=False``.
+    Every method that makes a call raises :class:`CallRefusedError` if the site refuses it. Those
+    that return an :class:`Answer` raise :class:`AnswerError` if the visitor reads an error, unless
+    they are called with ``check=False``.
     """
 
     def __init__(
@@ -111,15 +111,15 @@ class ServedChat(Conversation):
         stop_when: StopWhen | None = None,
         check: bool = True,
     ) -> Answer:
-        """Send a message, in a new thread or the one that is open.
+        """Send a message, in the open thread or a new one.
 
         :param files: uploaded before, as the composer does.
-        :param quoted: what of an earlier answer the message refers to.
+        :param quoted: the part of an earlier answer that the message refers to.
         :param tags: @-mentions: ``{"id": …, "text": …, "data": {…}}``, after the text.
         :param model: the id of a model that the composer offers.
         :param tool: the id of a tool that the composer offers.
-        :param stop_when: called after each event with the answer so far; the visitor presses Stop
-            when it returns True. What the site then stores is stored when this returns.
+        :param stop_when: called after each event with the answer so far; when it returns True, the
+            visitor presses Stop. What the site then stores is stored when this method returns.
         :param check: whether an error in the answer is raised.
         :raises RuntimeError: ``stop_when`` was never true.
         """
@@ -135,9 +135,9 @@ class ServedChat(Conversation):
         return self._stream(kind, check=check, stop_when=stop_when, input=message)
 
     def tool_result(self, output: Any, *, check: bool = True) -> Answer:
-        """Answer the client tool that the chat has called with what the page's function returned.
+        """Send the result of the client tool that the chat has called.
 
-        :param output: JSON; ``{"error": "…"}`` is what a page sends when its function has thrown.
+        :param output: JSON; ``{"error": "…"}`` is what a page sends if its function has thrown.
         :raises LookupError: no call waits for a result.
         """
         self._last(ClientToolCallItem, "call of a client tool waits for a result")
@@ -152,11 +152,11 @@ class ServedChat(Conversation):
     ) -> Answer:
         """Answer the form of ``chat.ask``: ``chat.answer(q1="Larch", sizes=["S", "M"])``.
 
-        Questions without an answer are skipped. None of them answered, the form is skipped.
+        Questions without an answer are skipped. Without any answer, the form is skipped.
 
-        :param answers: the same by the questions' ids, for ids that are no names in Python.
+        :param answers: the same by the questions' ids, for ids that are no Python names.
         :raises LookupError: no form waits to be answered, or it has no such question.
-        :raises ValueError: a question that takes one answer is given several.
+        :raises ValueError: several answers to a question that takes one.
         """
         form = self._last(StructuredInputItem, "form waits to be answered")
         given = {**(answers or {}), **by_id}
@@ -183,10 +183,10 @@ class ServedChat(Conversation):
     def click(
         self, label: str, fill: Mapping[str, Any] | None = None, *, check: bool = True
     ) -> Answer:
-        """Use a button of a widget: the newest one in the thread that shows this label.
+        """Click a button of a widget: the newest one in the thread with this label.
 
         :param fill: values of the fields of the form around it, by the fields' names.
-        :raises LookupError: there is none; the message has the labels that there are.
+        :raises LookupError: there is none; the message has the existing labels.
         """
         widgets = [item for item in reversed(self.items()) if isinstance(item, WidgetItem)]
         item, action = find_action(widgets, label)
@@ -212,10 +212,10 @@ class ServedChat(Conversation):
 
         :param kind: the action's type.
         :param payload: JSON.
-        :param item: the widget, or its id, that it was used in, which must have it; None for an
-            action of the page's own, which reaches handlers with ``from_page=True`` alone.
-        :param streaming: False for an action with ``"streaming": False``; the widget that comes
-            back is in :attr:`Answer.widgets`.
+        :param item: the widget that has the action, or its id; None for an action of the page's
+            own, which reaches only handlers with ``from_page=True``.
+        :param streaming: False for an action with ``"streaming": False``; the widget in the
+            response is in :attr:`Answer.widgets`.
         """
         action = {"type": kind, "payload": payload}
         item_id = _id(item) if item is not None else None
@@ -236,7 +236,7 @@ class ServedChat(Conversation):
         stop_when: StopWhen | None = None,
         check: bool = True,
     ) -> Answer:
-        """Have a message answered anew, the last one by default; what followed it is removed."""
+        """Have a message answered again, by default the last one; what followed it is removed."""
         if message is None:
             message = self._last(UserMessageItem, "message is there to be answered anew")
         return self._stream(
@@ -250,9 +250,9 @@ class ServedChat(Conversation):
         kind: Literal["positive", "negative"],
         items: Iterable[ThreadItemBase | str] | None = None,
     ) -> None:
-        """Press a thumb under an answer.
+        """Give a thumb for an answer.
 
-        :param items: the answer's items; those after the last message by default.
+        :param items: the answer's items; by default those after the last message.
         """
         if items is None:
             later: list[ThreadItem] = []
@@ -263,13 +263,13 @@ class ServedChat(Conversation):
         self._ask("items.feedback", thread_id=self._opened(), item_ids=ids, kind=kind)
 
     def transcribe(self, audio: bytes, mime_type: str = "audio/webm") -> str:
-        """Dictate: what the site makes of some speech."""
+        """Dictate: return the text that the site makes of some speech."""
         text = base64.b64encode(audio).decode()
         answer = self._ask("input.transcribe", audio_base64=text, mime_type=mime_type)
         return str(answer["text"])
 
     def upload(self, file: File) -> str:
-        """Upload a file without sending it, as the composer does; its id, for :meth:`say`.
+        """Upload a file without sending it, as the composer does; return its id, for :meth:`say`.
 
         A path's MIME type is guessed from its name.
 
@@ -287,7 +287,7 @@ class ServedChat(Conversation):
         return str(uploaded["id"])
 
     def threads(self) -> list[Thread]:
-        """The visitor's earlier chats, the newest first."""
+        """Return the visitor's earlier chats, the newest first."""
         return list(self._pages("threads.list", _THREADS))
 
     def open(self, thread: ThreadMetadata | str) -> Thread:
@@ -302,24 +302,24 @@ class ServedChat(Conversation):
         self.thread = None
 
     def rename(self, title: str) -> None:
-        """Give the thread that is open a title."""
+        """Rename the open thread."""
         self._ask("threads.update", thread_id=self._opened(), title=title)
         self.open(self._opened())
 
     def delete(self, thread: ThreadMetadata | str | None = None) -> None:
-        """Delete an earlier chat, the one that is open by default."""
+        """Delete an earlier chat, by default the open one."""
         key = self._opened() if thread is None else thread if isinstance(thread, str) else thread.id
         self._ask("threads.delete", thread_id=key)
         if key == self.thread_id:
             self.thread = None
 
     def sign_in(self, sign_in: Callable[[FlaskClient], Any]) -> Any:
-        """Sign in, or out, as the site does it: ``chat.sign_in(lambda c: c.post("/login", …))``.
+        """Sign in, or out, the way the site does: ``chat.sign_in(lambda c: c.post("/login", …))``.
 
-        The page is loaded anew after it: the next call mints a new secret, and what the visitor
+        The page is reloaded afterwards: the next call mints a new secret, and what the visitor
         wrote before signing in becomes the login's.
 
-        :param sign_in: gets the test client; what it returns is returned.
+        :param sign_in: called with the test client; its result is returned.
         :raises CallRefusedError: it returned a response with a status of 400 or more.
         """
         result = sign_in(self.client)
@@ -329,7 +329,7 @@ class ServedChat(Conversation):
         return result
 
     def reload(self) -> None:
-        """Load the page anew: the next call mints a new secret. The thread stays open."""
+        """Reload the page: the next call mints a new secret. The thread stays open."""
         self._transport.forget()
 
     def _attached(self, file: File) -> str:

@@ -71,7 +71,7 @@ _MINUTE = 60.0  # seconds
 
 
 class RecordedHeaders(Headers):
-    """Request headers, case-insensitive; their repr shows no values, so no key gets into a log."""
+    """Request headers, case-insensitive. Their repr shows no values, so no key is logged."""
 
     def __repr__(self) -> str:
         return f"<headers {sorted({name for name, _ in self})}>"
@@ -81,7 +81,7 @@ class RecordedHeaders(Headers):
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """One call of the API as it came in; `status` is what it was answered (0: reset)."""
+    """One call of the API as it arrived; ``status`` is that of the response (0: reset)."""
 
     method: str
     path: str
@@ -126,7 +126,7 @@ def _default_reply(text: str) -> str:
 
 
 class OpenAIStandIn:
-    """OpenAI's ChatKit API on loopback, strict, with sessions, threads and a memory of requests.
+    """A strict stand-in for OpenAI's ChatKit API on loopback, with sessions, threads and requests.
 
     .. code-block:: python
 
@@ -136,14 +136,17 @@ class OpenAIStandIn:
             ...
             assert [request.path for request in openai.requests] == ["/v1/chatkit/sessions"]
 
-    Arguments: the only `api_key` it accepts; the ids of the `workflows` it has, the first being
-    the one :meth:`config` names; the `organization` and `project` they belong to (None: the
-    headers are not looked at); `reply`, from a visitor's message to the assistant's answer; and
-    the `clock`, in unix seconds, that decides when secrets run out and quotas renew.
+    Beside the API, it serves the files of the stand-in element (:attr:`script_url`) and the calls
+    of its frame, below ``/v1/chatkit/_frame``, which OpenAI does not have: they need the client
+    secret as their bearer token, and count neither in :attr:`requests` nor for a :meth:`fail`
+    without a path.
 
-    Beside the API it serves the browser stand-in's files (:attr:`script_url`) and the calls of its
-    frame, under ``/v1/chatkit/_frame``, which OpenAI does not have: they want the client secret as
-    their bearer token, and count in neither :attr:`requests` nor a :meth:`fail` without a path.
+    :param api_key: the only key that it accepts.
+    :param workflows: the ids of the workflows that it has; :meth:`config` names the first.
+    :param organization: the organisation that they belong to; None: the header is not checked.
+    :param project: the project that they belong to; None: the header is not checked.
+    :param reply: a function from a visitor's message to the assistant's answer.
+    :param clock: returns the time in Unix seconds at which secrets expire and limits renew.
     """
 
     def __init__(
@@ -179,7 +182,11 @@ class OpenAIStandIn:
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Serve in background threads; port 0 takes a free one. Raises RuntimeError if started."""
+        """Serve in background threads.
+
+        :param port: 0 picks a free one.
+        :raises RuntimeError: it is running already.
+        """
         if self._server is not None:
             raise RuntimeError("the stand-in is started already")
         self._stopping.clear()
@@ -189,7 +196,7 @@ class OpenAIStandIn:
         self._server.start()
 
     def stop(self) -> None:
-        """Stop serving and close every connection, kept-alive and delayed ones too."""
+        """Stop serving and close every connection, also kept-alive and delayed ones."""
         server, self._server = self._server, None
         self._stopping.set()
         if server is not None:
@@ -209,23 +216,23 @@ class OpenAIStandIn:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``; raises RuntimeError before :meth:`start`."""
+        """``http://127.0.0.1:PORT``; raises :class:`RuntimeError` before :meth:`start`."""
         if not self._url:
             raise RuntimeError("the stand-in has no address before start()")
         return self._url
 
     @property
     def api_base(self) -> str:
-        """What a client takes as its base URL."""
+        """The base URL for clients."""
         return f"{self.url}/v1"
 
     @property
     def script_url(self) -> str:
-        """Where the browser stand-in for ChatKit's script is."""
+        """The URL of the script of the stand-in element."""
         return f"{self.url}/deployments/chatkit/chatkit.js"
 
     def config(self) -> dict[str, str]:
-        """Flask configuration that makes a site use the stand-in in place of OpenAI."""
+        """Return the Flask configuration that makes a site use the stand-in instead of OpenAI."""
         config = {
             "CHATKIT_API_BASE": self.api_base,
             "CHATKIT_API_KEY": self._api_key,
@@ -242,24 +249,24 @@ class OpenAIStandIn:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The calls of the API so far, refused and failed ones too, oldest first."""
+        """The calls of the API so far, including refused and failed ones, the oldest first."""
         with self._lock:
             return list(self._requests)
 
     @property
     def sessions(self) -> dict[str, Json]:
-        """A copy of every session in the API's shape, by id, oldest first."""
+        """A copy of every session in the API's form, by id, the oldest first."""
         with self._lock:
             return {key: self._shown(session) for key, session in self._sessions.items()}
 
     @property
     def threads(self) -> dict[str, Json]:
-        """A copy of every thread in the API's shape, by id, oldest first."""
+        """A copy of every thread in the API's form, by id, the oldest first."""
         with self._lock:
             return {key: copy.deepcopy(thread.data) for key, thread in self._threads.items()}
 
     def items(self, thread_id: str) -> list[Json]:
-        """Copy a thread's items, oldest first; raises KeyError if there is no such thread."""
+        """Return a copy of a thread's items, the oldest first; raises KeyError without it."""
         with self._lock:
             return copy.deepcopy(self._threads[thread_id].items)
 
@@ -284,7 +291,7 @@ class OpenAIStandIn:
             self._planned.append(_Planned(failure, times, method and method.upper(), path))
 
     def reset(self) -> None:
-        """Forget sessions, threads, pictures, requests, planned failures, the end of workflows."""
+        """Forget sessions, threads, pictures, requests, failures, and the end of workflows."""
         with self._lock:
             self._previews: dict[str, tuple[bytes, str]] = {}
             self._sessions: dict[str, _Session] = {}
@@ -294,7 +301,7 @@ class OpenAIStandIn:
             self._ended: int | None = None
 
     def expire(self, session_id_or_secret: str) -> None:
-        """Let a session run out now; raises KeyError if there is no such session."""
+        """Let a session expire now; raises KeyError for an unknown one."""
         with self._lock:
             for session in self._sessions.values():
                 if session_id_or_secret in {session.data["id"], session.data["client_secret"]}:
@@ -303,7 +310,7 @@ class OpenAIStandIn:
         raise KeyError("no such session")
 
     def end_workflows(self, status: Literal[404, 410] = 404) -> None:
-        """Answer every create with `status`, as may happen after 2026-11-30 (undocumented)."""
+        """Refuse every new session, as may happen after 2026-11-30 (undocumented)."""
         self._ended = status
 
     def add_thread(
@@ -316,10 +323,12 @@ class OpenAIStandIn:
         reason: str | None = None,
         created_at: int | None = None,
     ) -> str:
-        """Add a thread of `user` with `items` (:func:`user_message` and the like); its id.
+        """Add a thread of ``user``, with items as :func:`user_message` builds them; return its id.
 
-        `created_at` is in unix seconds, and now by default; an item may have one of its own, or
-        any other field, also one that is wrong. `reason` is why a thread is locked or closed.
+        :param created_at: Unix seconds; by default now. An item may have its own, or any other
+            field, even an invalid one.
+        :param reason: why a thread is locked or closed.
+
         Threads are listed in the order in which they were added.
         """
         shown = {"type": status} if status == "active" else {"type": status, "reason": reason}
@@ -340,14 +349,17 @@ class OpenAIStandIn:
         return str(thread.data["id"])
 
     def add_item(self, thread_id: str, item: Mapping[str, Any]) -> str:
-        """Add an item to a thread, as if its visitor went on; its id. Raises KeyError if none."""
+        """Add an item to a thread, as if its visitor continued; return its id.
+
+        :raises KeyError: there is no such thread.
+        """
         with self._lock:
             return str(self._append(self._threads[thread_id], item)["id"])
 
     def add_preview(self, data: bytes, mime_type: str = "image/png") -> str:
-        """Hand out a picture's bytes; its address, for an attachment's ``preview_url``.
+        """Serve a picture's bytes; return its address, for an attachment's ``preview_url``.
 
-        Like OpenAI's links it is asked for without the API's key: a call with one answers 400.
+        As with OpenAI's links, it is fetched without the API's key: a call with one gets 400.
         """
         with self._lock:
             name = f"/previews/{uuid.uuid4().hex}"

@@ -10,7 +10,7 @@ from flask_chatkit import ChatKit
 from flask_chatkit.config import documented
 from flask_chatkit.doctor.report import CHECKS
 from flask_chatkit.errors import API_ERRORS
-from flask_chatkit.http.views import RULES
+from flask_chatkit.http.rules import RULES
 from flask_chatkit.identity.probes import Purpose
 from flask_chatkit.options.element import ELEMENT, GLYPHS, PRESENTATION, SHORT
 from flask_chatkit.options.translations import english, languages

@@ -72,9 +72,9 @@ class ChatAttachment:
     """A file that came with a message.
 
     :param id: its id.
-    :param name: its name, as the visitor's machine had it.
-    :param mime_type: what it is.
-    :param size: bytes; None if that is not known.
+    :param name: its name on the visitor's machine.
+    :param mime_type: its MIME type.
+    :param size: its size in bytes; None if unknown.
     """
 
     id: str
@@ -85,9 +85,9 @@ class ChatAttachment:
     _channel: Channel[Any] | None = field(default=None, repr=False, compare=False)
 
     def read(self) -> bytes:
-        """All its bytes, in a function that is not asynchronous.
+        """Return its bytes, in a function that is not async.
 
-        :raises RuntimeError: the function is asynchronous, and all others would wait for it.
+        :raises RuntimeError: the function is async, and this would block all others.
         """
         if self._channel is None or self._channel.on_loop:
             raise RuntimeError("an asynchronous function reads with: await attachment.aread()")
@@ -98,18 +98,19 @@ class ChatAttachment:
         return now
 
     async def aread(self) -> bytes:
-        """All its bytes, in an asynchronous function."""
+        """Return its bytes, in an async function."""
         data: bytes = await call(self._read)
         return data
 
 
 @dataclass(frozen=True)
 class ClientToolResult:
-    """What the page has answered to :meth:`Chat.client_tool`.
+    """The result of :meth:`Chat.client_tool`.
 
     :param name: the tool's name.
-    :param arguments: what it was called with.
-    :param output: what the page's JavaScript returned. The visitor's browser says so: check it.
+    :param arguments: the arguments that it was called with.
+    :param output: what the page's JavaScript returned. It comes from the visitor's browser: check
+        it.
     """
 
     name: str
@@ -119,17 +120,17 @@ class ClientToolResult:
 
 @dataclass(frozen=True)
 class Message:
-    """What the visitor has said, or what their page has answered.
+    """What the visitor has written, or what their page has returned.
 
-    :param text: the text, with tags as ``@name``; empty if it is something else that has come.
+    :param text: the text, with tags as ``@name``; empty if this is something else than a message.
     :param attachments: the files that came with it.
-    :param quoted_text: what of an earlier answer it refers to.
+    :param quoted_text: the part of an earlier answer that it refers to.
     :param tags: its @-mentions.
-    :param model: the id of the model that was chosen in the composer.
-    :param tool: the id of the tool that was chosen in the composer.
-    :param item: the message as ChatKit has it; None if it is something else that has come.
-    :param tool_result: the answer of a client tool that was called.
-    :param answers: the answers to :meth:`Chat.ask` by the question's id, each a list of texts,
+    :param model: the id of the model chosen in the composer.
+    :param tool: the id of the tool chosen in the composer.
+    :param item: the message as ChatKit has it; None if this is something else.
+    :param tool_result: the result of a client tool that was called.
+    :param answers: the answers to :meth:`Chat.ask` by the question's id, each a list of strings,
         which is empty for a question that was skipped.
     """
 
@@ -146,10 +147,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Turn:
-    """Something that was said before.
+    """An earlier message of the thread.
 
-    :param role: who said it.
-    :param text: what was said.
+    :param role: who wrote it.
+    :param text: its text.
     :param item: the message as ChatKit has it.
     """
 
@@ -180,14 +181,14 @@ class Step:
 class Chat:
     """The chat that a function answers in.
 
-    The helpers send at once and return what they have sent, so that ``chat.progress("…")`` and
-    ``yield chat.progress("…")`` are the same. They work in plain and in asynchronous functions.
+    The methods send at once and return what they have sent, so ``chat.progress("…")`` and ``yield
+    chat.progress("…")`` do the same. They work in sync and async functions.
 
-    :param context: what is known of the request.
+    :param context: what is known about the request.
     :param store: the history.
-    :param thread: the thread; None while nothing belongs to one, as in dictation.
-    :param channel: where to put what is sent; None where there is no answer to send it with.
-    :param history: what was said before.
+    :param thread: the thread; None while there is none, as in dictation.
+    :param channel: where to send events; None if there is no answer to send them with.
+    :param history: the earlier messages.
     :param attachments: the message's files.
     :param sender: the widget that was acted on.
     """
@@ -222,7 +223,7 @@ class Chat:
 
     @property
     def locale(self) -> str | None:
-        """The visitor's first language, as the browser tells it (``de-CH``)."""
+        """The browser's first language (``de-CH``)."""
         return as_context(self.context).locale
 
     @property
@@ -239,7 +240,7 @@ class Chat:
         self.thread.title = title
 
     def progress(self, text: str, icon: str | None = None) -> Sent:
-        """Tell what is going on, until the next words come.
+        """Show what is being done, until the next text arrives.
 
         :param icon: one of ChatKit's icon names.
         """
@@ -253,16 +254,16 @@ class Chat:
         return self._send(event)
 
     def effect(self, name: str, data: Mapping[str, Any] | None = None) -> Sent:
-        """Have the page do something: its ``chatkit.effect`` listeners are told."""
+        """Send an event to the page: its ``chatkit.effect`` listeners are called."""
         event = _make(ClientEffectEvent, "effect", name=name, data=_json("data", data or {}))
         return self._send(event)
 
     def widget(self, widget: Any, copy_text: str | None = None) -> Sent:
         """Show a widget.
 
-        :param widget: of :mod:`chatkit.widgets`, or a dict as a ``.widget`` file makes it.
+        :param widget: an object of :mod:`chatkit.widgets`, or a dict as in a ``.widget`` file.
         :param copy_text: what the copy button copies.
-        :raises ValueError: it is not a widget; the message names the wrong field.
+        :raises ValueError: it is not a widget; the message names the invalid field.
         """
         item = _make(
             WidgetItem,
@@ -274,7 +275,7 @@ class Chat:
         return self._send(item)
 
     def replace(self, widget: Any, copy_text: str | None = None) -> Sent:
-        """Show another widget in the place of the one that was acted on.
+        """Show another widget in place of the one that was acted on.
 
         :raises RuntimeError: no widget was acted on.
         """
@@ -287,19 +288,19 @@ class Chat:
         return self._send(ThreadItemReplacedEvent(item=self.sender.model_copy(update=update)))
 
     def thinking(self, text: str, title: str | None = None) -> Sent:
-        """Show a thought. Several of them are shown together, until something else is."""
+        """Show a thought. Several in a row are shown together."""
         task = _make(ThoughtTask, "thinking", content=text, title=title)
         return self._send(Step("reasoning", task))
 
     def task(self, title: str, content: str | None = None, icon: str | None = None) -> Sent:
-        """Show a step of the work. Several of them are shown together, until something else is."""
+        """Show a step of the work. Several in a row are shown together."""
         task = _make(CustomTask, "task", title=title, content=content, icon=icon)
         return self._send(Step("custom", task))
 
     def client_tool(self, name: str, arguments: Mapping[str, Any] | None = None) -> Sent:
-        """Have the page run one of its tools; the answer ends with this.
+        """Call a function of the page. The answer ends with this.
 
-        When the page has answered, the function is called again, with ``message.tool_result``.
+        When the page has returned, the function is called again, with ``message.tool_result``.
         """
         item = _make(
             ClientToolCallItem,
@@ -312,13 +313,13 @@ class Chat:
         return self._send(item)
 
     def ask(self, questions: str | Mapping[str, Any] | Sequence[Any]) -> Sent:
-        """Ask the visitor something, with a form.
+        """Ask the visitor with a form.
 
         When it is answered or skipped, the function is called again, with ``message.answers``.
 
-        :param questions: one or several of: a text, which is answered freely; a dict with
-            ``question``, and as you like ``id``, ``description``, or ``options`` (texts) with
-            ``multiple``; a ``StructuredInput`` of ChatKit's. Questions without an id are named
+        :param questions: one or several of: a string, answered in free text; a dict with
+            ``question`` and, optionally, ``id``, ``description``, or ``options`` (strings) with
+            ``multiple``; a ``StructuredInput`` of ChatKit. Questions without an id are named
             ``q1``, ``q2`` and so on.
         """
         several = [questions] if isinstance(questions, (str, Mapping)) else list(questions)
@@ -331,9 +332,9 @@ class Chat:
         return self._send(_make(StructuredInputItem, "ask", **base, inputs=inputs))
 
     def error(self, message: str, allow_retry: bool = False) -> CustomStreamError:  # noqa: FBT001, FBT002 - ChatKit's own signature
-        """An error to ``raise`` whose message the visitor reads.
+        """Return an error to ``raise``, whose message the visitor reads.
 
-        :param allow_retry: whether the visitor is offered to try again.
+        :param allow_retry: whether the visitor is offered a retry.
         """
         return CustomStreamError(message, allow_retry=allow_retry)
 
