@@ -25,7 +25,7 @@ _MOVE = (
 
 @check(
     "api-key",
-    "OpenAI's key is there and accepted, and of which organisation and project it is",
+    "OpenAI's key is set and accepted, and which organisation and project it belongs to",
     cure=_REACH,
     seconds=8.0,
 )
@@ -90,8 +90,8 @@ def _refused(reply: Reply) -> Finding:
 
 @check(
     "workflow",
-    "each hosted chat's workflow can be reached: a session is made for a visitor "
-    "`doctor:…` and cancelled",
+    "each hosted chat's workflow is reachable: a session is created for a visitor `doctor:…` "
+    "and cancelled",
     cure=_REACH,
     seconds=12.0,
 )

@@ -22,7 +22,7 @@ ASKED = 6
 
 @check(
     "limits-storage",
-    "the storage in which requests are counted answers",
+    "the storage for rate limits responds",
     cure="start the storage of CHATKIT_RATELIMIT_STORAGE_URI (or RATELIMIT_STORAGE_URI), or let "
     "this machine reach it",
 )
@@ -110,7 +110,7 @@ def sharing(site: Site) -> Iterator[Finding]:
 
 @check(
     "default-limits",
-    "limits that the site's own Flask-Limiter has for all pages do not hit the chat's calls",
+    "default limits of the site's own Flask-Limiter do not apply to the chat's calls",
     cure="limiter.exempt(chatkit)",
 )
 def default_limits(site: Site) -> Iterator[Finding]:

@@ -83,7 +83,7 @@ def _views(site: Site) -> list[_View]:
 
 @check(
     "pages",
-    "the pages that are looked at answer, and one of them shows a chat",
+    "the pages respond, and one of them shows a chat",
     cure="look at the site's log for why the page fails",
     seconds=15.0,
 )
@@ -227,7 +227,7 @@ def coep(site: Site) -> Iterator[Finding]:
 
 @check(
     "permissions-policy",
-    "where a chat takes dictation, the pages' `Permissions-Policy` allows the microphone",
+    "if a chat has dictation, the pages' `Permissions-Policy` allows the microphone",
     cure="see Permissions-Policy",
 )
 def permissions_policy(site: Site) -> Iterator[Finding]:
@@ -261,7 +261,7 @@ def _dictates(chat: object) -> bool:
 
 @check(
     "https",
-    "the site is on https, and says so for the future (`Strict-Transport-Security`)",
+    "the site is on https and sends `Strict-Transport-Security`",
     cure="serve the site by https",
 )
 def https(site: Site) -> Iterator[Finding]:
@@ -294,7 +294,7 @@ def https(site: Site) -> Iterator[Finding]:
 
 @check(
     "files",
-    "the kit's scripts reach a browser, with the types that it runs",
+    "the kit's scripts reach a browser with the right MIME types",
     cure="let the proxy pass the kit's static files to the application",
 )
 def files(site: Site) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ _NO_URL = "without --url the running site is not looked at"
 
 @check(
     "running-site",
-    "the running site answers, with the same `SECRET_KEY` and at the same prefix (with `--url`)",
+    "the running site responds, with the same `SECRET_KEY` and at the same prefix (with `--url`)",
     cure="see whether the site runs: look at its log, and at its proxy's",
     needs_key=True,
     seconds=10.0,
@@ -109,8 +109,8 @@ def _strange(site: Site, page: Page) -> Finding:
 
 @check(
     "proxy-headers",
-    "behind a proxy the application sees the visitor's scheme, host, prefix and address, and "
-    "believes nobody else (with `--url`)",
+    "behind a proxy, the application sees the visitor's scheme, host, prefix and address, and"
+    " trusts nobody else's headers (with `--url`)",
     cure=_PROXY_FIX,
 )
 def proxy_headers(site: Site) -> Iterator[Finding]:
@@ -178,8 +178,8 @@ def _is_address(value: object) -> bool:
 
 @check(
     "body-limit",
-    "the proxy takes bodies of `CHATKIT_MAX_UPLOAD_BYTES`, tried with zeros that are not kept "
-    "(with `--url`)",
+    "the proxy accepts bodies of `CHATKIT_MAX_UPLOAD_BYTES`, tried with zeros that are not "
+    "stored (with `--url`)",
     cure="raise the proxy's limit of bodies: client_max_body_size in nginx",
     seconds=15.0,
 )
@@ -281,7 +281,7 @@ def _streamed(site: Site) -> tuple[Page, list[float]]:
 
 @check(
     "workers",
-    "the server's workers have threads, so that answers do not wait for each other (with `--url`)",
+    "the server's workers have threads, so that answers do not block each other (with `--url`)",
     cure="gunicorn --worker-class gthread --workers 2 --threads 64",
     seconds=15.0,
 )
@@ -336,7 +336,7 @@ def _carries(site: Site) -> bool:
 
 @check(
     "http-basic",
-    "no HTTP Basic in front refuses the token of a served chat, which is sent as "
+    "no HTTP Basic in front rejects the token of a served chat, which is sent as "
     "`Authorization: Bearer` (with `--url`)",
     cure="auth_basic off; for the kit's prefix",
 )
@@ -359,7 +359,7 @@ def http_basic(site: Site) -> Iterator[Finding]:
 
 @check(
     "clock",
-    "this machine's clock agrees with OpenAI's and the running site's",
+    "this machine's clock agrees with those of OpenAI and the running site",
     cure="set the clock by NTP: timedatectl set-ntp true",
 )
 def clock(site: Site) -> Iterator[Finding]:

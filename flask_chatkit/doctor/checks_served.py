@@ -58,7 +58,7 @@ def _hosts(site: Site) -> set[str]:
 
 @check(
     "agent-tracing",
-    "whether what visitors say to an agent goes to OpenAI's trace store",
+    "whether visitors' messages to an agent go to OpenAI's trace store",
     cure="run_config=RunConfig(tracing_disabled=True)",
 )
 def agent_tracing(site: Site) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ _EXTRAS = ("server", "postgresql", "mysql", "redis", "async", "asgi")
 
 @check(
     "settings",
-    "the settings are those the kit was registered with, and none is misspelled",
+    "the settings have not changed since the kit was registered, and none is misspelled",
     cure="look at the settings that begin with CHATKIT_",
 )
 def settings(site: Site) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ def settings(site: Site) -> Iterator[Finding]:
 
 @check(
     "chats",
-    "each chat is there and can be set up, and what `CHATKIT_SERVER` names is of an accepted form",
+    "each chat exists and can be set up, and what `CHATKIT_SERVER` names is valid",
     cure="start the chat's server by hand in `flask shell`, and see what fails or hangs",
     seconds=20.0,
 )
@@ -108,7 +108,7 @@ def _cure_of(chat: ServedChat) -> str:
 
 @check(
     "packages",
-    "the package's own requirements and those of its extras are met by what is installed",
+    "the installed packages meet the requirements of the package and of its extras",
     cure="pip install --upgrade 'flask-chatkit[server]'",
 )
 def packages(site: Site) -> Iterator[Finding]:

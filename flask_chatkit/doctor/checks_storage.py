@@ -42,7 +42,7 @@ def _engine(site: Site) -> Any:
 
 @check(
     "database",
-    "the history's database can be reached and written to, and its tables are up to date",
+    "the history's database is reachable and writable, and its tables are up to date",
     cure=_DATABASE,
     seconds=8.0,
 )
@@ -158,7 +158,7 @@ def _holds(is_current: Any, connection: Any) -> bool:
 
 @check(
     "sqlite",
-    "SQLite is on a disk of this machine that outlives a restart",
+    "SQLite is on a local disk that survives a restart",
     cure="set CHATKIT_DATABASE_URI to a file on a local disk, or to PostgreSQL",
 )
 def sqlite(site: Site) -> Iterator[Finding]:
@@ -205,7 +205,7 @@ def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
 
 @check(
     "uploads",
-    "the folder of visitors' files can be written to, is not public, and has space",
+    "the upload folder is writable, is not public, and has space",
     cure="let CHATKIT_UPLOAD_FOLDER name a folder or URL that can be written to",
     seconds=8.0,
     needs_key=True,

@@ -35,7 +35,7 @@ _MAKE_KEY = "python -c 'import secrets; print(secrets.token_hex())'"
 
 @check(
     "secret-key",
-    "`SECRET_KEY` is there and can't be guessed, and so are its fallbacks",
+    "`SECRET_KEY` is set and can't be guessed, and neither can its fallbacks",
     cure=f"set SECRET_KEY to what this prints: {_MAKE_KEY}",
 )
 def secret_key(site: Site) -> Iterator[Finding]:
@@ -87,7 +87,8 @@ def _weakness(key: bytes) -> str | None:
 
 @check(
     "cookie",
-    "the visitor cookie's attributes fit the site's scheme, host and path: browsers keep it",
+    "the visitor cookie's attributes fit the site's scheme, host and path, so that browsers "
+    "keep it",
     cure="see the settings CHATKIT_COOKIE_…",
     needs_key=True,
 )
@@ -179,8 +180,8 @@ def _cookie_path(site: Site) -> Iterator[Finding]:
 
 @check(
     "csrf",
-    "a CSRF guard of the site lets the chat's calls through, also from `embed.js` and from pages "
-    "that are open for long",
+    "a CSRF guard of the site lets the chat's calls through, also from `embed.js` and from "
+    "pages that stay open for long",
     cure="csrf.exempt(chatkit)",
     needs_key=True,
 )
@@ -240,7 +241,7 @@ def _limited(site: Site, exempt: str) -> Iterator[Finding]:
 
 @check(
     "trusted-origins",
-    "each of `CHATKIT_TRUSTED_ORIGINS` is on https, exists, and belongs to no developer's machine",
+    "each of `CHATKIT_TRUSTED_ORIGINS` is on https, exists, and is not a developer's machine",
     cure="see CHATKIT_TRUSTED_ORIGINS",
 )
 def trusted_origins(site: Site) -> Iterator[Finding]:
