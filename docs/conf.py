@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docutils import nodes
+from pygments.lexers.templates import HtmlDjangoLexer
+from sphinx.highlighting import lexers
 
 if TYPE_CHECKING:
     from sphinx.addnodes import pending_xref
@@ -26,6 +28,8 @@ version = release = installed("flask-chatkit")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
+# The templates are HTML.
+lexers["jinja"] = HtmlDjangoLexer()
 # Pygments does not know the attributes of Alpine.
 suppress_warnings = ["misc.highlighting_failure"]
 
