@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 # The checkout that the pages belong to, whatever is installed.
-sys.path.insert(0, str(Path(__file__).parent.parent))
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 
 project = "flask_chatkit"
 author = "The flask_chatkit authors"
@@ -55,10 +56,34 @@ autodoc_typehints_description_target = "documented"
 #: The modules whose names are public. Names elsewhere may move in any release.
 PUBLIC = ("flask_chatkit", *(f"flask_chatkit.{name}" for name in ("asgi", "server", "testing")))
 
+#: Pages that are files of the checkout: contributors look for them there.
+CHECKOUT = {
+    "benchmarks": "tests/bench/README.md",
+    "changelog": "CHANGELOG.md",
+    "contributing": "CONTRIBUTING.md",
+    "threat-model": "SECURITY.md",
+}
+
 # Every reference must resolve, except to other packages: their documentation can't be looked up
 # without a network.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!flask_chatkit\b).*")]
+
+
+def read_checkout(app: Sphinx, page: str, source: list[str]) -> None:
+    """Read a page that is a file of the checkout, and have links to such files lead to pages."""
+    pages = {ROOT / file: name for name, file in CHECKOUT.items()}
+    place = ROOT / CHECKOUT[page] if page in CHECKOUT else ROOT / "docs" / f"{page}.md"
+    text = place.read_text("utf-8") if page in CHECKOUT else source[0]
+    app.env.note_dependency(place)
+
+    def lead(link: re.Match[str]) -> str:
+        target = (place.parent / link[1]).resolve()
+        if target in pages:
+            return f"](/{pages[target]}.md{link[2]})"
+        return f"](/{target.relative_to(ROOT / 'docs')}{link[2]})" if page in CHECKOUT else link[0]
+
+    source[0] = re.sub(r"\]\((?!https?:|#|/)([^)#\s]+)(#[^)\s]*|)\)", lead, text)
 
 
 def link_public_name(
@@ -109,10 +134,13 @@ def write_llms_txt(app: Sphinx, failed: Exception | None) -> None:
     lines = [f"# {project}", "", f"> {first_sentence(app, app.config.root_doc)}"]
     for toctree in app.env.tocs[app.config.root_doc].findall(lambda node: "entries" in node):
         lines += ["", f"## {toctree['caption']}", ""]
-        for _, page in toctree["entries"]:
-            title = app.env.titles[page].astext()
-            lines.append(f"- [{title}](_sources/{page}.md.txt): {first_sentence(app, page)}")
+        for title, page in toctree["entries"]:
+            named = title or app.env.titles[page].astext()
+            lines.append(f"- [{named}](_sources/{page}.md.txt): {first_sentence(app, page)}")
     Path(app.outdir, "llms.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    for page, file in CHECKOUT.items():
+        source = Path(app.outdir, "_sources", f"{page}.md.txt")
+        source.write_text((ROOT / file).read_text("utf-8"), "utf-8")
 
 
 def first_sentence(app: Sphinx, page: str) -> str:
@@ -123,6 +151,7 @@ def first_sentence(app: Sphinx, page: str) -> str:
 
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
+    app.connect("source-read", read_checkout)
     app.connect("missing-reference", link_public_name)
     app.connect("doctree-resolved", label_cells)
     app.connect("build-finished", write_llms_txt)

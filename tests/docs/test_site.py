@@ -19,7 +19,7 @@ from flask_chatkit import asgi, signals
 from tests.helpers.paths import DOCS, ROOT
 
 PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts]
-MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES]
+MARKDOWN = [*sorted(ROOT.glob("*.md")), ROOT / "tests" / "bench" / "README.md", *PAGES]
 
 
 class Page(HTMLParser):

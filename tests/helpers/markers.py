@@ -20,6 +20,9 @@ SERVERS = frozenset({"MariaDB", "PostgreSQL"})
 #: Modules and folders whose tests start programs, wait for time to pass, or take long for another
 #: reason: whole conversations over HTTP, ten thousand mutations.
 SLOW = (
+    "docs/test_servers.py",
+    "docs/test_site.py",
+    "docs/test_snippets.py",
     "doctor/test_running.py",
     "doctor/test_setups.py",
     "http/test_embed.py",
