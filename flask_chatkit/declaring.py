@@ -353,7 +353,7 @@ class Declaring:
             async def prices():
                 prices = app.extensions["prices"] = Prices()
                 task = asyncio.create_task(prices.watch())
-                yield
+                yield  # answers run now
                 task.cancel()
                 await prices.close()
 

@@ -14,8 +14,9 @@ from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from flask import Blueprint
 
-from flask_chatkit import asgi, signals
+from flask_chatkit import ChatKit, asgi, signals
 from tests.helpers.paths import DOCS, ROOT
 
 PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts]
@@ -88,6 +89,8 @@ def test_reference_has_each_public_name(site: Path) -> None:
         for module in ("flask_chatkit", "flask_chatkit.server", "flask_chatkit.testing")
         for name in import_module(module).__all__
     ]
+    own = set(dir(ChatKit)) - set(dir(Blueprint))
+    public += [f"flask_chatkit.ChatKit.{name}" for name in own if not name.startswith("_")]
     public += [f"flask_chatkit.asgi.{name}" for name in asgi.__all__]
     public += [f"flask_chatkit.signals.{name}" for name in [*signals.SIGNALS, "wait_delivered"]]
     assert [name for name in public if name not in ids] == []
