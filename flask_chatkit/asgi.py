@@ -1,4 +1,4 @@
-"""The same Flask application under uvicorn or hypercorn, where an answer holds no thread.
+"""A Flask application under uvicorn or hypercorn, where a stream holds no thread.
 
 Every request runs through the application in a thread of a bounded pool, with the same hooks,
 guards and limits as under a WSGI server. A streamed answer leaves its thread at its first event:
@@ -32,9 +32,9 @@ __all__ = ["ChatKitASGI"]
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Seconds between two looks at the streams that are silent, or whose clients don't read.
+#: Seconds between two checks of the streams, for silence and for clients that don't read.
 PULSE_SECONDS = 0.2
-#: Seconds that streams get to write their last words once all answers have ended.
+#: Seconds that streams get to send their last events once all answers have ended.
 CLEANUP_SECONDS = 2.0
 
 Message = MutableMapping[str, Any]
@@ -63,26 +63,26 @@ class ChatKitASGI:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer a request, or see to the server's beginning and end."""
+        """Handle a request, or the server's start and end."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            await self._handle(scope, receive, send)
         elif scope["type"] == "websocket":
             await _refuse(scope, receive, send)
         else:
-            raise ValueError(f"ChatKitASGI does not know what {scope['type']!r} is")
+            raise ValueError(f"ChatKitASGI does not support the scope type {scope['type']!r}")
 
-    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
-        self._settle_in()
+    async def _handle(self, scope: Message, receive: Receive, send: Send) -> None:
+        self._use_running_loop()
         task = asyncio.current_task()
         if task is not None:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        await Exchange(self.app, self._threads_of(), self._pulse, scope, receive, send).run()
+        await Exchange(self.app, self._executor(), self._pulse, scope, receive, send).run()
 
-    def _settle_in(self) -> None:
-        """Have answers run on the loop that runs here; a server may not tell when it begins."""
+    def _use_running_loop(self) -> None:
+        """Have answers run on the server's loop; not all servers send lifespan events."""
         running = asyncio.get_running_loop()
         if self._home is running:
             return
@@ -91,20 +91,20 @@ class ChatKitASGI:
         self._running = set()
         if not loop.adopt().is_on(running):
             logger.warning(
-                "Answers run on a loop in a thread of its own, since it was needed before the "
-                "server's ran: make no calls of chats while the application is made"
+                "Answers run on a loop in a separate thread, because a chat was called before the "
+                "server's loop ran: call no chat while the application is created"
             )
 
-    def _threads_of(self) -> ThreadPoolExecutor:
-        # Not made earlier: gunicorn may fork after the application was made.
+    def _executor(self) -> ThreadPoolExecutor:
+        # Not created earlier: gunicorn may fork after the application was created.
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, "flask_chatkit request")
         return self._pool
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """Begin with the server, and let answers under way end before it does."""
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Handle the lifespan events: answers under way end before the server does."""
         await receive()
-        self._settle_in()
+        self._use_running_loop()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         known = loop.adopt()
@@ -119,7 +119,7 @@ class ChatKitASGI:
 
 
 async def _refuse(scope: Message, receive: Receive, send: Send) -> None:
-    """Tell a client that there is no WebSocket here."""
+    """Refuse a WebSocket connection with 404."""
     await receive()
     if "websocket.http.response" in (scope.get("extensions") or {}):
         await send({"type": "websocket.http.response.start", "status": 404, "headers": []})

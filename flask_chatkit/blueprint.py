@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask import Blueprint, Flask, current_app
+from flask import Blueprint, Flask
 from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 
@@ -25,6 +25,7 @@ from .http.hooks import after_request, before_request
 from .http.rules import ANY_METHOD, METHODS, RULES
 from .owner.methods import OwnerMethods
 from .registry import ChatKitState, Declarations, kits
+from .runtime._upstream import this_app
 from .widget import html
 
 
@@ -116,8 +117,7 @@ class ChatKit(Declaring, OwnerMethods, Blueprint):
         :returns: what each check found, with its fix; contains no secret.
         :raises OptionError: the address or a path is invalid.
         """
-        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-        return diagnose(app, self._here(), url, pages)
+        return diagnose(this_app(), self._here(), url, pages)
 
     def _bind(self, setup: BlueprintSetupState) -> None:
         app = setup.app

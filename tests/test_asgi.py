@@ -32,7 +32,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from flask_chatkit import ChatKit
 from flask_chatkit.asgi import ChatKitASGI
-from flask_chatkit.server.streaming import environ, exchange, loop, stream
+from flask_chatkit.server.streaming import environ, exchange, loop, sse, stream
 from tests.helpers import asgi_server
 from tests.helpers.paths import HELPERS
 from tests.helpers.served import Client, Shop, kinds, said, until, visit
@@ -191,7 +191,7 @@ def test_silence_is_filled(
     connection, answer = open_stream(server.base, visit(browse(server.base)), "slow")
     read_until(answer, b"so far")
     for _ in range(2):
-        assert read_until(answer, b": hb") == stream.HEARTBEAT
+        assert read_until(answer, b": hb") == sse.HEARTBEAT
     made.made[0].open_gate()
     assert b"so far, so good" in answer.read()
     connection.close()

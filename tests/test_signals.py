@@ -494,7 +494,7 @@ from flask_chatkit import ChatKit
 from flask_chatkit.server.streaming import loop
 from flask_chatkit.signals import answer_finished
 
-loop.GRACE = 0.1
+loop.GRACE_SECONDS = 0.1
 app = Flask("ending", instance_path=sys.argv[1])
 app.config.update(SECRET_KEY="of this test", TESTING=True)
 kit = ChatKit()

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
-from flask import current_app
 
 from ..doctor.report import CHECKS, Result
 from ..doctor.run import diagnose
 from ..errors import OptionError
 from ..registry import ChatKitState
+from ..runtime._upstream import this_app
 from .base import json_option, pass_kit, print_json, progress
 
 
@@ -36,8 +36,7 @@ def doctor(kit: ChatKitState, *, url: str | None, pages: tuple[str, ...], as_jso
     """
     try:
         with _quiet(), progress("Checking", len(CHECKS), hidden=as_json) as advance:
-            app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-            results = diagnose(app, kit, url, pages, advance)
+            results = diagnose(this_app(), kit, url, pages, advance)
     except OptionError as error:
         raise click.UsageError(str(error)) from None
     if as_json:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import UpstreamTimeout, UpstreamUnavailable
-from ..runtime.processes import PerProcess, worker_threads
+from ..runtime._upstream import worker_threads
+from ..runtime.processes import PerProcess
 
 #: Seconds that a call may be under way, and none be answered, before the API counts as hanging.
 SLOW_SECONDS = 1.0

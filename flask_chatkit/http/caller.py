@@ -22,6 +22,7 @@ from ..limits.budget import Budget
 from ..limits.concurrency import Slot
 from ..limits.ratelimit import CALL
 from ..registry import EXTENSION, ChatKitState
+from ..runtime._upstream import this_request
 from ..runtime.processes import PerProcess
 
 if TYPE_CHECKING:
@@ -192,8 +193,7 @@ def current_caller() -> Caller:
         kit = next(filter(None, map(registered.get, request.blueprints)))
         if not kit.is_used:
             kit.first_use()
-        real: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-        caller = g.chatkit_caller = Caller(kit, real)
+        caller = g.chatkit_caller = Caller(kit, this_request())
     return caller
 
 

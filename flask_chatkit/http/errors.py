@@ -13,6 +13,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from ..activity import reason_of
 from ..errors import API_ERRORS, ApiError, BadRequest, Misconfigured
+from ..runtime._upstream import find_error_handler
 from . import guard
 from .caller import Caller, current_caller
 from .rules import EMBED_SCRIPT, METHODS
@@ -30,7 +31,7 @@ def answer_error(error: HTTPException) -> Any:
     caller = current_caller()
     if caller.endpoint not in METHODS and caller.endpoint != EMBED_SCRIPT:
         # Flask asks a blueprint's handlers before the application's, whose pages these are.
-        handler = current_app._find_error_handler(error, [])  # noqa: SLF001  it has no other name
+        handler = find_error_handler(error)
         return error if handler is None else current_app.ensure_sync(handler)(error)
     return error_response(caller, error)
 

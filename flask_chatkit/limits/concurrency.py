@@ -23,7 +23,7 @@ from weakref import WeakSet
 from flask import Response
 
 from ..errors import RateLimited
-from ..runtime.processes import worker_threads
+from ..runtime._upstream import worker_threads
 from .addresses import networks_of
 from .bodies import SLOWEST, connection_of
 from .ratelimit import VISITORS

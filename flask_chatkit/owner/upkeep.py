@@ -18,7 +18,7 @@ from flask import Flask, Response
 from werkzeug.wsgi import ClosingIterator
 
 from ..registry import ChatKitState
-from ..server.streaming.run import this_app
+from ..runtime._upstream import this_app
 
 logger = logging.getLogger("flask_chatkit")
 

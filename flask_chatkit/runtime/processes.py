@@ -1,11 +1,10 @@
-"""What each process of a server has for itself, and the worker of gunicorn's that it is."""
+"""What each process of a server has for itself."""
 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -13,7 +12,7 @@ T = TypeVar("T")
 class PerProcess(Generic[T]):
     """Something that a forked process must not share with its parent: a lock, a thread.
 
-    :param make: makes it, when a process first asks for it.
+    :param make: makes it when a process first needs it.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -21,29 +20,9 @@ class PerProcess(Generic[T]):
         self._made: dict[int, T] = {}
 
     def get(self) -> T:
-        """What the process that asks has for itself."""
+        """The current process's own."""
         pid = os.getpid()
         if pid not in self._made:
-            # setdefault is atomic: of two threads that get here at once, one's is never used.
+            # setdefault is atomic: of two threads that get here at once, one's is discarded.
             return self._made.setdefault(pid, self._make())
         return self._made[pid]
-
-
-def gunicorn_worker() -> Any:
-    """Gunicorn's worker, if this process is one; else None.
-
-    It is known by its handlers of signals. Gunicorn has no other way to tell.
-    """
-    return getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-
-
-def worker_threads() -> int | None:
-    """How many requests the process serves at once, where that is known: under gunicorn's threads.
-
-    Its workers of other classes, such as gevent's, have no such bound.
-    """
-    config = getattr(gunicorn_worker(), "cfg", None)
-    if getattr(config, "worker_class_str", None) not in {"sync", "gthread"}:
-        return None
-    threads = getattr(config, "threads", None)
-    return threads if isinstance(threads, int) and threads > 0 else None

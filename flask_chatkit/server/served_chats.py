@@ -13,13 +13,14 @@ from ..activity import Activity
 from ..chats.declarations import ServedChat
 from ..config import Settings
 from ..identity.visitor import Visitor
+from ..runtime._upstream import this_app
 from .context import ChatContext
 from .history.base import DatabaseStore
 from .history.isolation import OwnedStore
 from .history.outages import as_outage
 from .protocol.dispatcher import Dispatcher
 from .storage import Storage
-from .streaming.run import run_at_once, run_sync, this_app
+from .streaming.run import run_at_once, run_sync
 from .streaming.startup import Startup
 from .wiring import FACTORY_SECONDS, is_attachments, make_server
 

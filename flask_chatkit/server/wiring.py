@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..chats.declarations import ServedChat
 from ..errors import ChatKitError, ConfigurationError, Misconfigured
+from ..runtime._upstream import this_app
 
 with warnings.catch_warnings():
     # openai-chatkit defines deprecated widget classes, which warns on import.
@@ -28,7 +29,7 @@ from .history.isolation import isolate
 from .rebinding import copy_rebound
 from .sources import imported, kind_of, parameters
 from .storage import Storage
-from .streaming.run import run_sync, this_app
+from .streaming.run import run_sync
 from .streaming.startup import Startup, StartupFailed
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from agents.models.chatcmpl_stream_handler import ChatCmplStreamHandler
 from chatkit.agents import AgentContext
 from chatkit.types import SDKHiddenContextItem, ThreadItemDoneEvent
 
-#: With this the SDK hands on what has come before an error (``agents.exceptions``, 0.24.0).
-_DRAIN = "_agents_drain_queued_stream_events"
+from .._upstream import drain_events_before
+
 #: What the SDK itself says of a stream without an end: the Responses API's, and the other's.
 _SDK_WORDS = ("Model did not produce a final response", "Chat Completions stream ended before")
 #: What a model is told in the next turn.
@@ -87,7 +87,7 @@ async def _events_until(result: RunResultStreaming, events: Any) -> AsyncGenerat
             if task is not None and task.done() and not task.cancelled():
                 error = task.exception()
                 if isinstance(error, Exception) and leaves_half(error):
-                    setattr(error, _DRAIN, True)
+                    drain_events_before(error)
             try:
                 event = await anext(events)
             except StopAsyncIteration:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agents.models.fake_id import FAKE_RESPONSES_ID
 from chatkit.store import StoreItemType
 from chatkit.types import (
     ThreadItemAddedEvent,
@@ -14,6 +13,8 @@ from chatkit.types import (
     ThreadItemUpdatedEvent,
     ThreadStreamEvent,
 )
+
+from .._upstream import is_fake_id
 
 
 class ItemIds:
@@ -31,7 +32,7 @@ class ItemIds:
     def rewrite(self, event: ThreadStreamEvent) -> list[ThreadStreamEvent]:
         """The event, or events, with ids that are good."""
         if isinstance(event, (ThreadItemAddedEvent, ThreadItemDoneEvent, ThreadItemReplacedEvent)):
-            if not _is_fake(event.item.id):
+            if not is_fake_id(event.item.id):
                 return [event]
             kind: StoreItemType = (
                 "tool_call" if event.item.type == "client_tool_call" else "message"
@@ -44,13 +45,9 @@ class ItemIds:
             if isinstance(event, ThreadItemDoneEvent):
                 self._open = None
             return [event.model_copy(update={"item": item})]
-        if isinstance(event, ThreadItemUpdatedEvent) and _is_fake(event.item_id):
+        if isinstance(event, ThreadItemUpdatedEvent) and is_fake_id(event.item_id):
             return [event.model_copy(update={"item_id": self._open})] if self._open else []
-        if isinstance(event, ThreadItemRemovedEvent) and _is_fake(event.item_id):
+        if isinstance(event, ThreadItemRemovedEvent) and is_fake_id(event.item_id):
             given, self._given, self._open = self._given, [], None
             return [ThreadItemRemovedEvent(item_id=item_id) for item_id in given]
         return [event]
-
-
-def _is_fake(item_id: str) -> bool:
-    return item_id in {FAKE_RESPONSES_ID, ""}

@@ -28,6 +28,7 @@ from agents import Agent
 from agents.exceptions import UserError
 from agents.mcp import MCPServer, MCPServerSse, MCPServerStdio, MCPServerStreamableHttp
 
+from .._upstream import allow_concurrent_calls, is_disconnected
 from ..streaming import loop
 from .graph import reachable
 
@@ -136,8 +137,7 @@ class Link:
     @property
     def is_dead(self) -> bool:
         """Whether the other end has gone, as mcp 2 knows it; earlier versions tell by an error."""
-        dispatcher = getattr(self.session, "_dispatcher", None)
-        return getattr(dispatcher, "_closed", False) is True
+        return is_disconnected(self.session)
 
 
 class Connection:
@@ -325,9 +325,9 @@ class Pool:
         connection.servers.add(server)
         if key is not None:
             cast("Any", server).session = _Session(connection)
-            if _IS_V2 and hasattr(server, "_serialize_session_requests"):
+            if _IS_V2:
                 # One visitor's slow tool would keep all others waiting; mcp 2 needs no such care.
-                server._serialize_session_requests = False  # noqa: SLF001 - 0.24.0
+                allow_concurrent_calls(server)
         return connection
 
     def _add(self, server: MCPServer, key: Any) -> Connection:

@@ -23,6 +23,7 @@ from chatkit.types import (
     UserMessageItem,
 )
 
+from .._upstream import agent_of_handoff
 from ..history.tool_outputs import KIND, is_memory
 from ..surrogates import clean
 
@@ -146,9 +147,7 @@ def _reachable(start: Agent[Any]) -> Iterator[Agent[Any]]:
         agent = waiting.pop(0)
         yield agent
         for one in agent.handoffs:
-            # A Handoff holds its agent weakly, and only if agents.handoff() has made it (0.24.0).
-            reference = getattr(one, "_agent_ref", None)
-            other = one if isinstance(one, Agent) else reference() if reference else None
+            other = one if isinstance(one, Agent) else agent_of_handoff(one)
             if isinstance(other, Agent) and id(other) not in seen:
                 seen.add(id(other))
                 waiting.append(other)

@@ -32,6 +32,7 @@ from chatkit.types import (
 from pydantic import BaseModel
 from typing_extensions import override
 
+from .._upstream import set_tool_events
 from ..assistants.chat import text_of
 from ..context import ChatContext
 from ..surrogates import clean
@@ -66,7 +67,7 @@ class AgentRun:
         self._config = config
         self._context = context
         self._tools_events = ToolEvents()
-        context._events = self._tools_events  # noqa: SLF001 - made for it, and nowhere else set
+        set_tool_events(context, self._tools_events)
         self._run_events = self._watched(events_until(result))
         self._next: asyncio.Future[Any] | None = None
         self._stopped = False

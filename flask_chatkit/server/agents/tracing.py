@@ -25,6 +25,7 @@ from agents.tracing.provider import DefaultTraceProvider
 from agents.tracing.traces import NoOpTrace
 from openai import AsyncOpenAI
 
+from .._upstream import client_of, exporter_of, trace_processors
 from .graph import reachable
 
 logger = logging.getLogger("flask_chatkit")
@@ -164,8 +165,7 @@ def _foreign_host(agent: Agent[Any], config: RunConfig | None) -> str | None:
             model = provider.get_model(model)
         except Exception as error:  # noqa: BLE001 - the run itself will say what is wrong
             return f"unknown ({type(error).__name__})"
-    # Its adapters hold the client under this name (0.24.0); whatever has none is not OpenAI's.
-    client = getattr(model, "_client", None)
+    client = client_of(model)
     if not isinstance(client, AsyncOpenAI):
         return type(model).__name__
     for url in (client.base_url, getattr(client, "websocket_base_url", None)):
@@ -187,7 +187,7 @@ def _setup() -> _Setup:
         inner = getattr(inner, "wrapped", None)
     if inner is None:
         return _Setup(None, is_on=True, has_openai=False, has_own=True)
-    processors = _processors(inner)
+    processors = trace_processors(inner)
     openais = [one for one in processors if isinstance(one, _Gate) or _is_openais(one)]
     return _Setup(
         inner,
@@ -198,22 +198,17 @@ def _setup() -> _Setup:
     )
 
 
-def _processors(provider: DefaultTraceProvider) -> tuple[TracingProcessor, ...]:
-    """The processors, which the SDK lets nobody read (0.24.0)."""
-    return tuple(provider._multi_processor._processors)  # noqa: SLF001
-
-
 def _is_openais(processor: TracingProcessor) -> bool:
     """Whether it exports as the SDK does by default; a subclass of the exporter is the site's."""
-    exporter = getattr(processor, "_exporter", None)
-    return isinstance(processor, BatchTraceProcessor) and type(exporter) is BackendSpanExporter
+    is_batch = isinstance(processor, BatchTraceProcessor)
+    return is_batch and type(exporter_of(processor)) is BackendSpanExporter
 
 
 def _close_gates(provider: DefaultTraceProvider | None) -> None:
     """Put a gate before OpenAI's exporter, unless there is one."""
     if provider is None:
         return
-    processors = _processors(provider)
+    processors = trace_processors(provider)
     if any(_is_openais(one) for one in processors):
         provider.set_processors([_Gate(one) if _is_openais(one) else one for one in processors])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any, Literal, get_args
 
 from chatkit.actions import Action
@@ -41,6 +40,7 @@ from typing_extensions import override
 
 from ...chats.callbacks import Callbacks
 from ...errors import BadRequest
+from .._upstream import wrap_output
 from ..context import ChatContext
 from ..surrogates import clean, clean_events
 from .chat import (
@@ -398,7 +398,7 @@ class BaseAssistantServer(ChatKitServer[ChatContext]):
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Store and send what answers with whole strings, whatever made it."""
         async for event in super()._process_events(
-            thread, context, lambda: _cleaned(stream(), thread)
+            thread, context, lambda: _cleaned(stream, thread)
         ):
             yield event
 
@@ -519,19 +519,8 @@ def keep_whole(server: ChatKitServer[Any]) -> None:
 
     On the object, whose class is the site's: it is ours alone by now.
     """
-    if isinstance(server, BaseAssistantServer) or "_serialize" in vars(server):
-        return
-    theirs: Any = server
-    # Private names of openai-chatkit 1.6.5, which has no other place for this.
-    process, serialize = theirs._process_events, theirs._serialize  # noqa: SLF001
-
-    def process_whole(
-        thread: ThreadMetadata, context: Any, stream: Callable[[], AsyncIterator[ThreadStreamEvent]]
-    ) -> Any:
-        return process(thread, context, lambda: _cleaned(stream(), thread))
-
-    theirs._process_events = process_whole  # noqa: SLF001
-    theirs._serialize = partial(_serialized_whole, serialize)  # noqa: SLF001
+    if not isinstance(server, BaseAssistantServer):
+        wrap_output(server, _cleaned, _serialized_whole)
 
 
 def _serialized_whole(serialize: Callable[[BaseModel], bytes], obj: BaseModel) -> bytes:
@@ -542,10 +531,10 @@ def _serialized_whole(serialize: Callable[[BaseModel], bytes], obj: BaseModel) -
 
 
 async def _cleaned(
-    events: AsyncIterator[ThreadStreamEvent], thread: ThreadMetadata
+    stream: Callable[[], AsyncIterator[ThreadStreamEvent]], thread: ThreadMetadata
 ) -> AsyncIterator[ThreadStreamEvent]:
     try:
-        async for event in clean_events(events):
+        async for event in clean_events(stream()):
             _clean_thread(thread)
             yield event
     finally:

@@ -16,7 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
-from flask import current_app, has_app_context
+from flask import has_app_context
+
+from ...runtime._upstream import this_app
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -272,7 +274,7 @@ def spawn(function: Callable[..., Any], *args: Any) -> None:
     down in the thread that used it, and only when that has ended.
     """
     context = contextvars.copy_context()
-    app = current_app._get_current_object() if has_app_context() else None  # type: ignore[attr-defined]  # noqa: SLF001
+    app = this_app() if has_app_context() else None
 
     def work() -> None:
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...errors import HistoryUnavailable
 from ...runtime.watchdog import Watchdog
+from .._upstream import socket_of
 
 #: Seconds after which a database that did not answer is tried again, by a single call.
 RECHECK_SECONDS = 1.0
@@ -83,7 +84,7 @@ class Call:
 def _descriptor(connection: Any) -> int | None:
     """The file descriptor of a connection's socket; None if it has none, or it is unknown."""
     try:
-        source = connection if hasattr(connection, "fileno") else getattr(connection, "_sock", None)
+        source = socket_of(connection)
         number = -1 if source is None else int(source.fileno())
     except Exception:  # noqa: BLE001 - each driver raises its own error for a closed connection
         return None

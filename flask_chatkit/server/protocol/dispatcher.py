@@ -41,6 +41,8 @@ from ...limits.budget import Budget
 from ...limits.concurrency import Slot
 from ...limits.ratelimit import CALL
 from ...quota import time_text
+from ...runtime._upstream import this_app
+from .._upstream import process, processes_plainly
 from ..assistants.base import BaseAssistantServer, callbacks_of
 from ..context import ChatContext, current_context
 from ..history.claims import begin_once
@@ -48,9 +50,10 @@ from ..history.outages import as_outage, raise_outage
 from ..streaming import loop
 from ..streaming.feed import hand_off
 from ..streaming.record import AnswerRecord
-from ..streaming.run import run_sync, this_app
+from ..streaming.run import run_sync
+from ..streaming.sse import error_event
 from ..streaming.startup import Startup, StartupFailed
-from ..streaming.stream import Answer, error_event
+from ..streaming.stream import Stream
 from ..surrogates import whole_json
 from .operations import OPERATIONS, Operation, parse, thread_of
 from .replay import CLEANUP_SECONDS, CUT_SECONDS, Repeats, find_answered, find_cut, fingerprint
@@ -84,7 +87,6 @@ _STATEFUL = frozenset(
     }
 )
 _ACTIONS = frozenset({"threads.custom_action", "threads.sync_custom_action"})
-_NONE = object()
 
 #: Reads that touch nothing but the store.
 _PLAIN = frozenset({"threads.list", "threads.get_by_id", "items.list"})
@@ -123,7 +125,7 @@ class Dispatcher:
         self._max_length = chat.max_message_length or settings.max_message_length
         self._seconds = chat.answer_seconds or settings.answer_seconds
         self._repeats = Repeats()
-        self._under_way: dict[str, list[Answer]] = {}
+        self._under_way: dict[str, list[Stream]] = {}
         self._lock = threading.Lock()
         self._offered = {"model": chat.offers("models"), "tool_choice": chat.offers("tools")}
         self._is_ours = isinstance(server, BaseAssistantServer)
@@ -138,12 +140,7 @@ class Dispatcher:
         self._takes_dictation = handles or (
             not self._is_ours and kind.transcribe is not ChatKitServer.transcribe
         )
-        # ChatKitServer reads the request that we have read, and takes longer over it than over a
-        # whole answer. Whether a site has a way of its own is seen nowhere else.
-        self._is_plain = kind.process is ChatKitServer.process and all(
-            getattr(kind, name, None) is getattr(ChatKitServer, name, _NONE)
-            for name in ("_process_streaming", "_process_non_streaming")
-        )
+        self._is_plain = processes_plainly(kind)
         self._reads_at_once = self._is_plain and vars(type(server.store)).get(
             "reads_at_once", False
         )
@@ -380,9 +377,7 @@ class Dispatcher:
         server = self.server
         if not self._is_plain:
             return await server.process(body, context)
-        if OPERATIONS[asked.type].streams:
-            return StreamingResult(server._process_streaming(asked, context))  # noqa: SLF001
-        return NonStreamingResult(await server._process_non_streaming(asked, context))  # noqa: SLF001
+        return await process(server, asked, context, streams=OPERATIONS[asked.type].streams)
 
     async def _process_once(
         self,
@@ -390,7 +385,7 @@ class Dispatcher:
         operation: Operation,
         body: bytes,
         context: ChatContext,
-        former: Answer | None,
+        former: Stream | None,
         record: AnswerRecord,
     ) -> StreamingResult | NonStreamingResult:
         """Process a message, unless it is in the history already and only its answer is missing."""
@@ -489,12 +484,12 @@ class Dispatcher:
             charge()
             reader = self._answer(
                 asked, context, lambda: self._process(asked, operation, body, context), record
-            ).begin()
-        if not reader.pull(FIRST_SECONDS) and not reader.answer.promise():
+            ).start()
+        if not reader.wait_first(FIRST_SECONDS) and not reader.stream.commit_headers():
             # It has ended in this very moment.
-            reader.pull(0)
-        if reader.is_mute and reader.answer.error is not None:
-            return self._failed(asked, context, reader.answer.error)
+            reader.wait_first(0)
+        if reader.is_empty and reader.stream.error is not None:
+            return self._failed(asked, context, reader.stream.error)
         hand_off(request, reader)
         return _event_stream(reader)
 
@@ -515,7 +510,7 @@ class Dispatcher:
         context: ChatContext,
         process: Callable[[], Awaitable[Any]],
         record: AnswerRecord,
-    ) -> Answer:
+    ) -> Stream:
         with self._lock:
             mine = [one for one in self._under_way.get(context.owner, ()) if not one.ended]
             if len(mine) >= AT_A_TIME:
@@ -534,7 +529,7 @@ class Dispatcher:
                 return await process()
 
             explain = partial(self._explain, asked, context)
-            answer = Answer(
+            answer = Stream(
                 loop.current(), this_app(), begin, self._seconds, explain, record.begin()
             )
             self._under_way[context.owner] = [*mine, answer]

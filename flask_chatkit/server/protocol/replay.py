@@ -32,7 +32,8 @@ from pydantic import BaseModel
 from ..context import ChatContext
 from ..history.tool_outputs import is_memory
 from ..ids import SAME_SECONDS
-from ..streaming.stream import Answer, Reader
+from ..streaming.stream import Stream
+from ..streaming.subscriber import Subscriber
 
 #: Seconds in which it is so when its answer was cut off, and the visitor may not know.
 CUT_SECONDS = 60.0
@@ -104,7 +105,7 @@ class Repeats:
     """The answers of one chat that a call which comes once more may get."""
 
     def __init__(self) -> None:
-        self._recent: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()
+        self._recent: OrderedDict[Key, tuple[float, Stream]] = OrderedDict()
         self._tidied = 0.0
         self._making: dict[Key, threading.Event] = {}
         self._lock = threading.Lock()
@@ -121,8 +122,8 @@ class Repeats:
             self._recent.clear()
 
     def reader(
-        self, key: Key, make: Callable[[Answer | None], Answer], charge: Callable[[], None]
-    ) -> Reader | None:
+        self, key: Key, make: Callable[[Stream | None], Stream], charge: Callable[[], None]
+    ) -> Subscriber | None:
         """A reader of the answer to a call; None if it is under way and can't be told again.
 
         :param key: the call's :func:`fingerprint`.
@@ -136,7 +137,7 @@ class Repeats:
                 self._tidy(now)
                 _, former = self._recent.get(key, (now, None))
                 if former is not None and not (former.ended or former.abandoned):
-                    return former.listen()
+                    return former.subscribe()
                 other = self._making.get(key)
                 if other is None:
                     self._making[key] = threading.Event()
@@ -151,13 +152,13 @@ class Repeats:
                     answer = make(former if former is not None and former.abandoned else None)
                     self._recent[key] = (now, answer)
                     self._recent.move_to_end(key)
-                    reader = answer.begin()
+                    reader = answer.start()
                 return reader
         finally:
             with self._lock:
                 self._making.pop(key).set()
 
-    def _told(self, former: Answer | None, key: Key, now: float) -> Reader | None:
+    def _told(self, former: Stream | None, key: Key, now: float) -> Subscriber | None:
         """A reader of an answer that ended well a moment ago."""
         if (
             former is None
@@ -167,7 +168,7 @@ class Repeats:
             or not key.is_message
         ):
             return None
-        return former.listen()
+        return former.subscribe()
 
     def _tidy(self, now: float) -> None:
         while len(self._recent) > REMEMBERED:
@@ -180,7 +181,7 @@ class Repeats:
                 del self._recent[key]
             elif answer.ended and now - answer.ended_at > SAME_SECONDS:
                 # That it was is enough from now on.
-                answer.forget()
+                answer.drop_replay()
 
 
 def fingerprint(asked: Any, context: ChatContext) -> Key:

@@ -1,4 +1,4 @@
-"""When what an answer has said is handed on: one timer for all answers, and few at a time."""
+"""When streams deliver what they hold back: one timer for all of them, and few at a time."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Callable
 
 #: Seconds between two beats, on a loop that is not late.
 BEAT = 0.005
-#: Answers that are handed on in one beat. Each may wake a thread, and all that are awake at a time
-#: ask for Python's lock: a loop that is late wakes fewer of them, and has more to hand on to each.
+#: Streams that deliver in one beat. Each delivery may wake a thread, and all threads that are awake
+#: compete for the GIL: a loop that is late wakes fewer of them, with more to read each.
 AT_A_BEAT = 16
-#: Seconds for which an answer that is due may be held back by that.
+#: Seconds by which that may delay a stream that is due.
 LATEST = 0.5
 
 
 class Beat:
-    """Calls functions after a while, in the order in which they were given."""
+    """Calls functions after a while, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._due: deque[tuple[float, Callable[[], None]]] = deque()
         self._is_set = False
 
     def add(self, act: Callable[[], None], seconds: float) -> None:
-        """Call a function, on the loop that runs.
+        """Call a function on the running loop.
 
-        :param seconds: the time to wait for more, at least.
+        :param seconds: the shortest delay.
         """
         running = asyncio.get_running_loop()
         self._due.append((running.time() + seconds, act))

@@ -1,4 +1,4 @@
-"""What a WSGI application reads of a request that has come by ASGI."""
+"""The WSGI environment and body of an ASGI request."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from ...limits.bodies import SLOWEST
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-#: Seconds that a client may be waited for in all while it sends a body, and more of them for each
-#: ``SLOWEST`` bytes that have come.
+#: Seconds in all that a client may take to send a body, and one more for each ``SLOWEST`` bytes
+#: received.
 RECEIVE_SECONDS = 30.0
-#: Bytes of a body that are read before a thread is asked for.
+#: Bytes of a body that are read before the request gets a thread.
 AHEAD = 65_536
 
 _ASCII = "".join(map(chr, range(33, 127)))
 
 
 class RequestBody(Body):
-    """A body that is read in a thread, as it comes, from the loop of the server."""
+    """A body that is received on the server's loop, and read in a thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive) -> None:
         super().__init__(loop, cast("Any", receive))
         self._receive = receive
         self._received = 0
-        #: Seconds that the client was waited for. What the application does meanwhile is not its.
+        #: Seconds spent waiting for the client, without those that the application took.
         self._waited = 0.0
-        #: Whether the client was too slow, and is waited for no more.
+        #: Whether the client was too slow; nothing more is received then.
         self.is_late = False
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it has come."""
+        """Whether all of it was received."""
         return not self._has_more
 
     async def fill(self) -> None:
-        """Read what has come, or all of a small body, on the loop.
+        """Receive the first bytes, or all of a small body, on the loop.
 
-        Who reads one that takes too long is told by :exc:`RequestTimeout`, as in a thread.
+        If that takes too long, a later read raises :exc:`RequestTimeout`.
 
-        :raises ClientDisconnected: the client has gone before it had sent everything.
+        :raises ClientDisconnected: the client disconnected before it had sent everything.
         """
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._fill(), RECEIVE_SECONDS + AHEAD / SLOWEST)
@@ -80,7 +80,7 @@ class RequestBody(Body):
 
     def _part(self, message: MutableMapping[str, Any]) -> bytes:
         if message["type"] == "http.disconnect":
-            # Half a body must not look like a whole one.
+            # A partial body must not pass for a complete one.
             raise ClientDisconnected
         self._has_more = message.get("more_body", False)
         part: bytes = message.get("body", b"")
@@ -93,9 +93,9 @@ async def _received(receive: Receive) -> MutableMapping[str, Any]:
 
 
 def is_read_ahead(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a body is read before a thread is asked for.
+    """Whether a body is read before the request gets a thread.
 
-    All are, but a large one whose client asks first whether to send it: it may be refused unread.
+    A large one with an ``Expect`` header is not: the application may refuse it unread.
     """
     known = {name.lower(): value for name, value in headers}
     length = known.get(b"content-length", b"")
@@ -104,32 +104,32 @@ def is_read_ahead(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def make_environ(scope: MutableMapping[str, Any], body: RequestBody) -> dict[str, Any]:
-    """Make the environment of a request, for one client that is believed in nothing."""
+    """The WSGI environment of a request; nothing in it is trusted."""
     environ: dict[str, Any] = dict(build_environ(_plain(scope), body))
     environ["wsgi.errors"] = sys.stderr
-    # Servers have taken the chunks of a body apart.
+    # The server has decoded a chunked body.
     environ["wsgi.input_terminated"] = True
     return environ
 
 
 def _plain(scope: MutableMapping[str, Any]) -> Any:
-    """A scope whose parts a2wsgi takes for what they are."""
+    """A scope normalised for a2wsgi, which misreads some forms."""
     headers: list[tuple[bytes, bytes]] = []
     cookies: list[bytes] = []
     for name, value in scope["headers"]:
         lowered = name.lower()
         if lowered == b"cookie":
-            # HTTP/2 sends each cookie in a header of its own.
+            # HTTP/2 sends each cookie in a separate header.
             cookies.append(value)
         elif b"_" not in lowered:
-            # One with an underscore would pass for the header that a proxy sets, with a hyphen.
+            # A name with an underscore would pass for the proxy's header with a hyphen.
             headers.append((lowered, value))
     if cookies:
         headers.append((b"cookie", b"; ".join(cookies)))
     root = scope.get("root_path", "").rstrip("/")
     path: str = scope["path"]
     if root and path != root and not path.startswith(f"{root}/"):
-        # A proxy has taken the prefix away; or the path only begins with the same letters.
+        # A proxy has removed the prefix, or the path only begins with the same letters.
         path = root + path
     query = quote(scope.get("query_string", b""), safe=_ASCII).encode()
     return {**scope, "headers": headers, "root_path": root, "path": path, "query_string": query}

@@ -1,4 +1,4 @@
-"""One request of an ASGI server: through the application in a thread, and its answer out."""
+"""One ASGI request: the application runs in a thread, and a stream is sent on the loop."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from .feed import ENVIRON, Feed, Handoff, Pulse, leads_to
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from .stream import Reader
+    from .subscriber import Subscriber
 
 logger = logging.getLogger("flask_chatkit")
 
 Message = MutableMapping[str, Any]
 
-#: Bytes of an answer that are sent at a time, where its length is known.
+#: Bytes of a response that are sent at a time, where its length is known.
 BLOCK = 65_536
-#: Seconds that a stream gets to write its last words when the server ends.
+#: Seconds that a stream gets to send its last events when the server ends.
 CLEANUP_SECONDS = 4.0
 
 
 class Exchange:
-    """One request and its answer.
+    """One request and its response.
 
     :param app: the WSGI application.
     :param pool: the threads that it runs in.
-    :param pulse: looks after streams.
+    :param pulse: sends heartbeats, and ends streams that are not read.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Exchange:
         self._rest = b""
         self._gone = False
         self._sending_since = 0.0
-        #: Seconds that a thread may still wait for the client, of an answer of known length.
+        #: Seconds that a thread may still wait for the client, if the length is known.
         self._patience: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._body = RequestBody(self._loop, receive)
-        self._listening: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Answer the request."""
+        """Respond to the request."""
         body = self._body
         if is_read_ahead(self._scope["headers"]):
             try:
@@ -83,17 +83,17 @@ class Exchange:
         environ[ENVIRON] = self._handoff
         run = partial(contextvars.copy_context().run, self._in_thread, environ)
         try:
-            reader = await self._loop.run_in_executor(self._pool, run)
+            subscriber = await self._loop.run_in_executor(self._pool, run)
         except ClientDisconnected:
             return
         except asyncio.CancelledError:
             self._give_up()
             raise
         finally:
-            if self._listening is not None:
-                self._listening.cancel()
-        if reader is not None:
-            await self._stream(reader)
+            if self._watching is not None:
+                self._watching.cancel()
+        if subscriber is not None:
+            await self._stream(subscriber)
             return
         if not self._is_started and self._start is not None:
             await self._send(self._start)
@@ -101,15 +101,15 @@ class Exchange:
 
     # --- in a thread ---------------------------------------------------------------------------
 
-    def _in_thread(self, environ: dict[str, Any]) -> Reader | None:
-        """Run the application; the answer that is to be read on the loop, if it is one."""
+    def _in_thread(self, environ: dict[str, Any]) -> Subscriber | None:
+        """Run the application; returns the stream to be read on the loop, if there is one."""
         iterable = self._app(environ, self._start_response)
-        reader = self._handoff.reader
-        if reader is not None and self._is_untouched(iterable, reader):
+        subscriber = self._handoff.subscriber
+        if subscriber is not None and self._is_unchanged(iterable, subscriber):
             self._iterable = iterable
             if self._gone:
                 self._give_up()
-            return reader
+            return subscriber
         try:
             self._write_all(iterable)
         finally:
@@ -130,13 +130,13 @@ class Exchange:
             ],
         }
         if self._body.is_late and self._scope["http_version"].startswith("1"):
-            # The rest of the body is not waited for, by the server neither.
+            # So that the server does not wait for the rest of the body, either.
             self._start["headers"].append((b"connection", b"close"))
         return self._write
 
-    def _is_untouched(self, iterable: object, reader: Reader) -> bool:
-        """Whether neither a hook nor a middleware has made something else of a stream."""
-        if not leads_to(iterable, reader):
+    def _is_unchanged(self, iterable: object, subscriber: Subscriber) -> bool:
+        """Whether no hook and no middleware has changed a stream."""
+        if not leads_to(iterable, subscriber):
             return False
         if self._start is None or self._start["status"] != 200:
             return False
@@ -145,7 +145,7 @@ class Exchange:
         return is_stream and b"content-encoding" not in headers and not self._is_started
 
     def _write_all(self, iterable: Iterable[bytes]) -> None:
-        """Send an answer as it comes; a small one waits for the end, which takes no thread."""
+        """Send a response as it comes; a small one is sent after the thread has returned."""
         length: int | None = None
         waiting: list[bytes] = []
         size = 0
@@ -164,12 +164,12 @@ class Exchange:
         self._rest = b"".join(waiting)
 
     def _write(self, chunk: bytes) -> None:
-        """Send a part, and wait until the client has taken what was before it."""
+        """Send a chunk, and wait until the client has taken what was sent before."""
         if not chunk:
             return
         if not self._is_started and self._start is not None:
             self._is_started = True
-            self._loop.call_soon_threadsafe(self._listen_meanwhile)
+            self._loop.call_soon_threadsafe(self._watch_meanwhile)
             self._send_from_thread(self._start)
         self._send_from_thread(_part(chunk, more=True))
 
@@ -190,77 +190,75 @@ class Exchange:
 
     # --- on the loop ---------------------------------------------------------------------------
 
-    def _listen_meanwhile(self) -> None:
-        """Notice that the client goes while a thread writes: sending to nobody is no error."""
+    def _watch_meanwhile(self) -> None:
+        """Notice that the client disconnects while a thread writes, which raises nothing."""
         if self._body.is_whole:
-            self._listening = self._loop.create_task(self._listen(self._leave))
+            self._watching = self._loop.create_task(self._watch(self._on_disconnect))
 
-    def _leave(self) -> None:
+    def _on_disconnect(self) -> None:
         self._gone = True
-        if self._handoff.reader is not None:
-            self._handoff.reader.close()
+        if self._handoff.subscriber is not None:
+            self._handoff.subscriber.close()
 
-    async def _stream(self, reader: Reader) -> None:
-        """Send an answer, as it is made, until its end or until the client goes."""
-        from .stream import HEARTBEAT
-
-        feed = Feed(reader, HEARTBEAT)
+    async def _stream(self, subscriber: Subscriber) -> None:
+        """Send a stream until it ends or the client disconnects."""
+        feed = Feed(subscriber)
         self._task = asyncio.current_task()
-        listening = self._loop.create_task(self._listen(feed.close))
+        watching = self._loop.create_task(self._watch(feed.close))
         self._pulse.add(feed.tick)
-        self._pulse.add(self._look)
+        self._pulse.add(self._check_reading)
         try:
             await self._forward(feed)
         except asyncio.CancelledError:
             if self._gone:
                 return
-            # The server ends. What was said is stored, and the client is told to try again.
-            reader.answer.interrupt()
+            # The server ends. What was sent is stored, and the client is asked to try again.
+            subscriber.stream.interrupt()
             await asyncio.wait(
                 [self._loop.create_task(self._forward(feed))], timeout=CLEANUP_SECONDS
             )
         except OSError:
-            # So servers tell, too, that the client has gone.
-            logger.debug("A client has left an answer")
+            # Some servers report a disconnected client like this.
+            logger.debug("A client has disconnected from a stream")
         finally:
             self._pulse.discard(feed.tick)
-            self._pulse.discard(self._look)
-            listening.cancel()
+            self._pulse.discard(self._check_reading)
+            watching.cancel()
             feed.close()
-            await self._end(reader)
+            await self._end(subscriber)
 
     async def _forward(self, feed: Feed) -> None:
         if not self._is_started:
             self._is_started = True
             await self._send(self._start or {})
-        while said := await feed.read():
+        while chunk := await feed.read():
             self._sending_since = time.monotonic()
-            await self._send(_part(said, more=True))
+            await self._send(_part(chunk, more=True))
             self._sending_since = 0.0
         await self._send(_part(b"", more=False))
 
-    async def _listen(self, leave: Callable[[], None]) -> None:
-        """Wait until the client goes, and tell the answer at once."""
+    async def _watch(self, on_disconnect: Callable[[], None]) -> None:
+        """Call a function as soon as the client disconnects."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        leave()
+        on_disconnect()
 
-    def _look(self, now: float) -> None:
-        """End a stream whose client reads nothing."""
+    def _check_reading(self, now: float) -> None:
+        """End a stream that the client does not read."""
         since = self._sending_since
         if since and now - since > SEND_SECONDS and self._task is not None and not self._gone:
             self._gone = True
             self._task.cancel()
 
-    async def _end(self, reader: Reader) -> None:
+    async def _end(self, subscriber: Subscriber) -> None:
         iterable, self._iterable = self._iterable, None
-        if iterable is not None and iterable is not reader:
-            # A middleware's, whose end may take time.
+        if iterable is not None and iterable is not subscriber:
+            # A middleware's, which may take its time to close.
             await self._loop.run_in_executor(self._pool, _close, iterable)
 
     def _give_up(self) -> None:
-        """The server has given the request up, while a thread had it, or since."""
-        self._leave()
+        """The server has cancelled the request while a thread has it, or since."""
+        self._on_disconnect()
         _close(self._iterable)
 
 

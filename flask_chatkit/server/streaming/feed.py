@@ -1,4 +1,4 @@
-"""An answer that is read on an event loop, without a thread; see :mod:`flask_chatkit.asgi`."""
+"""A stream that is read on an event loop, without a thread; see :mod:`flask_chatkit.asgi`."""
 
 from __future__ import annotations
 
@@ -7,106 +7,91 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.wsgi import ClosingIterator
-
 from ...limits.concurrency import Held
+from .._upstream import wrapped_by
+from .sse import HEARTBEAT
 
 if TYPE_CHECKING:
     from flask import Request
 
-    from .stream import Reader
+    from .subscriber import Subscriber
 
-#: Where a request's environment has the :class:`Handoff`, if it was made by an ASGI server.
+#: The key of a request's :class:`Handoff` in its environment, under an ASGI server.
 ENVIRON = "flask_chatkit.asgi"
 
 
-#: Classes of others that pass everything on as it is: their module and name, and the attribute that
-#: has what they are around.
-PASSING = {("sentry_sdk.integrations.wsgi", "_ScopedResponse"): "_response"}
-
-
 class Handoff:
-    """What a view leaves for the ASGI server: the answer that is to be read on its loop."""
+    """Where a view leaves the stream that the ASGI server is to read on its loop."""
 
     def __init__(self) -> None:
-        self.reader: Reader | None = None
+        self.subscriber: Subscriber | None = None
 
 
-def hand_off(request: Request, reader: Reader) -> None:
-    """Leave an answer to the ASGI server that has made a request, if one has."""
+def hand_off(request: Request, subscriber: Subscriber) -> None:
+    """Leave a stream to the ASGI server, if there is one."""
     handoff = request.environ.get(ENVIRON)
     if isinstance(handoff, Handoff):
-        handoff.reader = reader
+        handoff.subscriber = subscriber
 
 
-def leads_to(iterable: object, reader: Reader) -> bool:
-    """Whether iterating over what an application returns is the same as reading an answer.
+def leads_to(iterable: object, subscriber: Subscriber) -> bool:
+    """Whether iterating over a response is the same as reading a stream.
 
-    Only what is known to pass everything on as it is may be around it: what a class of the site's
-    does to the pieces can't be told, so that one is iterated over.
+    That is so only inside wrappers that are known to change nothing.
     """
-    while iterable is not reader:
-        if type(iterable) is ClosingIterator:
-            # It keeps nothing else of what it was made of.
-            args = getattr(getattr(iterable, "_next", None), "args", None)
-            if not args:
-                return False
-            iterable = args[0]
-        elif isinstance(iterable, Held) and not iterable.is_begun:
+    while iterable is not subscriber:
+        if isinstance(iterable, Held) and not iterable.is_begun:
             iterable = iterable.pieces
         else:
-            kind = type(iterable)
-            iterable = getattr(iterable, PASSING.get((kind.__module__, kind.__name__), ""), None)
+            iterable = wrapped_by(iterable)
             if iterable is None:
                 return False
     return True
 
 
 class Feed:
-    """One client's answer, read on the loop that runs.
+    """Reads a stream for one client on the running loop.
 
-    :param reader: what it reads; no thread does so any more.
-    :param heartbeat: what :meth:`read` returns after a while of silence.
+    :param subscriber: read by nobody else.
     """
 
-    def __init__(self, reader: Reader, heartbeat: bytes) -> None:
-        self._reader = reader
-        self._heartbeat = heartbeat
+    def __init__(self, subscriber: Subscriber) -> None:
+        self._subscriber = subscriber
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._is_silent = False
-        #: When the last piece was handed on, in monotonic seconds.
+        #: When the last chunk was read, in monotonic seconds.
         self._since = time.monotonic()
-        is_here = reader.answer.runs_on(self._loop)
-        reader.notify = self._wake if is_here else self._wake_from_thread
+        is_here = subscriber.stream.runs_on(self._loop)
+        subscriber.notify = self._wake if is_here else self._wake_from_thread
 
     async def read(self) -> bytes:
-        """What was said since the last time, a heartbeat, or nothing at the end."""
-        reader = self._reader
+        """What has arrived since the last call, a heartbeat, or ``b""`` at the end."""
+        subscriber = self._subscriber
         while not self._closed:
-            if not reader.is_waited_for:
+            if not subscriber.is_waiting:
                 self._since = time.monotonic()
-                return reader.take()
+                return subscriber.take()
             if self._is_silent:
                 self._is_silent = False
                 self._since = time.monotonic()
-                return self._heartbeat
+                return HEARTBEAT
             self._waiter = self._loop.create_future()
             await self._waiter
         return b""
 
     def tick(self, now: float) -> None:
-        """Have a heartbeat written, if it is time for one."""
-        if now - self._since >= self._reader.answer.heartbeat_seconds:
+        """Send a heartbeat, if one is due."""
+        if now - self._since >= self._subscriber.stream.heartbeat_seconds:
             self._is_silent = True
             self._wake()
 
     def close(self) -> None:
-        """The client has gone, or has everything: the answer is told, and reading ends."""
+        """Unsubscribe: the client has disconnected, or received everything."""
         self._closed = True
-        self._reader.notify = None
-        self._reader.close()
+        self._subscriber.notify = None
+        self._subscriber.close()
         self._wake()
 
     def _wake(self) -> None:
@@ -117,37 +102,35 @@ class Feed:
         try:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:
-            # The server's loop has ended, and nobody reads there any more.
-            self._reader.notify = None
+            # The server's loop has ended.
+            self._subscriber.notify = None
 
 
 class Pulse:
-    """Looks after everything that waits on one loop, a few times in a second.
+    """Calls functions on one loop periodically, with one timer: one for each chunk is expensive.
 
-    One timer for all of them, since a timer for each piece would cost as much as the piece.
-
-    :param seconds: the time between two looks.
+    :param seconds: between two calls.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._watched: set[Callable[[float], Any]] = set()
+        self._acts: set[Callable[[float], Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, look: Callable[[float], Any]) -> None:
-        """Call a function with the monotonic time from now on."""
-        self._watched.add(look)
+    def add(self, act: Callable[[float], Any]) -> None:
+        """Call a function periodically from now on, with the monotonic time in seconds."""
+        self._acts.add(act)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self._beat)
 
-    def discard(self, look: Callable[[float], Any]) -> None:
-        """Call a function no more."""
-        self._watched.discard(look)
+    def discard(self, act: Callable[[float], Any]) -> None:
+        """Stop calling a function."""
+        self._acts.discard(act)
 
     def _beat(self) -> None:
         now = time.monotonic()
-        for look in list(self._watched):
-            look(now)
+        for act in list(self._acts):
+            act(now)
         self._timer = None
-        if self._watched:
+        if self._acts:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self._beat)

@@ -1,16 +1,14 @@
-"""One event loop for the whole process, in a thread of its own, for as long as the process lives.
+"""One event loop for the whole process, in a thread of its own.
 
 Clients of models and databases belong to the loop that they were made on, so a loop for each
-request breaks them, and one that answers run on together is also twice as fast. It starts when it
-is first needed, and anew in each process that is forked. Under an ASGI server it is the server's
-own loop, which :func:`adopt` makes known.
+request would break them; a shared one is also twice as fast. It starts when it is first needed, and
+again in each forked process. Under an ASGI server it is the server's own loop: see :func:`adopt`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import concurrent.futures.thread
+import concurrent.futures
 import contextvars
 import logging
 import os
@@ -20,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
-from ...runtime.processes import gunicorn_worker
+from ...runtime._upstream import at_exit, gunicorn_seconds_left
 from .beat import Beat
 
 logger = logging.getLogger("flask_chatkit")
@@ -28,15 +26,14 @@ logger = logging.getLogger("flask_chatkit")
 T = TypeVar("T")
 
 #: Seconds that answers under way get to end by themselves when the process ends.
-GRACE = 3.0
-#: Seconds that they get, once cancelled, to store what they have said.
+GRACE_SECONDS = 3.0
+#: Seconds that they get, once cancelled, to store what they have sent.
 CLEANUP_SECONDS = 2.0
-#: Seconds for which the code of one answer may keep all others waiting before the log tells.
-STALL = 1.0
-
-#: Seconds that kept tasks get to clean up when the process ends: a child process of an MCP server
-#: gets two to end by itself, two more after SIGTERM, and is killed then.
-CLEANUP = 7.0
+#: Seconds for which the code of one answer may block all others before a warning is logged.
+STALL_SECONDS = 1.0
+#: Seconds that kept tasks get to clean up when the process ends: the child process of an MCP server
+#: gets two to end by itself and two more after SIGTERM, and is then killed.
+KEPT_TASK_SECONDS = 7.0
 
 #: The tasks that were started in the course of one answer, by whatever code.
 _spawned: contextvars.ContextVar[set[asyncio.Task[Any]]] = contextvars.ContextVar(
@@ -45,11 +42,11 @@ _spawned: contextvars.ContextVar[set[asyncio.Task[Any]]] = contextvars.ContextVa
 
 
 class LoopTimeout(Exception):
-    """Who waited for the loop has waited long enough."""
+    """A coroutine on the loop took longer than its caller would wait."""
 
 
 class Job(concurrent.futures.Future[T]):
-    """What a coroutine that runs on the loop will return."""
+    """The future result of a coroutine that runs on the loop."""
 
     task: asyncio.Task[T] | None = None
 
@@ -62,15 +59,15 @@ class Job(concurrent.futures.Future[T]):
 class Loop:
     """The event loop of this process.
 
-    :param adopted: a server's own loop, which runs already; else one is made, in a new thread.
+    :param adopted: a server's running loop; without it a new one runs in a new thread.
     """
 
     def __init__(self, adopted: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = adopted or asyncio.new_event_loop()
-        self._loop.set_task_factory(cast("Any", _task))
+        self._loop.set_task_factory(cast("Any", _make_task))
         self._others: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._is_over = False
-        #: When what answers have said is handed on.
+        #: When the streams deliver what they hold back.
         self.beat = Beat()
         self._answers: set[asyncio.Task[Any]] = set()
         self._stopped: WeakSet[asyncio.Task[Any]] = WeakSet()
@@ -90,22 +87,22 @@ class Loop:
                 # Under gevent all loops share a thread, and another one is running just now.
                 time.sleep(0.05)
             except BaseException:
-                # sys.exit in a task or callback of some library's: it must not end all chats.
+                # sys.exit in a library's task or callback must not end all chats.
                 logger.critical("The event loop was ended by the code of a chat", exc_info=True)
             else:
                 return
 
     def call(self, act: Callable[..., object], *args: Any) -> None:
-        """Have something done on the loop; nobody waits for it."""
+        """Call a function on the loop, without waiting for it."""
         try:
-            # In a context of its own: the caller's holds its request, which ends before this does.
+            # In an empty context: the caller's holds its request, which ends before this does.
             self._loop.call_soon_threadsafe(act, *args, context=contextvars.Context())
         except RuntimeError:
-            # The process is ending, and the loop has ended: what it ran was cancelled.
+            # The process is ending, and what the loop ran was cancelled.
             logger.debug("The event loop has ended; a late call was dropped")
 
     def start(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Job[T]:
-        """Run a coroutine as a task of its own."""
+        """Run a coroutine as a new task."""
         job: Job[T] = Job()
 
         async def guarded() -> T:
@@ -121,12 +118,12 @@ class Loop:
             job.task.add_done_callback(finish)
             if not self._watched:
                 self._watched = True
-                self._watch(time.monotonic() - STALL / 2)
+                self._watch(time.monotonic() - STALL_SECONDS / 2)
 
         def finish(task: asyncio.Task[T]) -> None:
             self._answers.discard(task)
             if task.cancelled():
-                # Not asyncio's own, which no handler of a view's errors would see.
+                # Not asyncio's own, which is no Exception: no view's error handler would see it.
                 job.set_exception(concurrent.futures.CancelledError())
             elif (error := task.exception()) is not None:
                 job.set_exception(error)
@@ -137,35 +134,35 @@ class Loop:
         return job
 
     def run(self, make: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
-        """Run a coroutine, and wait for what it returns.
+        """Run a coroutine, and wait for its result.
 
         :param timeout: seconds, after which it is cancelled.
         :raises LoopTimeout: it took longer.
         :raises concurrent.futures.CancelledError: the process ends.
         """
         if self._thread is None and _running() is self._loop:
-            # It would wait for itself, and with it the whole server.
+            # It would deadlock, and with it the whole server.
             raise RuntimeError("this call waits, and must not be made on the server's event loop")
         job = self.start(make)
         try:
             return job.result(timeout)
         except concurrent.futures.TimeoutError:
             if job.done():
-                raise  # one of its own
+                raise  # the coroutine's own
             self.call(job.stop)
             raise LoopTimeout from None
 
     def note(self, task: asyncio.Task[Any]) -> None:
-        """Remember a task of a site's code, which may outlive the answer that has started it."""
+        """Remember a task of the site's code, which may outlive the answer that started it."""
         if self._thread is None:
             self._others.add(task)
 
     def is_on(self, running: asyncio.AbstractEventLoop) -> bool:
-        """Whether it is this event loop of asyncio's."""
+        """Whether it wraps this asyncio loop."""
         return self._loop is running
 
     def keep(self, task: asyncio.Task[Any]) -> None:
-        """Let a task live until the loop ends, which cancels it and waits for it to clean up."""
+        """Let a task run until the loop ends, which cancels it and waits for its cleanup."""
         self._kept.add(task)
         task.add_done_callback(self._kept.discard)
 
@@ -176,33 +173,33 @@ class Loop:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was a server's, which has ended, or has closed it without a word."""
+        """Whether it was a server's that has ended, or has closed the loop without notice."""
         return self._is_over or self._loop.is_closed()
 
     @property
     def busy(self) -> int:
-        """How many tasks run."""
+        """How many answers run."""
         return len(self._answers)
 
     def _watch(self, before: float) -> None:
-        """Look, while answers are under way, whether one of them stalls the others."""
-        late = time.monotonic() - before - STALL / 2
-        if late > STALL:
+        """While answers are under way, warn if one of them blocks the others."""
+        late = time.monotonic() - before - STALL_SECONDS / 2
+        if late > STALL_SECONDS:
             logger.warning(
-                "The code of a served chat kept all others waiting for %.1f seconds: it blocks "
-                "the event loop. Await, or use asyncio.to_thread",
+                "The code of a served chat blocks the event loop: all other chats waited for %.1f "
+                "seconds. Await, or use asyncio.to_thread",
                 late,
             )
-        if not self._is_ending and (left := _seconds_left()) is not None:
+        if not self._is_ending and (left := gunicorn_seconds_left(GRACE_SECONDS)) is not None:
             self._is_ending = True
             self._loop.call_later(max(0.0, left - CLEANUP_SECONDS), self._cancel_all)
         if self._answers:
-            self._loop.call_later(STALL / 2, self._watch, time.monotonic())
+            self._loop.call_later(STALL_SECONDS / 2, self._watch, time.monotonic())
         else:
             self._watched = False
 
     def cancel(self, task: asyncio.Task[Any]) -> None:
-        """Cancel a task, on the loop; once, for a second time would cut its last words off."""
+        """Cancel a task, on the loop; only once, as a second time would interrupt its cleanup."""
         if task not in self._stopped:
             self._stopped.add(task)
             task.cancel()
@@ -212,18 +209,18 @@ class Loop:
             self.cancel(task)
 
     async def _clean_up(self) -> None:
-        """End what was kept for the process, and then whatever else still runs."""
-        await _cancelled(set(self._kept), CLEANUP)
-        # What is left is the site's own, such as a task that a function of on_startup has started.
-        # A server has tasks on its loop, too, which are none of ours.
+        """End the kept tasks, and then whatever else still runs."""
+        await _cancelled(set(self._kept), KEPT_TASK_SECONDS)
+        # What is left is the site's own, such as a task that an on_startup function has started. An
+        # adopted loop has tasks of the server's as well, which are left alone.
         everybody = asyncio.all_tasks(self._loop) if self._thread else set(self._others)
         rest = everybody - {asyncio.current_task(self._loop)}
         await _cancelled({task for task in rest if task is not None and not task.done()}, 1)
 
     async def drain(self) -> None:
-        """Let answers under way end, cancel those that don't, and clean up; on the loop itself."""
+        """Let answers under way end, cancel the rest, and clean up; runs on the loop."""
         if self._answers:
-            await asyncio.wait(self._answers, timeout=GRACE)
+            await asyncio.wait(self._answers, timeout=GRACE_SECONDS)
         self._cancel_all()
         if self._answers:
             await asyncio.wait(self._answers, timeout=CLEANUP_SECONDS)
@@ -231,7 +228,7 @@ class Loop:
         self._is_over = self._thread is None
 
     def stop(self) -> None:
-        """Drain it, and end the loop; a server's is drained and ended by the server."""
+        """Drain and end the loop; an adopted one is drained and ended by its server."""
         if self._thread is None or not self._thread.is_alive():
             return
         ended = threading.Event()
@@ -244,14 +241,14 @@ class Loop:
             self._loop.stop()
 
         self.call(begin)
-        ended.wait(GRACE + CLEANUP_SECONDS + CLEANUP + 2)
+        ended.wait(GRACE_SECONDS + CLEANUP_SECONDS + KEPT_TASK_SECONDS + 2)
         self._thread.join(1)
 
 
-def _task(
+def _make_task(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **more: Any
 ) -> asyncio.Task[T]:
-    """Make a task, and note whose it is."""
+    """The loop's task factory: notes which answer has started a task."""
     task = asyncio.Task(coroutine, loop=loop, **more)
     spawned = _spawned.get(None)
     if spawned is not None:
@@ -263,18 +260,18 @@ def _task(
 
 
 def note_spawned() -> set[asyncio.Task[Any]]:
-    """From now on note the tasks that the current one starts, and those that they start."""
+    """Note from now on the tasks that the current one starts, directly or indirectly."""
     spawned: set[asyncio.Task[Any]] = set()
     _spawned.set(spawned)
     return spawned
 
 
 def keep(make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
-    """Run a coroutine as a task that belongs to no answer; called on the loop.
+    """Run a coroutine on the loop as a task that belongs to no answer.
 
-    It lives until the process ends, and is cancelled then: it cleans up on ``CancelledError``. It
-    starts in an empty context, without an application or a request. On a loop that is not this
-    process's (a test's, say) nobody but the caller ends it.
+    It is cancelled when the process ends, and cleans up on ``CancelledError``. It starts in an
+    empty context, without an application or a request. On another loop than this process's (a
+    test's, say) only the caller ends it.
     """
 
     async def guarded() -> T:
@@ -294,7 +291,7 @@ def keep(make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
 
 
 async def _cancelled(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
-    """Cancel tasks, and wait a while for them to end."""
+    """Cancel tasks, and wait up to so many seconds for them to end."""
     for task in tasks:
         task.cancel()
     if tasks:
@@ -308,26 +305,14 @@ def _running() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _seconds_left() -> float | None:
-    """Seconds that gunicorn gives this worker to end, if it was told to; None while it goes on.
-
-    Gunicorn kills a worker at the end of them, before any of its code runs that ends a process.
-    """
-    worker = gunicorn_worker()
-    if getattr(worker, "alive", True):
-        return None
-    seconds = getattr(getattr(worker, "cfg", None), "graceful_timeout", GRACE)
-    return float(seconds)
-
-
 _lock = threading.Lock()
 _current: Loop | None = None
 _is_exiting = False
 
 
 def current() -> Loop:
-    """The loop of this process; it is started if need be."""
-    global _current  # noqa: PLW0603  one for each process is the point
+    """The loop of this process, started if need be."""
+    global _current  # noqa: PLW0603  there is one for each process
     known = _current
     if known is None or (known.has_ended and not _is_exiting):
         with _lock:
@@ -337,10 +322,10 @@ def current() -> Loop:
 
 
 def adopt() -> Loop:
-    """Have the loop that runs be that of this process, unless there is one already.
+    """Make the running loop that of this process, unless there is one already.
 
     Clients that were made on one loop don't work on another, so a loop that was needed before the
-    server's ran (while the application was made, say) stays what it is: a thread's own.
+    server's ran (while the application was made, say) stays in use.
 
     :returns: the loop of this process.
     """
@@ -352,18 +337,18 @@ def adopt() -> Loop:
 
 
 def _forget() -> None:
-    """In a forked process: the thread is the parent's, and so is a lock that it may hold."""
+    """Start anew in a forked process: the thread and the lock are the parent's."""
     global _current, _lock
     _current, _lock = None, threading.Lock()
 
 
-#: What is done when the process ends and the loop has ended, in the order of registration.
-_last_acts: list[Callable[[], object]] = []
+#: Called when the loop has ended because the process ends, in the order of registration.
+_at_end: list[Callable[[], object]] = []
 
 
 def at_end(act: Callable[[], object]) -> None:
-    """Have something done when the process ends and the loop has ended; it is called once."""
-    _last_acts.append(act)
+    """Register a function to be called once the loop has ended because the process ends."""
+    _at_end.append(act)
 
 
 def _stop() -> None:
@@ -371,16 +356,15 @@ def _stop() -> None:
     _is_exiting = True
     if _current is not None:
         _current.stop()
-    for act in _last_acts:
+    for act in _at_end:
         try:
             act()
         except Exception:
-            logger.exception("What was to be done at the process's end failed")
+            logger.exception("A function that runs at the end of the process has failed")
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forget)
-# Before the pools of threads end, which atexit comes after: what was said is stored by one of
-# them, and gunicorn's is waited for as long as an answer takes. Hooks run in reverse order, and
-# the pools' is set when concurrent.futures.thread is imported.
-getattr(threading, "_register_atexit", atexit.register)(_stop)
+# Before thread pools end: a pool stores what was sent, and gunicorn's is waited for as long as an
+# answer takes.
+at_exit(_stop)

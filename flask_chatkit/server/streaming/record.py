@@ -1,4 +1,4 @@
-"""What is noted of one answer while it streams, and reported when it has ended."""
+"""What is recorded of one answer while it streams, and reported at its end."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _START = len(b"data: ")
 
 
 class AnswerRecord:
-    """One answer, from the request to its end; ``answer_finished`` is sent once for each.
+    """One answer from the request to its end, when ``answer_finished`` is sent.
 
-    The other methods are called on the event loop.
+    All methods but :meth:`begin` are called on the event loop.
 
     :param activity: logs, counts and signals it.
-    :param context: the chat's, whose thread is None for a new one.
+    :param context: the chat's context; its thread is None for a new one.
     :param operation: the request's type, such as ``threads.create``.
-    :param message: the characters and files of a visitor's new message; None for anything else.
-    :param is_refusal: whether an error refuses the request, so that there is no answer.
+    :param message: the numbers of characters and files of a visitor's message; else None.
+    :param is_refusal: whether an error refuses the request, so that no answer is reported.
     """
 
     def __init__(
@@ -57,28 +57,28 @@ class AnswerRecord:
         self._began = time.monotonic()
         self._starts = message is not None
         self._outcome: str | None = None
-        #: Why an answer is refused in words, and what was exceeded.
+        #: Why an answer is refused with a message, and what was exceeded.
         self.refusal: tuple[str, str | None] = ("declined", None)
         self._ended = False
-        #: The process that makes it.
+        #: The process that answers.
         self.pid = 0
 
     def begin(self) -> AnswerRecord:
-        """From now on there is an answer, which will end; called in the request's thread."""
+        """Report an end from now on, whatever happens; called in the request's thread."""
         self.pid = os.getpid()
         _under_way.add(self)
         return self
 
     def enter(self) -> None:
-        """The current task makes this answer."""
+        """Make this the record of the current task."""
         _current.set(self)
 
     def upstream_failed(self, code: str) -> None:
-        """The model that was asked could not answer."""
+        """Report that the model could not answer."""
         self._activity.upstream_failed(self._context.chat, self._context.visitor, code)
 
     def forget_message(self) -> None:
-        """The message is in the history already, and is answered anew."""
+        """Don't report the message as received: it is in the history already."""
         self._message = None
 
     def saw(self, event: bytes) -> None:
@@ -90,7 +90,7 @@ class AnswerRecord:
             if event.startswith(_CREATED):
                 self._thread = _read(event).get("thread", {}).get("id")
                 return
-            # What follows the thread, or comes first in one that is there: the message, stored.
+            # The first event but ``thread.created``: the message was stored.
             self._starts = False
             if self._message is not None and self._thread is not None:
                 characters, files = self._message
@@ -99,9 +99,9 @@ class AnswerRecord:
                 )
 
     def end(self, outcome: str, error: BaseException | None = None) -> None:
-        """Report how it has ended.
+        """Report the end.
 
-        :param outcome: as far as the stream knows; an error event that it carried counts for more.
+        :param outcome: the stream's; an error event that it carried overrides ``finished``.
         :param error: what was raised before the first event.
         """
         if self._ended:
@@ -115,7 +115,7 @@ class AnswerRecord:
         try:
             self._report(outcome)
         except Exception:
-            logger.exception("The end of an answer could not be noted")
+            logger.exception("The end of an answer could not be reported")
 
     def _report(self, outcome: str) -> None:
         context = self._context
@@ -143,26 +143,26 @@ def _read(event: bytes) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(event[_START:])
     except ValueError:
-        # A site's own server may write as it likes.
+        # A site's own server may write events in its own form.
         return {}
     return found
 
 
 def _usage() -> Any:
-    """The tokens that this answer has used, if an agent has answered."""
+    """The tokens that this answer has used, if an agent answered."""
     module = sys.modules.get("flask_chatkit.server.agents.usage")
     try:
         return module.current_usage() if module is not None else None
     except Exception:
-        # An answer is not worth less for it, and is counted all the same.
+        # The answer is counted all the same.
         logger.exception("The tokens of an answer could not be counted")
         return None
 
 
 def note_model_failure(error: Exception) -> None:
-    """Send ``upstream_failed`` for what a model's service did while an answer was made.
+    """Send ``upstream_failed`` for an error of a model's service.
 
-    :param error: one of the ``openai`` package, or of a stream that has closed before its end.
+    :param error: one of the ``openai`` package, or of a stream that was closed before its end.
     """
     record = _current.get(None)
     if record is None:
@@ -184,7 +184,7 @@ def note_model_failure(error: Exception) -> None:
 
 
 def note_refusal(reason: str, limit: str) -> None:
-    """Note why the answer that this task makes is refused in words.
+    """Note why the current task's answer is refused with a message.
 
     :param reason: one of :data:`flask_chatkit.activity.REASONS`.
     :param limit: what was exceeded, for the log.
@@ -194,17 +194,17 @@ def note_refusal(reason: str, limit: str) -> None:
         record.refusal = (reason, limit)
 
 
-#: The answer that a task makes, for code that knows nothing of it.
+#: The record of the current task's answer, for code that is not handed it.
 _current: ContextVar[AnswerRecord] = ContextVar("flask_chatkit_record")
 
-#: Those that have not ended yet.
+#: The answers that have not ended yet.
 _under_way: WeakSet[AnswerRecord] = WeakSet()
 
 
 def _end_all() -> None:
-    """Report the answers that the process's end has cut off."""
+    """Report the answers that the end of the process has interrupted."""
     for record in list(_under_way):
-        # A process that was forked has its parent's as well, which go on there.
+        # A forked process inherits its parent's, which go on there.
         if record.pid == os.getpid():
             record.end("interrupted")
 

@@ -1,29 +1,24 @@
-"""Running a site's asynchronous code from a view: on the loop, with what it may count on around."""
+"""Running a site's asynchronous code from a view: on the loop, in its contexts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
-from flask import Flask, current_app
-
+from ...runtime._upstream import this_app
 from ..context import ChatContext, current_context
 from . import loop
 
 T = TypeVar("T")
 
 
-def this_app() -> Flask:
-    """The application itself, which outlives the request."""
-    return cast("Flask", current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
-
-
 def run_sync(
     context: ChatContext | None, make: Callable[[], Coroutine[Any, Any, T]], seconds: float
 ) -> T:
-    """Run a coroutine on the loop, in an application context, and wait for what it returns.
+    """Run a coroutine on the loop, in an application context, and wait for its result.
 
-    :param context: the chat's context, for code that was handed another one.
+    :param context: the current chat's context, for code that gets another one or none.
+    :param seconds: after which it is cancelled.
     :raises LoopTimeout: it took longer than ``seconds``, and was cancelled.
     """
     app = this_app()
@@ -38,9 +33,9 @@ def run_sync(
 
 
 def run_at_once(make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
-    """Run a coroutine of our own store's right here, which waits for nothing, or else on the loop.
+    """Run a coroutine of our own store in this thread if it awaits nothing, else on the loop.
 
-    It crosses no thread, unless one loop runs in all of them, as under gevent.
+    It awaits nothing unless one loop runs in all threads, as under gevent.
 
     :raises flask_chatkit.server.streaming.loop.LoopTimeout: as for :func:`run_sync`.
     """

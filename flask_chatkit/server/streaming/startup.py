@@ -1,4 +1,4 @@
-"""What a site starts once in each process, for as long as it lives: ``ChatKit.on_startup``."""
+"""What a site starts once in each process: the functions of ``ChatKit.on_startup``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STARTUP_SECONDS = 30.0
 
 
 class StartupFailed(Exception):
-    """A function of on_startup has failed; the log says which one and why."""
+    """A function of on_startup has failed; the log has the name and the error."""
 
 
 class Startup:
     """The functions that run before the first answer, for one kit on one application.
 
-    :param functions: what the site declares; more may come.
+    :param functions: what the site has declared.
     """
 
     def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
@@ -35,27 +35,27 @@ class Startup:
         self._begun: list[asyncio.Future[None]] = []
 
     async def run(self, app: Flask) -> None:
-        """Run what has not run yet in this process, in order; all who ask wait for the same.
+        """Run what has not run yet in this process, in order; concurrent callers wait for it.
 
         :param app: whose application context they run in.
-        :raises StartupFailed: one of them has failed, and is tried again the next time.
+        :raises StartupFailed: one of them has failed; the next call tries it again.
         """
         running = asyncio.get_running_loop()
         if self._loop is not running:
-            # The first time, or a fork: what has run belongs to the parent's loop.
+            # The first call, or a forked process: what has run belongs to the parent's loop.
             self._loop, self._begun = running, []
         for place, function in enumerate(self._functions):
             if place == len(self._begun):
                 self._begun.append(self._begin(function, app))
             elif self._begun[place].done() and self._begun[place].exception() is not None:
                 self._begun[place] = self._begin(function, app)
-            # Who is stopped while waiting stops nobody else.
+            # A caller that is cancelled must not cancel what others wait for.
             await asyncio.shield(self._begun[place])
 
     def _begin(self, function: Callable[[], Any], app: Flask) -> asyncio.Future[None]:
         running = asyncio.get_running_loop()
         ready: asyncio.Future[None] = running.create_future()
-        # Looked at, so that nobody complains when all who waited have gone.
+        # Retrieved, so that asyncio logs nothing when all callers were cancelled.
         ready.add_done_callback(lambda done: done.exception())
         task = loop.keep(lambda: _live(function, app, ready))
 
@@ -69,7 +69,7 @@ class Startup:
 
 
 async def _live(function: Callable[[], Any], app: Flask, ready: asyncio.Future[None]) -> None:
-    """Run a function, and at the end of the process what it has after its ``yield``."""
+    """Run a function, and what follows its ``yield`` at the end of the process."""
     with app.app_context():
         try:
             made = function()

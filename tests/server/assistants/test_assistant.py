@@ -1009,8 +1009,8 @@ def test_stop_reaches_the_function_through_the_bridge(make: Make) -> None:
     store = _Slow()
     server = make(_endless_widgets(closed), store)
     body = json.dumps({"type": "threads.create", "params": {"input": said()}}).encode()
-    answer = streams.Answer(loop.current(), Flask("site"), lambda: server.process(body, ALICE), 30)
-    reader = answer.begin()
+    answer = streams.Stream(loop.current(), Flask("site"), lambda: server.process(body, ALICE), 30)
+    reader = answer.start()
     while not store.adding.is_set():
         time.sleep(0.005)
     store.stopped = True

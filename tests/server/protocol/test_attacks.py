@@ -176,7 +176,7 @@ def test_code_that_cannot_be_cancelled_keeps_no_client(monkeypatch: pytest.Monke
 
         return StreamingResult(talk())
 
-    reader = streams.Answer(loop.current(), Flask("site"), process, 0.1).begin()
+    reader = streams.Stream(loop.current(), Flask("site"), process, 0.1).start()
     assert b"took too long" in b"".join(reader)
     loop.current().call(over.set)
 

@@ -23,8 +23,8 @@ from flask import Flask, current_app, has_request_context
 
 from flask_chatkit.server.streaming import loop, stream
 from flask_chatkit.server.streaming.beat import AT_A_BEAT, Beat
-from flask_chatkit.server.streaming.merge import merged
-from flask_chatkit.server.streaming.stream import HEARTBEAT, Answer
+from flask_chatkit.server.streaming.sse import HEARTBEAT, merged
+from flask_chatkit.server.streaming.stream import Stream
 
 
 def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
@@ -37,13 +37,13 @@ def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
 
 def answering(
     talk: Callable[[], AsyncGenerator[bytes, None]], app: Flask | None = None, seconds: float = 30
-) -> Answer:
+) -> Stream:
     """An answer that a generator gives."""
 
     async def process() -> StreamingResult:
         return StreamingResult(talk())
 
-    return Answer(loop.current(), app or Flask("site"), process, seconds)
+    return Stream(loop.current(), app or Flask("site"), process, seconds)
 
 
 def test_everything_said_arrives_in_order() -> None:
@@ -55,7 +55,7 @@ def test_everything_said_arrives_in_order() -> None:
             if number % 100 == 0:
                 await asyncio.sleep(0.01)
 
-    reader = answering(talk).begin()
+    reader = answering(talk).start()
     said = list(reader)
     assert b"".join(said).split() == [b"%d" % number for number in range(500)]
     assert len(said) < 500
@@ -113,7 +113,7 @@ def test_slow_moments_cost_less() -> None:
             if number % 4 == 0:
                 await asyncio.sleep(0)
 
-    reader = answering(talk).begin()
+    reader = answering(talk).start()
     time.sleep(0.4)
     waited = next(reader)
     assert waited.count(b"data: ") == 1
@@ -135,7 +135,7 @@ def test_nothing_is_merged_while_nobody_is_late() -> None:
             yield delta(f"{number} ")
 
     for _ in range(5):
-        said = b"".join(answering(talk).begin())
+        said = b"".join(answering(talk).start())
         assert words_of(said) == [str(number) for number in range(6)]
         if said.count(b"data: ") == 6:
             return
@@ -167,7 +167,7 @@ def test_json_is_one_piece() -> None:
     async def process() -> NonStreamingResult:
         return NonStreamingResult(b'{"a":1}')
 
-    assert list(Answer(loop.current(), Flask("site"), process, 5).begin()) == [b'{"a":1}']
+    assert list(Stream(loop.current(), Flask("site"), process, 5).start()) == [b'{"a":1}']
 
 
 def test_silence_is_filled_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_silence_is_filled_with_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
         await asyncio.sleep(0.2)
         yield b"data: {}\n\n"
 
-    said = list(answering(talk).begin())
+    said = list(answering(talk).start())
     assert said[0] == HEARTBEAT == b": hb\n"
     assert said[-1] == b"data: {}\n\n"
 
@@ -192,7 +192,7 @@ def test_many_answers_have_fewer_heartbeats(monkeypatch: pytest.MonkeyPatch) -> 
         await asyncio.sleep(0.2)
         yield b"data: {}\n\n"
 
-    reader = answering(talk).begin()
+    reader = answering(talk).start()
     until(lambda: loop.current().busy)
     assert list(reader) == [b"data: {}\n\n"]
 
@@ -206,7 +206,7 @@ def test_answer_waits_for_a_slow_reader() -> None:
             made.append(number)
             yield b"x"
 
-    reader = answering(talk).begin()
+    reader = answering(talk).start()
     until(lambda: len(made) > stream.AT_ONCE)
     time.sleep(0.1)
     assert len(made) <= stream.AT_ONCE + (stream.AHEAD + 1) * stream.HELD
@@ -226,11 +226,11 @@ def test_leaving_cancels_the_task() -> None:
             told.append("stored")
             raise
 
-    reader = answering(talk).begin()
+    reader = answering(talk).start()
     assert next(reader) == b"a"
     reader.close()
     until(lambda: told == ["stored"])
-    assert reader.answer.abandoned
+    assert reader.stream.abandoned
 
 
 def test_leaving_while_the_answer_waits_is_told_to_it() -> None:
@@ -246,7 +246,7 @@ def test_leaving_while_the_answer_waits_is_told_to_it() -> None:
             told.append("stored")
             raise
 
-    reader = answering(talk).begin()
+    reader = answering(talk).start()
     until(lambda: reader.queue.qsize() > stream.AHEAD)
     time.sleep(0.1)
     reader.close()
@@ -262,13 +262,13 @@ def test_second_listener_keeps_it_alive() -> None:
             await asyncio.sleep(0.02)
 
     answer = answering(talk)
-    first = answer.begin()
+    first = answer.start()
     next(first)
-    second = answer.listen()
+    second = answer.subscribe()
     assert second is not None
     first.close()
     assert b"".join(part for part in second if part != HEARTBEAT) == b"xxxxx"
-    late = answer.listen()
+    late = answer.subscribe()
     assert late is not None
     assert b"".join(late) == b"xxxxx"
 
@@ -282,9 +282,9 @@ def test_hanging_client_holds_up_nobody_else() -> None:
             await asyncio.sleep(0)
 
     answer = answering(talk)
-    first = answer.begin()
+    first = answer.start()
     next(first)
-    second = answer.listen()
+    second = answer.subscribe()
     assert second is not None
     said = b"".join(part for part in second if part != HEARTBEAT)
     assert said == b"x" * 2000
@@ -300,8 +300,8 @@ def test_leaving_of_one_lets_the_other_go_on() -> None:
             await asyncio.sleep(0)
 
     answer = answering(talk)
-    first = answer.begin()
-    second = answer.listen()
+    first = answer.start()
+    second = answer.subscribe()
     assert second is not None
     until(lambda: first.queue.qsize() > stream.AHEAD)
     time.sleep(0.1)
@@ -317,9 +317,9 @@ def test_failure_after_the_promise_of_a_stream_is_told() -> None:
         raise RuntimeError("of the cause")
         yield b""
 
-    reader = answering(talk).begin()
-    assert not reader.pull(0.01)
-    assert reader.answer.promise()
+    reader = answering(talk).start()
+    assert not reader.wait_first(0.01)
+    assert reader.stream.commit_headers()
     said = [part for part in reader if part != HEARTBEAT]
     assert said == [b'data: {"type":"error","code":"stream.error","allow_retry":true}\n\n']
 
@@ -331,7 +331,7 @@ def test_long_answers_are_ended() -> None:
         yield b"a"
         await asyncio.sleep(60)
 
-    said = b"".join(answering(talk, seconds=0.1).begin())
+    said = b"".join(answering(talk, seconds=0.1).start())
     assert said.startswith(b"a")
     assert b"took too long" in said
     assert said.endswith(b"\n\n")
@@ -344,7 +344,7 @@ def test_failure_after_the_first_word_is_an_event(caplog: pytest.LogCaptureFixtu
         yield b"data: {}\n\n"
         raise RuntimeError("of the cause")
 
-    said = b"".join(answering(talk).begin())
+    said = b"".join(answering(talk).start())
     assert said == (
         b'data: {}\n\ndata: {"type":"error","code":"stream.error","allow_retry":true}\n\n'
     )
@@ -358,10 +358,10 @@ def test_failure_before_the_first_word_is_kept() -> None:
         raise KeyError("x")
         yield b""
 
-    reader = answering(talk).begin()
-    assert reader.pull(5)
-    assert reader.is_mute
-    assert isinstance(reader.answer.error, KeyError)
+    reader = answering(talk).start()
+    assert reader.wait_first(5)
+    assert reader.is_empty
+    assert isinstance(reader.stream.error, KeyError)
 
 
 def test_exit_of_a_sites_code_ends_nothing_else() -> None:
@@ -374,8 +374,8 @@ def test_exit_of_a_sites_code_ends_nothing_else() -> None:
     async def talk() -> AsyncGenerator[bytes, None]:
         yield b"still here"
 
-    assert list(answering(leave).begin()) == []
-    assert list(answering(talk).begin()) == [b"still here"]
+    assert list(answering(leave).start()) == []
+    assert list(answering(talk).start()) == [b"still here"]
 
 
 def test_application_context_and_nothing_of_the_request() -> None:
@@ -389,7 +389,7 @@ def test_application_context_and_nothing_of_the_request() -> None:
 
     with app.test_request_context("/"):
         leaked.set("from the request")
-        reader = answering(talk, app).begin()
+        reader = answering(talk, app).start()
     assert b"".join(reader) == b"site False none"
 
 
@@ -410,7 +410,7 @@ def test_what_an_answer_leaves_behind_is_cancelled() -> None:
         return len(asyncio.all_tasks())
 
     for _ in range(50):
-        reader = answering(talk).begin()
+        reader = answering(talk).start()
         next(reader)
         reader.close()
     until(lambda: loop.current().run(count, 5) == 1)
@@ -428,7 +428,7 @@ def test_background_work_outlives_a_good_answer() -> None:
         task = asyncio.create_task(later())
         yield str(task.done()).encode()
 
-    assert list(answering(talk).begin()) == [b"False"]
+    assert list(answering(talk).start()) == [b"False"]
     assert done.wait(5)
 
 
@@ -436,7 +436,7 @@ def test_stalling_code_is_told(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Code that blocks the loop, and so every other chat, is told in the log."""
-    monkeypatch.setattr(loop, "STALL", 0.1)
+    monkeypatch.setattr(loop, "STALL_SECONDS", 0.1)
 
     async def talk() -> AsyncGenerator[bytes, None]:
         for _ in range(3):
@@ -445,7 +445,7 @@ def test_stalling_code_is_told(
         yield b"a"
 
     with caplog.at_level(logging.WARNING, "flask_chatkit"):
-        list(answering(talk).begin())
+        list(answering(talk).start())
         until(lambda: "blocks the event loop" in caplog.text)
 
 
@@ -469,7 +469,7 @@ import asyncio, os, sys, threading, time
 from chatkit.server import StreamingResult
 from flask import Flask
 from flask_chatkit.server.streaming import loop
-from flask_chatkit.server.streaming.stream import Answer
+from flask_chatkit.server.streaming.stream import Stream
 
 async def process():
     async def talk():
@@ -478,7 +478,7 @@ async def process():
     return StreamingResult(talk())
 
 def reader():
-    return Answer(loop.current(), Flask("site"), process, 30).begin()
+    return Stream(loop.current(), Flask("site"), process, 30).start()
 """
 
 
@@ -522,7 +522,7 @@ def test_end_of_the_process_lets_answers_store_their_words() -> None:
             print("stored", flush=True)
         """.replace("\n        ", "\n        ").strip(),
         """
-        loop.GRACE = 0.2
+        loop.GRACE_SECONDS = 0.2
         assert next(reader()) == b"a"
         """,
     )
@@ -549,7 +549,7 @@ def test_loop_holds_on_to_nothing() -> None:
         async def talk() -> AsyncGenerator[bytes, None]:
             yield str(weight is None).encode()
 
-        list(answering(talk).begin())
+        list(answering(talk).start())
 
     for _ in range(5):
         one()
