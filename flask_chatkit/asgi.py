@@ -91,8 +91,8 @@ class ChatKitASGI:
         self._running = set()
         if not loop.adopt().is_on(running):
             logger.warning(
-                "Answers run on a loop in a separate thread, because a chat was called before the "
-                "server's loop ran: call no chat while the application is created"
+                "Answers run on a loop in a separate thread, which was needed before the server's "
+                "ran: call no chat while the application is created"
             )
 
     def _executor(self) -> ThreadPoolExecutor:
