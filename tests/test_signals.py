@@ -20,7 +20,7 @@ from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit, RateLimited, signals
 from flask_chatkit.activity import OUTCOMES, REASONS
-from flask_chatkit.server.protocol import dispatcher
+from flask_chatkit.server.protocol import dispatcher, streams
 from flask_chatkit.server.streaming import loop, stream
 from flask_chatkit.testing import Failure, OpenAIStandIn
 from tests.helpers.model_api import KEY, Fail, Say, serve_model
@@ -119,7 +119,7 @@ class Slow:
 
 
 def busy(ann: Client) -> None:
-    answers = [Slow(ann, number) for number in range(dispatcher.AT_A_TIME)]
+    answers = [Slow(ann, number) for number in range(streams.AT_A_TIME)]
     ann.post("threads.create", input=said(WORDS))
     for answer in answers:
         answer.close()

@@ -140,10 +140,10 @@ class Transport:
         Within seconds it would be taken for a browser's that has lost its connection. No visitor
         types that fast, but a test does.
         """
-        self._in_request(self._forget_repeats)
+        self._in_request(self._clear_replays)
 
-    def _forget_repeats(self) -> None:
-        self._dispatcher.forget_repeats()
+    def _clear_replays(self) -> None:
+        self._dispatcher.clear_replays()
 
     @property
     def _dispatcher(self) -> Dispatcher:

@@ -1,6 +1,6 @@
-"""The sixteen operations of ChatKit's protocol, and what each may carry.
+"""The sixteen operations of ChatKit's protocol, and the calls that browsers make of them.
 
-Names and parameters are those of ``chatkit.types`` (openai-chatkit 1.6.5), which judges them.
+Names and parameters are those of ``chatkit.types`` (openai-chatkit 1.6.5), which validates them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from chatkit.types import ChatKitReq
 from pydantic import TypeAdapter, ValidationError
 
 from ...errors import BadRequest
+from ..context import ChatContext
 
 KIB = 1024
 #: Bytes of a recording: some minutes of speech, in base64.
@@ -20,7 +21,7 @@ DICTATION = 12 * KIB * KIB
 TOOL_OUTPUT = 128 * KIB
 SMALL = 64 * KIB
 
-#: What a body larger than SMALL is made of: so many marks between its parts, and no more.
+#: The marks that separate the parts of a body, and how many of them one larger than SMALL may have.
 _STRUCTURE = (b"[", b"{", b",")
 MOST_PARTS = 8192
 
@@ -32,81 +33,135 @@ class Operation:
     """One operation.
 
     :param streams: whether it is answered with server-sent events.
-    :param counts: as what it counts against the visitor's limits: a ``message``; a ``tool``,
-        which has as many of its own, since a conversation that waits for one would be stuck; or a
-        ``call``, which is all else.
-    :param runs: whether it may run a function of the site's, and is answered when that is done.
-    :param repeats: whether ChatKit's client may send it twice without meaning it.
-    :param talks: whether it adds to the thread, which must be active then.
-    :param writes: whether it is a message that the visitor wrote.
-    :param says: whether it carries a visitor's words, as many as a message may have.
-    :param limit: bytes of its body, beside those words, each of which may take six in JSON.
+    :param charged_as: what it counts as: a ``message``; a ``tool``, with a separate quota of the
+        same size, as a conversation that waits for one would be stuck; else a ``call``.
+    :param runs_code: whether it runs the site's code to the end before it is answered.
+    :param retriable: whether ChatKit's client may send the same call again by itself.
+    :param writes_thread: whether it adds to an existing thread, which must be active.
+    :param is_message: whether it is a visitor's new message.
+    :param carries_text: whether it carries a visitor's text, as long as a message may be.
+    :param reads_only: whether it only reads the store.
+    :param is_action: whether it is a widget's action.
+    :param needs_state: whether ``ChatKitServer`` raises ``ValueError``, before the site's code
+        runs, if the thread is not in a state for it.
+    :param limit: bytes of its body beside that text, each character of which takes up to six.
     """
 
     streams: bool = False
-    counts: str = "call"
-    runs: bool = False
-    repeats: bool = False
-    talks: bool = False
-    writes: bool = False
-    says: bool = False
+    charged_as: str = "call"
+    runs_code: bool = False
+    retriable: bool = False
+    writes_thread: bool = False
+    is_message: bool = False
+    carries_text: bool = False
+    reads_only: bool = False
+    is_action: bool = False
+    needs_state: bool = False
     limit: int = SMALL
 
 
+def _message(**more: bool) -> Operation:
+    return Operation(
+        streams=True,
+        charged_as="message",
+        retriable=True,
+        is_message=True,
+        carries_text=True,
+        **more,
+    )
+
+
+def _action(**more: bool) -> Operation:
+    return Operation(
+        charged_as="message", writes_thread=True, carries_text=True, is_action=True, **more
+    )
+
+
 OPERATIONS: dict[str, Operation] = {
-    "threads.create": Operation(
-        streams=True, counts="message", repeats=True, writes=True, says=True
-    ),
-    "threads.add_user_message": Operation(
-        streams=True, counts="message", repeats=True, talks=True, writes=True, says=True
-    ),
+    "threads.create": _message(),
+    "threads.add_user_message": _message(writes_thread=True),
     "threads.add_client_tool_output": Operation(
-        streams=True, counts="tool", repeats=True, talks=True, limit=TOOL_OUTPUT
+        streams=True,
+        charged_as="tool",
+        retriable=True,
+        writes_thread=True,
+        needs_state=True,
+        limit=TOOL_OUTPUT,
     ),
     "threads.add_structured_input": Operation(
-        streams=True, counts="message", talks=True, says=True
+        streams=True,
+        charged_as="message",
+        writes_thread=True,
+        carries_text=True,
+        needs_state=True,
     ),
-    "threads.retry_after_item": Operation(streams=True, counts="message", talks=True),
-    "threads.custom_action": Operation(streams=True, counts="message", talks=True, says=True),
-    "threads.sync_custom_action": Operation(counts="message", runs=True, talks=True, says=True),
-    "threads.get_by_id": Operation(),
-    "threads.list": Operation(),
+    "threads.retry_after_item": Operation(
+        streams=True, charged_as="message", writes_thread=True, needs_state=True
+    ),
+    "threads.custom_action": _action(streams=True),
+    "threads.sync_custom_action": _action(runs_code=True),
+    "threads.get_by_id": Operation(reads_only=True),
+    "threads.list": Operation(reads_only=True),
     "threads.update": Operation(),
     "threads.delete": Operation(),
-    "items.list": Operation(),
-    "items.feedback": Operation(runs=True),
-    "attachments.create": Operation(counts="message"),
+    "items.list": Operation(reads_only=True),
+    "items.feedback": Operation(runs_code=True),
+    "attachments.create": Operation(charged_as="message"),
     "attachments.delete": Operation(),
-    "input.transcribe": Operation(counts="message", runs=True, limit=DICTATION),
+    "input.transcribe": Operation(charged_as="message", runs_code=True, limit=DICTATION),
 }
 
 
+@dataclass
+class Call:
+    """One call of an operation.
+
+    :param type: the operation's name.
+    :param params: the request's, one of ``chatkit.types``.
+    :param body: the request as JSON.
+    :param owner: ``context.owner``.
+    """
+
+    type: str
+    operation: Operation
+    request: Any
+    params: Any
+    body: bytes
+    context: ChatContext
+    owner: str
+
+
+def parse_call(body: bytes, context: ChatContext) -> Call:
+    """Parse a call; its thread, if it names one, is entered in the context.
+
+    :raises BadRequest: it is not valid; the message names the field.
+    """
+    request = parse(body)
+    params = request.params
+    context["thread"] = cast("str | None", getattr(params, "thread_id", None))
+    kind: str = request.type
+    return Call(kind, OPERATIONS[kind], request, params, body, context, context.owner)
+
+
 def parse(body: bytes) -> Any:
-    """Read a request.
+    """Parse a request.
 
     :returns: one of the ``…Req`` classes of ``chatkit.types``.
-    :raises BadRequest: it is none; the message names the field.
+    :raises BadRequest: it is not valid; the message names the field.
     """
     if len(body) > SMALL and sum(map(body.count, _STRUCTURE)) > MOST_PARTS:
-        # Each part becomes an object, and each wrong one an error of its own: what takes no time
-        # to send takes seconds to refuse, in which nobody else is served. A recording is one text.
+        # Each part becomes an object, and each invalid one an error: a body that is quickly sent
+        # would take seconds to refuse, and block everybody else. A recording is one string.
         raise BadRequest("The body has too many parts.")
     try:
         return _REQUEST.validate_json(body)
     except ValidationError as error:
-        problem = _first(error)
+        problem: Any = error.errors(include_url=False, include_input=False, include_context=False)[
+            0
+        ]
     at_top = len(problem["loc"]) == 0
     if at_top and problem["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         raise BadRequest(f"The field 'type' must be one of {', '.join(sorted(OPERATIONS))}.")
-    # The first part of the place is the operation's name, which pydantic puts there.
+    # The first part of the location is the operation's name, which pydantic puts there.
     place = ".".join(str(part) for part in problem["loc"][1:]) or "body"
     raise BadRequest(f"The field {place[:200]!r} is not of the accepted form: {problem['msg']}.")
-
-
-def _first(error: ValidationError) -> Any:
-    return error.errors(include_url=False, include_input=False, include_context=False)[0]
-
-
-def thread_of(asked: Any) -> str | None:
-    """The id of the thread that a request names; None for none."""
-    return cast("str | None", getattr(asked.params, "thread_id", None))

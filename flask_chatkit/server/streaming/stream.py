@@ -52,6 +52,9 @@ PACE = 0.00025
 class Record(Protocol):
     """Observes a :class:`Stream`."""
 
+    def enter(self) -> None:
+        """Called first in the stream's task."""
+
     def saw(self, event: bytes) -> None:
         """Note an event."""
 
@@ -234,6 +237,8 @@ class Stream:
     async def _run(self) -> None:
         self._task = asyncio.current_task()
         spawned = note_spawned()
+        if self._record is not None:
+            self._record.enter()
         timer = asyncio.get_running_loop().call_later(self._seconds, self._overrun)
         try:
             if not self.abandoned:

@@ -90,7 +90,11 @@ def test_visitor_has_a_few_answers_at_a_time(browse: Any, site: Any) -> None:
     (endpoint,) = app.extensions["chatkit"]["chatkit"].service._dispatchers.values()
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(ann.post, "threads.create", input=said(f"{n}")) for n in range(4)]
-        until(lambda: len(endpoint._under_way) and len(*endpoint._under_way.values()) == 4)
+        until(
+            lambda: (
+                len(endpoint._streams.by_owner) and len(*endpoint._streams.by_owner.values()) == 4
+            )
+        )
         assert "wait until your other messages" in refused(
             ann.post("threads.create", input=said("fifth"))
         )
@@ -104,7 +108,7 @@ def test_long_answer_is_not_given_twice(
     """The same message once more is refused while an answer runs that is too long to be retold."""
     import threading
 
-    monkeypatch.setattr(streams, "KEPT", 1000)
+    monkeypatch.setattr(streams, "MAX_REPLAY_BYTES", 1000)
     gate, asked = threading.Event(), []
 
     def answer(message: Any, _chat: Any) -> Any:

@@ -1,0 +1,217 @@
+"""The same message again, as the history shows it: answered once, whichever process gets it.
+
+A message whose answer was interrupted is answered anew, and stays in the history once. One that
+another process has answered meanwhile is replayed from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple, cast
+
+from chatkit.server import StreamingResult
+from chatkit.store import Store
+from chatkit.types import (
+    HiddenContextItem,
+    Page,
+    SDKHiddenContextItem,
+    Thread,
+    ThreadCreatedEvent,
+    ThreadItem,
+    ThreadItemDoneEvent,
+    ThreadMetadata,
+    UserMessageItem,
+)
+from pydantic import BaseModel
+
+from ..history.claims import begin_once
+from ..history.tool_outputs import is_memory
+from ..streaming.record import AnswerRecord
+from .operations import Call, parse
+from .replay import CUT_SECONDS, RequestKey
+
+#: Seconds that an interrupted answer gets to store what it has sent.
+CLEANUP_SECONDS = 5.0
+#: Items after an interrupted message: a partial answer or two, what tools returned, and a note that
+#: it was interrupted.
+_LOOK_BACK = 12
+#: Items after a message that another process has answered, and seconds that it may have taken.
+_LOOK_BACK_FAR = 100
+ANSWERED_SECONDS = 3600.0
+
+_HIDDEN = (HiddenContextItem, SDKHiddenContextItem)
+
+
+class InterruptedMessage(NamedTuple):
+    """A message in the history whose answer was interrupted."""
+
+    thread: ThreadMetadata
+    item: UserMessageItem
+
+    @property
+    def retry(self) -> bytes:
+        """The request that has it answered anew, as JSON."""
+        place = {"thread_id": self.thread.id, "item_id": self.item.id}
+        return json.dumps({"type": "threads.retry_after_item", "params": place}).encode()
+
+    async def replay(self, *, created: bool, rest: Any) -> AsyncGenerator[bytes, None]:
+        """The events of the message itself, and those of the new answer."""
+        for event in _opening(self.thread, self.item, created=created):
+            yield event
+        async for chunk in rest:
+            yield chunk
+
+
+class AnsweredMessage(NamedTuple):
+    """A message in the history, and the items that answer it, the oldest first."""
+
+    thread: ThreadMetadata
+    item: UserMessageItem
+    after: Sequence[ThreadItem]
+
+    async def replay(self, *, created: bool) -> AsyncGenerator[bytes, None]:
+        """The events of the message and its answer, without deltas."""
+        for event in _opening(self.thread, self.item, created=created):
+            yield event
+        for item in self.after:
+            yield _event(ThreadItemDoneEvent(item=item))
+
+
+async def answer_once(
+    call: Call,
+    key: RequestKey,
+    store: Store[Any],
+    context: Any,
+    begin: Callable[[Any, bytes], Awaitable[Any]],
+    record: AnswerRecord,
+    *,
+    searches: bool,
+) -> Any:
+    """Answer a message, unless the history has it already and only its answer is missing.
+
+    :param context: the one for the site's store.
+    :param begin: starts to answer a request, which it gets parsed and as JSON.
+    :param record: the answer's.
+    :param searches: whether the history is searched for an interrupted message.
+    """
+    created = call.type == "threads.create"
+
+    async def start(waited: float = 0.0) -> Any:
+        interrupted = None
+        if searches:
+            interrupted = await find_interrupted(store, call, context, CUT_SECONDS + waited)
+        if interrupted is None:
+            return await begin(call.request, call.body)
+        record.forget_message()
+        retry = interrupted.retry
+        rest = await begin(parse(retry), retry)
+        return StreamingResult(interrupted.replay(created=created, rest=rest))
+
+    async def replay() -> AsyncGenerator[bytes, None] | None:
+        answered = await find_answered(store, call, context)
+        if answered is None:
+            return None
+        record.forget_message()
+        return answered.replay(created=created)
+
+    claims = cast("Any", store).claims if hasattr(type(store), "claims") else None
+    if claims is None or not key.is_message:
+        return await start()
+    visitor = call.context.visitor.digest
+    return StreamingResult(await begin_once(claims, key.digest, visitor, start, replay))
+
+
+async def find_interrupted(
+    store: Store[Any], call: Call, context: Any, seconds: float
+) -> InterruptedMessage | None:
+    """The message of a call, if it is the last in the history and its answer was interrupted.
+
+    One that was answered well does not count: people do send the same message twice.
+
+    :param seconds: how long ago it may have been sent.
+    """
+    found = await _find(store, call, context, seconds, _LOOK_BACK)
+    if found is None or not found.is_interrupted:
+        return None
+    return InterruptedMessage(await store.load_thread(found.thread_id, context), found.item)
+
+
+async def find_answered(store: Store[Any], call: Call, context: Any) -> AnsweredMessage | None:
+    """The message of a call, if it is the last in the history and was answered."""
+    found = await _find(store, call, context, ANSWERED_SECONDS, _LOOK_BACK_FAR)
+    if found is None or found.is_interrupted:
+        return None
+    shown = [item for item in reversed(found.after) if not isinstance(item, _HIDDEN)]
+    return AnsweredMessage(await store.load_thread(found.thread_id, context), found.item, shown)
+
+
+class _Found(NamedTuple):
+    """A message in the history, and the items after it, the newest first."""
+
+    thread_id: str
+    item: UserMessageItem
+    after: list[ThreadItem]
+
+    @property
+    def is_interrupted(self) -> bool:
+        return not self.after or isinstance(self.after[0], _HIDDEN)
+
+
+async def _find(
+    store: Store[Any], call: Call, context: Any, seconds: float, look_back: int
+) -> _Found | None:
+    if call.type == "threads.create":
+        threads = await store.load_threads(1, None, "desc", context)
+        if not threads.data or not _is_recent(threads.data[0].created_at, seconds):
+            return None
+        thread_id = threads.data[0].id
+    elif call.type == "threads.add_user_message":
+        thread_id = call.params.thread_id
+    else:
+        return None
+    page = await store.load_thread_items(thread_id, None, look_back, "desc", context)
+    after: list[ThreadItem] = []
+    for item in page.data:
+        if isinstance(item, UserMessageItem):
+            is_first = call.type != "threads.create" or item is page.data[-1]
+            same = is_first and not (page.has_more and call.type == "threads.create")
+            if same and _is_recent(item.created_at, seconds) and _is_same(item, call.params.input):
+                return _Found(thread_id, item, after)
+            return None
+        if not is_memory(item):
+            after.append(item)
+    return None
+
+
+def _is_recent(when: datetime, seconds: float) -> bool:
+    # A site's own store may keep openai-chatkit's local times without a zone.
+    aware = when.astimezone() if when.tzinfo is None else when
+    return datetime.now(timezone.utc) - aware < timedelta(seconds=seconds)
+
+
+def _is_same(item: UserMessageItem, message: Any) -> bool:
+    return bool(
+        item.content == message.content
+        and [attachment.id for attachment in item.attachments] == message.attachments
+        and item.quoted_text == message.quoted_text
+        and item.inference_options == message.inference_options
+    )
+
+
+def _opening(thread: ThreadMetadata, item: UserMessageItem, *, created: bool) -> Iterator[bytes]:
+    """The events of a message itself."""
+    if created:
+        # Its metadata is for the site alone.
+        fields = thread.model_dump(exclude={"metadata"})
+        yield _event(ThreadCreatedEvent(thread=Thread(**fields, items=Page())))
+    yield _event(ThreadItemDoneEvent(item=item))
+
+
+def _event(event: BaseModel) -> bytes:
+    # As ChatKitServer writes it.
+    data = event.model_dump_json(
+        by_alias=True, exclude_none=True, context={"exclude_metadata": True}
+    )
+    return b"data: " + data.encode() + b"\n\n"
