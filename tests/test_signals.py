@@ -274,7 +274,7 @@ def test_refusals(
 ) -> None:
     """Whatever is refused over HTTP is one log record and one signal, with the same reason."""
     if reason == "duplicate":
-        monkeypatch.setattr(stream, "KEPT", 0)
+        monkeypatch.setattr(stream, "MAX_REPLAY_BYTES", 0)
     options = dict(options)
     kit = guarded(options.pop("guard")) if "guard" in options else None
     if options.pop("silent", False):
