@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .assistants.chat import Chat, ClientToolResult, Message, Turn
+    from .assistants.chat import Chat
+    from .assistants.messages import ClientToolResult, Message, Turn
     from .context import ChatContext
     from .history.isolation import OwnedStore
     from .history.migrations import upgrade_tables
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Chat": "assistants.chat",
     "ChatContext": "context",
-    "ClientToolResult": "assistants.chat",
-    "Message": "assistants.chat",
+    "ClientToolResult": "assistants.messages",
+    "Message": "assistants.messages",
     "OwnedStore": "history.isolation",
     "SQLAlchemyStore": "history.store",
-    "Turn": "assistants.chat",
+    "Turn": "assistants.messages",
     "metadata": "history.tables",
     "upgrade_tables": "history.migrations",
 }

@@ -7,15 +7,17 @@ or a tool that reads another program's output. A string with one can't be stored
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar, cast
 
 from chatkit.types import (
     AssistantMessageContentPartTextDelta,
     ThreadItemUpdatedEvent,
+    ThreadMetadata,
     ThreadStreamEvent,
 )
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 T = TypeVar("T")
 
@@ -119,3 +121,32 @@ def _ended(
     """The held surrogate of the item that an event is about."""
     item_id = getattr(event, "item_id", None) or getattr(getattr(event, "item", None), "id", None)
     return [held.pop(item_id)] if item_id in held else []
+
+
+def serialize_whole(serialize: Callable[[BaseModel], bytes], obj: BaseModel) -> bytes:
+    """Serialize a model; lone surrogates, which can't be, are replaced."""
+    try:
+        return serialize(obj)
+    except PydanticSerializationError:
+        return serialize(clean(obj))
+
+
+async def clean_output(
+    stream: Callable[[], AsyncIterator[ThreadStreamEvent]], thread: ThreadMetadata
+) -> AsyncIterator[ThreadStreamEvent]:
+    """Like :func:`clean_events`; cleans the title and metadata of the thread as well."""
+    try:
+        async for event in clean_events(stream()):
+            _clean_thread(thread)
+            yield event
+    finally:
+        _clean_thread(thread)
+
+
+def _clean_thread(thread: ThreadMetadata) -> None:
+    """Clean what the site's code may have set on a thread."""
+    # Called for each event: what is empty or clean is not set again.
+    if (title := thread.title) and (clean_title := clean(title)) is not title:
+        thread.title = clean_title
+    if (metadata := thread.metadata) and (clean_metadata := clean(metadata)) is not metadata:
+        thread.metadata = clean_metadata

@@ -24,7 +24,8 @@ with warnings.catch_warnings():
 
 from typing import TypeGuard
 
-from .assistants.base import AssistantServer, keep_whole
+from .assistants.base import keep_whole
+from .assistants.function import AssistantServer
 from .history.isolation import isolate
 from .rebinding import copy_rebound
 from .sources import imported, kind_of, parameters

@@ -152,7 +152,7 @@ def test_wrong_declarations_are_refused() -> None:
 
 def test_misspelled_field_of_a_widget_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """A field that no component of the kind has is told, with what was probably meant."""
-    from flask_chatkit.server.assistants.chat import as_widget
+    from flask_chatkit.server.assistants.widgets import as_widget
 
     with caplog.at_level(logging.WARNING, "flask_chatkit"):
         as_widget({"type": "Card", "children": [{"type": "Button", "lable": "Go"}]})

@@ -26,7 +26,7 @@ from chatkit.widgets import Card, Text
 from flask_chatkit import ChatKit
 from flask_chatkit.chats.callbacks import Callbacks
 from flask_chatkit.server import SQLAlchemyStore
-from flask_chatkit.server.assistants.base import AssistantServer
+from flask_chatkit.server.assistants.function import AssistantServer
 from flask_chatkit.server.history.isolation import OwnedStore
 from flask_chatkit.server.surrogates import clean, whole, whole_json
 from tests.helpers.driving import ALICE, call, deltas, items_of, kinds, said, stored, thread_of

@@ -24,7 +24,7 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from ..assistants.chat import text_of
+from ..assistants.messages import text_of
 from ..history.tool_outputs import is_memory
 from ..streaming.record import note_refusal
 

@@ -23,7 +23,7 @@ from openai.types.responses import (
 )
 from typing_extensions import override
 
-from ..assistants.chat import text_of
+from ..assistants.messages import text_of
 from ..history.tool_outputs import is_memory
 
 #: Characters of a text file that an agent is told at most.

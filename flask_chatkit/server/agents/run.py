@@ -33,7 +33,7 @@ from pydantic import BaseModel
 from typing_extensions import override
 
 from .._upstream import set_tool_events
-from ..assistants.chat import text_of
+from ..assistants.messages import text_of
 from ..context import ChatContext
 from ..surrogates import clean
 from .choices import last_message

@@ -24,7 +24,7 @@ from chatkit.types import (
 from ...chats.callbacks import Callbacks
 from ...errors import ConfigurationError
 from ..assistants.base import BaseAssistantServer
-from ..assistants.chat import ReadAttachment, text_of
+from ..assistants.messages import ReadAttachment, text_of
 from ..assistants.workers import call, stopping
 from ..context import ChatContext
 from .budget import HISTORY_BYTES, Budget, Share, return_large_blocks, within

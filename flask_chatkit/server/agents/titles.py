@@ -13,7 +13,7 @@ from agents import Agent, ModelSettings, RunConfig, Runner
 from chatkit.types import ThreadItem, ThreadMetadata, UserMessageItem
 
 from ..assistants.base import shortened
-from ..assistants.chat import text_of
+from ..assistants.messages import text_of
 from .errors import told
 from .tracing import guarded
 from .usage import count_run

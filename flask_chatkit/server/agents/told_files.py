@@ -21,7 +21,7 @@ from openai.types.responses import (
 )
 from typing_extensions import Self
 
-from ..assistants.chat import ReadAttachment
+from ..assistants.messages import ReadAttachment
 from ..assistants.workers import call
 from ..context import ChatContext
 from . import converter

@@ -18,8 +18,8 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from ..assistants.base import Writer
 from ..assistants.workers import Work
+from ..assistants.writer import Writer
 from .choices import last_message
 from .errors import ending, fault_of, told
 from .loop_calls import LoopCalls

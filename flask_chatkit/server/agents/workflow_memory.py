@@ -15,7 +15,7 @@ from chatkit.types import (
     UserMessageTextContent,
 )
 
-from ..assistants.chat import text_of
+from ..assistants.messages import text_of
 from ..history.tool_outputs import KIND, is_memory
 from ..surrogates import clean
 from .converter import Converter, ToldFiles, drop_unpaired_calls

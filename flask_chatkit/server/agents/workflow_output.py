@@ -18,8 +18,8 @@ from chatkit.types import (
 )
 from pydantic import BaseModel
 
-from ..assistants.base import Writer
-from ..assistants.chat import text_of
+from ..assistants.messages import text_of
+from ..assistants.writer import Writer
 from .errors import REFUSED
 from .shape import FIELD
 

@@ -10,8 +10,8 @@ from agents import Agent, AgentOutputSchemaBase, RunResultStreaming
 from chatkit.types import CustomTask
 from typing_extensions import override
 
-from ..assistants.chat import Step
 from ..assistants.workers import Work
+from ..assistants.writer import Step
 from .models import warn_retiring
 from .run import AgentRun
 

@@ -1,7 +1,7 @@
-"""Running a site's functions, blocking or not, so that no answer keeps another one waiting.
+"""Running a site's functions, blocking or not, without one answer delaying another.
 
-A blocking function gets a thread of its own for each call. Of a small pool, a few slow ones would
-take every place, and all other visitors would wait.
+Each call of a blocking function gets a thread of its own: a few slow ones would fill a small pool,
+and all other visitors would wait.
 """
 
 from __future__ import annotations
@@ -11,156 +11,25 @@ import contextvars
 import inspect
 import logging
 import threading
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from flask import has_app_context
 
 from ...runtime._upstream import this_app
+from .channel import Channel
 
 logger = logging.getLogger("flask_chatkit")
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-#: Outputs that a function may be ahead of its reader; then it waits.
-AHEAD = 16
 #: Seconds that an asynchronous function gets, once cancelled, to clean up.
 CLEANUP_SECONDS = 2.0
 
 
-class Channel(Generic[T]):
-    """What a function puts out, on its way to the answer's task. Made on the loop.
-
-    :param room: how many outputs wait at most before a function waits.
-    """
-
-    def __init__(self, room: int = AHEAD) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
-        self._room = room
-        self._changed = threading.Condition()
-        self._items: deque[T] = deque()
-        self._news = asyncio.Event()
-        self._space = asyncio.Event()
-        self._error: BaseException | None = None
-        self._finished = False
-        self._calls: set[Any] = set()
-        #: Whether nobody reads any more.
-        self.closed = False
-
-    # --- the function's side, in any thread -----------------------------------------------------
-
-    def put(self, item: T) -> None:
-        """Hand something over. Another thread than the loop's waits while there is no room.
-
-        :raises GeneratorExit: nobody reads any more, so there is no use in going on.
-        """
-        if item is None:
-            return
-        with self._changed:
-            while not (self.closed or self.on_loop or len(self._items) < self._room):
-                self._changed.wait()
-            if self.closed:
-                raise GeneratorExit
-            self._items.append(item)
-        self._tell(self._news)
-
-    async def put_on_loop(self, item: T) -> None:
-        """Hand something over, on the loop; this waits while there is no room."""
-        while len(self._items) >= self._room and not self.closed:
-            self._space.clear()
-            await self._space.wait()
-        self.put(item)
-
-    def finish(self, error: BaseException | None = None) -> None:
-        """Say that this was all; an error is raised where it is read."""
-        with self._changed:
-            self._finished, self._error = True, error
-        self._tell(self._news)
-
-    def wait_for(self, make: Callable[[], Awaitable[R]]) -> R:
-        """Wait in another thread for something that only the loop can do.
-
-        :raises GeneratorExit: nobody reads any more.
-        """
-
-        async def wait() -> R:
-            return await make()
-
-        with self._changed:
-            if self.closed:
-                raise GeneratorExit
-            call = asyncio.run_coroutine_threadsafe(wait(), self._loop)
-            self._calls.add(call)
-        try:
-            return call.result()
-        except BaseException:
-            if self.closed:
-                raise GeneratorExit from None
-            raise
-        finally:
-            with self._changed:
-                self._calls.discard(call)
-
-    @property
-    def on_loop(self) -> bool:
-        """Whether the caller runs on the loop, where nobody may block."""
-        return threading.get_ident() == self._loop_thread
-
-    def call_on_loop(self, act: Callable[..., object], *args: Any) -> None:
-        """Have something done on the loop; nobody waits for it."""
-        try:
-            self._loop.call_soon_threadsafe(act, *args)
-        except RuntimeError:
-            # The process is ending, and the loop has ended.
-            self.closed = True
-
-    def _tell(self, event: asyncio.Event) -> None:
-        if self.on_loop:
-            event.set()
-        else:
-            self.call_on_loop(event.set)
-
-    # --- the answer's side, on the loop ---------------------------------------------------------
-
-    async def __aiter__(self) -> AsyncIterator[T]:
-        """What comes, until the function has ended."""
-        while True:
-            with self._changed:
-                if self._items:
-                    item = self._items.popleft()
-                    self._changed.notify_all()
-                    self._space.set()
-                elif self._finished:
-                    break
-                else:
-                    self._news.clear()
-                    item = None
-            if item is None:
-                await self._news.wait()
-            else:
-                yield item
-        if self._error is not None:
-            raise self._error
-
-    def close(self) -> None:
-        """Read no more: whoever puts something out from now on is told to end."""
-        with self._changed:
-            self.closed = True
-            calls = list(self._calls)
-            self._changed.notify_all()
-        self._space.set()
-        for call in calls:
-            call.cancel()
-
-
 class Work:
-    """A site's function at work, and what it puts out.
+    """One run of a site's function, and the channel of its outputs.
 
-    :param is_one: whether what a function returned is one output, not many of them.
+    :param is_one: whether what a function returned is one output, not an iterable of them.
     """
 
     def __init__(self, is_one: Callable[[Any], bool]) -> None:
@@ -177,7 +46,7 @@ class Work:
             spawn(self._work, function, *args)
 
     def stop(self) -> None:
-        """End the function at its next output, or where it awaits; once is enough."""
+        """End the function at its next output, or where it awaits."""
         if not self._stopped:
             self._stopped = True
             self.channel.close()
@@ -185,7 +54,7 @@ class Work:
                 self._task.cancel()
 
     async def settle(self) -> None:
-        """Stop, and let an asynchronous function clean up."""
+        """Stop, and wait for an asynchronous function to clean up."""
         self.stop()
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task], timeout=CLEANUP_SECONDS)
@@ -195,13 +64,13 @@ class Work:
         try:
             result = function(*args)
             if inspect.isawaitable(result) or hasattr(result, "__aiter__"):
-                # A plain function around an asynchronous one, as decorators make them.
+                # A plain function around an asynchronous one, such as a decorator's.
                 channel.call_on_loop(self._start_on_loop, lambda: result)
                 return
             with closing(self._outputs(result)) as outputs:
                 for output in outputs:
                     channel.put(output)
-        except BaseException as error:  # noqa: BLE001 - told to whoever reads, if anybody does
+        except BaseException as error:  # noqa: BLE001 - raised where it is read
             self._end(error)
         else:
             channel.finish()
@@ -227,7 +96,7 @@ class Work:
                 with closing(self._outputs(result)) as outputs:
                     for output in outputs:
                         await channel.put_on_loop(output)
-        except BaseException as error:  # noqa: BLE001 - told to whoever reads, if anybody does
+        except BaseException as error:  # noqa: BLE001 - raised where it is read
             self._end(error)
         else:
             channel.finish()
@@ -241,7 +110,7 @@ class Work:
         try:
             yield from result
         finally:
-            # GeneratorExit at its yield, however this ends.
+            # Raises GeneratorExit at its yield, whatever the reason.
             if hasattr(result, "close"):
                 result.close()
 
@@ -252,14 +121,14 @@ class Work:
         elif isinstance(error, Exception):
             self.channel.finish(error)
         else:
-            # SystemExit would end the loop, CancelledError and GeneratorExit would pass for a stop.
-            strange = RuntimeError(f"the function raised {error!r}")
-            strange.__cause__ = error
-            self.channel.finish(strange)
+            # SystemExit would end the loop; the others would look like a stop.
+            wrapped = RuntimeError(f"the function raised {error!r}")
+            wrapped.__cause__ = error
+            self.channel.finish(wrapped)
 
 
 def is_asynchronous(function: Callable[..., Any]) -> bool:
-    """Whether calling this does not block: a coroutine function or an asynchronous generator's."""
+    """Whether this is a coroutine function or an asynchronous generator function."""
     call = getattr(type(function), "__call__", None)  # noqa: B004 - it is called with another
     return any(
         inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
@@ -268,10 +137,10 @@ def is_asynchronous(function: Callable[..., Any]) -> bool:
 
 
 def spawn(function: Callable[..., Any], *args: Any) -> None:
-    """Call a function in a thread of its own, in a copy of this context.
+    """Call a function in a new thread, in a copy of this context.
 
-    It has an application context of its own as well, so that what the site tears down is torn
-    down in the thread that used it, and only when that has ended.
+    It has an application context of its own as well, so that the site's teardown functions run in
+    the thread that used it, at its end.
     """
     context = contextvars.copy_context()
     app = this_app() if has_app_context() else None
@@ -289,13 +158,13 @@ def spawn(function: Callable[..., Any], *args: Any) -> None:
 
 
 async def call(function: Callable[..., Any], *args: Any) -> Any:
-    """What a site's function returns, be it blocking or asynchronous."""
+    """The result of a site's function, which may block or be asynchronous."""
     if is_asynchronous(function):
         return await function(*args)
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
 
-    def tell(result: Any, error: BaseException | None) -> None:
+    def resolve(result: Any, error: BaseException | None) -> None:
         if done.done():
             return
         if error is None:
@@ -309,10 +178,10 @@ async def call(function: Callable[..., Any], *args: Any) -> Any:
         result, error = None, None
         try:
             result = function(*args)
-        except BaseException as caught:  # noqa: BLE001 - told to whoever waits
+        except BaseException as caught:  # noqa: BLE001 - raised in the task
             error = caught
         try:
-            loop.call_soon_threadsafe(tell, result, error)
+            loop.call_soon_threadsafe(resolve, result, error)
         except RuntimeError:
             logger.debug("The event loop has ended before a function has")
 
@@ -323,21 +192,21 @@ async def call(function: Callable[..., Any], *args: Any) -> Any:
 
 @contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Have something stopped when this block ends, or the task if that ends before.
+    """Call a function when this block ends, or when the task does.
 
-    A task that is cancelled while a store is asked leaves the generators that answer suspended
-    until they are collected: what they have running must not wait for that.
+    A task that is cancelled while it awaits a store leaves the answering generators suspended until
+    they are collected: what they have started must not wait for that.
     """
     task = asyncio.current_task()
 
-    def ended(_: object) -> None:
+    def on_end(_: object) -> None:
         stop()
 
     if task is not None:
-        task.add_done_callback(ended)
+        task.add_done_callback(on_end)
     try:
         yield
     finally:
         if task is not None:
-            task.remove_done_callback(ended)
+            task.remove_done_callback(on_end)
         stop()

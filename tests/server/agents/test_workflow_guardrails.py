@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from agents import Agent, GuardrailFunctionOutput, InputGuardrail, Runner
 
-from flask_chatkit.server.assistants.chat import text_of
+from flask_chatkit.server.assistants.messages import text_of
 from tests.helpers.driving import call, deltas, items_of, said, stored, thread_of, upload
 from tests.helpers.model_api import ModelApi, Say
 from tests.server.agents.test_workflow import api, drive, export

@@ -30,9 +30,12 @@ from flask import Flask, current_app
 from flask_chatkit.chats.callbacks import Callbacks
 from flask_chatkit.errors import BadRequest
 from flask_chatkit.server import SQLAlchemyStore
-from flask_chatkit.server.assistants.base import AssistantServer
-from flask_chatkit.server.assistants.chat import Chat, ClientToolResult, Message, as_widget
-from flask_chatkit.server.assistants.workers import AHEAD, stopping
+from flask_chatkit.server.assistants.channel import AHEAD
+from flask_chatkit.server.assistants.chat import Chat
+from flask_chatkit.server.assistants.function import AssistantServer
+from flask_chatkit.server.assistants.messages import ClientToolResult, Message
+from flask_chatkit.server.assistants.widgets import as_widget
+from flask_chatkit.server.assistants.workers import stopping
 from flask_chatkit.server.context import ChatContext
 from flask_chatkit.server.streaming import loop
 from flask_chatkit.server.streaming import stream as streams
