@@ -1,8 +1,8 @@
-"""What a browser says was done to a widget, checked against the widget that the history has.
+"""Checks the actions of widgets that browsers send against the widgets in the history.
 
-A request names an item, an action's type and its payload, and a browser may send what it likes
-there. The widget that the site has shown says which actions can be used in it. What a form adds to
-a payload is the visitor's own.
+A request names an item, and an action's type and payload, all of which a browser can forge. The
+stored widget has the actions that are possible; only what a form adds to a payload comes from the
+visitor.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from chatkit.types import ThreadItem, WidgetItem
 from ...chats.callbacks import Callbacks
 from ...errors import BadRequest
 
-#: Fields of a component whose values are data, and no components.
+#: Fields of a component whose values are data, not components.
 _DATA = frozenset({"data", "payload"})
-#: A component with a name that is no field of a form: the name of a picture.
+#: Components whose ``name`` is that of a picture, not of a form's field.
 _NAMELESS = frozenset({"Icon"})
 _NONE = object()
 
 
 @dataclass(frozen=True)
 class WidgetAction:
-    """An action that can be used in a widget.
+    """An action of a widget.
 
-    :param fields: names of the form's fields around it, whose values come with the payload.
-    :param locked: those of them that are disabled: what the payload has in their place counts.
+    :param fields: the names of the fields in the surrounding form, which are added to the payload.
+    :param locked: the disabled ones: there the stored payload counts.
     """
 
     type: str
@@ -41,14 +41,14 @@ class WidgetAction:
 
 
 def widget_actions(item: WidgetItem) -> Iterator[WidgetAction]:
-    """The actions that can be used in a widget, each with the form around it."""
+    """The actions of a widget."""
     yield from _in(item.model_dump(mode="json").get("widget"), frozenset())
 
 
 def used_action(item: WidgetItem, kind: str, payload: Any) -> tuple[WidgetAction, Any]:
-    """The action of a stored widget that a browser says was used, and its payload.
+    """The action of a stored widget that a browser has sent, and its payload.
 
-    What is no field of a form, or a disabled one, is the stored payload's, to the last digit.
+    All but the enabled fields of a form is taken from the stored payload.
 
     :raises BadRequest: the widget has no such action, or not with this payload.
     """
@@ -62,7 +62,7 @@ def used_action(item: WidgetItem, kind: str, payload: Any) -> tuple[WidgetAction
             if (whole := _payload(action, payload, is_same)) is not _NONE
         ]
         if any(whole != found[0][1] for _, whole in found):
-            # Two numbers that are the same one in JavaScript: nobody knows which was meant.
+            # Two numbers that are equal in JavaScript: which one was meant is ambiguous.
             break
         if found:
             return found[0]
@@ -72,11 +72,10 @@ def used_action(item: WidgetItem, kind: str, payload: Any) -> tuple[WidgetAction
 
 
 class ActionChecks:
-    """What of a browser's actions reaches the site's code in one chat.
+    """The checks of one chat's actions.
 
-    :param handlers: the site's handlers; None for a ``ChatKitServer`` of its own, whose methods
-        know the types.
-    :param page_actions: whether that takes actions of the page that name no widget.
+    :param callbacks: the site's; None for a ``ChatKitServer`` of its own that handles actions.
+    :param page_actions: whether that accepts actions of the page, without a widget.
     :param answers_at_once: whether it has a method for actions that are not streamed.
     """
 
@@ -88,10 +87,10 @@ class ActionChecks:
         self._answers_at_once = answers_at_once
 
     def check_type(self, kind: object) -> None:
-        """Check what needs no look at the history.
+        """Check what needs no history.
 
-        :param kind: the action's type; what is no text was left out.
-        :raises BadRequest: it has none, or nobody answers to it.
+        :param kind: the action's type; None if it was no string.
+        :raises BadRequest: there is none, or nothing handles it.
         """
         if not isinstance(kind, str) or not kind:
             raise BadRequest("The field 'params.action.type' is missing or empty.")
@@ -99,10 +98,10 @@ class ActionChecks:
             raise BadRequest(f"This chat has no action {kind[:80]!r}.")
 
     def check_use(self, action: Any, item: ThreadItem | None, *, is_sync: bool) -> Any:
-        """Check an action against the stored item that it names.
+        """Check an action against its stored item.
 
-        :param item: None for an action of the page's own, which names none.
-        :param is_sync: whether it is to be answered with a widget instead of a stream.
+        :param item: None for an action of the page.
+        :param is_sync: whether it is answered with a widget instead of a stream.
         :returns: the payload for the site's code.
         :raises BadRequest: the widget has no such action, or the page may not send it.
         """
@@ -110,7 +109,7 @@ class ActionChecks:
         if item is None:
             self._check_page(action.type)
         elif not isinstance(item, WidgetItem):
-            # ChatKitServer has an error event of its own for it.
+            # ChatKitServer answers this with an error event.
             if is_sync:
                 raise BadRequest("The item is no widget.")
             return payload
@@ -129,15 +128,15 @@ class ActionChecks:
 
     def _check_page(self, kind: str) -> None:
         if self._callbacks is None:
-            is_taken = self._page_actions
+            is_accepted = self._page_actions
         else:
-            is_taken = kind in self._callbacks.from_page
-        if not is_taken:
+            is_accepted = kind in self._callbacks.from_page
+        if not is_accepted:
             raise BadRequest(f"The action {kind[:80]!r} is not taken without a widget.")
 
 
 def answers_with_stream(handler: Callable[..., Any]) -> bool:
-    """Whether the handler of an action yields what it answers, piece by piece."""
+    """Whether the handler of an action is a generator."""
     while isinstance(handler, partial):
         handler = handler.func
     handler = inspect.unwrap(handler)
@@ -158,18 +157,18 @@ def _in(
         for one in node:
             yield from _in(one, fields, locked)
         return
-    # What is disabled can't be used.
+    # A disabled component sends no action.
     if not isinstance(node, dict) or node.get("disabled") is True:
         return
     if node.get("type") == "Form" or node.get("asForm"):
         form = list(_fields(node))
         fields |= frozenset(name for name, _ in form)
-        # What the visitor can't change must not take the place of what the site has put there.
+        # The visitor can't change these, so the stored payload counts.
         locked |= frozenset(name for name, is_disabled in form if is_disabled)
         locked -= frozenset(name for name, is_disabled in form if not is_disabled)
     own = _name(node)
     for key, value in node.items():
-        # onClickAction, onChangeAction, onSubmitAction; the action of a card's confirm and cancel.
+        # onClickAction, onChangeAction, onSubmitAction; ``action`` in a card's confirm and cancel.
         if (key == "action" or key.endswith("Action")) and _is_config(value):
             payload = value.get("payload")
             is_change = own is not None and key == "onChangeAction"
@@ -199,7 +198,7 @@ def _fields(node: Any, *, is_disabled: bool = False) -> Iterator[tuple[str, bool
 
 
 def _name(node: Mapping[str, Any]) -> str | None:
-    """The name of a field; a text that can be edited has it in ``editable``."""
+    """The name of a field; an editable text has it in ``editable``."""
     name = node.get("name")
     is_named = isinstance(name, str) and name and node.get("type") not in _NAMELESS
     return name if is_named else None
@@ -209,14 +208,14 @@ def _name(node: Mapping[str, Any]) -> str | None:
 
 
 def _payload(action: WidgetAction, sent: Any, is_same: Callable[[Any, Any], bool]) -> Any:
-    """What was sent, with all that is not the visitor's own from the stored payload."""
+    """The stored payload, with the fields that the visitor has filled in."""
     if is_same(action.payload, sent):
         return action.payload
     if not action.fields or not isinstance(sent, dict):
         return _NONE
-    # Whatever is in the place of a field is the visitor's.
+    # The values of fields come from the visitor.
     rest = _without(sent, action.fields)
-    # A field "a.b" takes the place of all of "a", where payloads are not merged any deeper.
+    # Where payloads are not merged deeply, a field "a.b" replaces all of "a".
     outer = frozenset(name.partition(".")[0] for name in action.fields)
     for one in _spread(action.payload):
         for names in (action.fields, outer):
@@ -230,7 +229,7 @@ def _payload(action: WidgetAction, sent: Any, is_same: Callable[[Any, Any], bool
 
 
 def _restored(stored: Any, whole: Any, path: Sequence[str]) -> Any:
-    """What is stored, with what the whole payload has in one place."""
+    """The stored part, with what the whole payload has at a path."""
     if not isinstance(whole, dict) or path[0] not in whole:
         return stored
     left, first = stored if isinstance(stored, dict) else {}, path[0]
@@ -241,7 +240,7 @@ def _restored(stored: Any, whole: Any, path: Sequence[str]) -> Any:
 
 
 def _merged(sent: Any, stored: dict[str, Any]) -> dict[str, Any]:
-    """What was sent, with what is stored in its place, however deep it is."""
+    """What was sent, deeply merged with what is stored."""
     if not isinstance(sent, dict):
         return stored
     merged = {**sent, **stored}
@@ -252,7 +251,7 @@ def _merged(sent: Any, stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spread(payload: Any) -> list[dict[str, Any]]:
-    """What a payload is when fields are added to it, as JavaScript does it."""
+    """What a payload becomes when JavaScript adds fields to it."""
     if isinstance(payload, dict):
         return [payload]
     if isinstance(payload, (list, str)):
@@ -261,7 +260,7 @@ def _spread(payload: Any) -> list[dict[str, Any]]:
 
 
 def _without(payload: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    """A payload without some fields; those with dots in their names are nested."""
+    """A payload without some fields; names with dots are paths."""
     left = dict(payload)
     for name in names:
         left.pop(name, None)
@@ -278,15 +277,15 @@ def _pruned(payload: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     inner = payload[first]
     if rest and isinstance(inner, dict):
         kept = _pruned(inner, rest)
-        # A form makes the objects that it needs.
+        # A form creates the objects that a path needs.
         return {**left, first: kept} if kept else left
     return left
 
 
 def _is_same(stored: Any, sent: Any, *, is_rounded: bool = False) -> bool:
-    """Whether two values are the same.
+    """Whether two JSON values are equal.
 
-    :param is_rounded: whether a number may be what JavaScript makes of the stored one, in 53 bits.
+    :param is_rounded: whether numbers are compared as JavaScript's, which have 53 bits.
     """
     if isinstance(stored, bool) or isinstance(sent, bool) or stored is None or sent is None:
         return stored is sent

@@ -101,19 +101,15 @@ class Loop:
             # The process is ending, and what the loop ran was cancelled.
             logger.debug("The event loop has ended; a late call was dropped")
 
-    def start(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Job[T]:
-        """Run a coroutine as a new task."""
+    def start(self, make: Callable[[], Coroutine[Any, Any, T]], *, guard: bool = True) -> Job[T]:
+        """Run a coroutine as a new task.
+
+        :param guard: whether ``SystemExit`` is caught; False for a coroutine that does so itself.
+        """
         job: Job[T] = Job()
 
-        async def guarded() -> T:
-            try:
-                return await make()
-            except (SystemExit, KeyboardInterrupt) as error:
-                # These would end the loop, and with it every other answer.
-                raise RuntimeError(f"the code of a served chat raised {error!r}") from None
-
         def begin() -> None:
-            job.task = self._loop.create_task(guarded())
+            job.task = self._loop.create_task(_guarded(make) if guard else make())
             self._answers.add(job.task)
             job.task.add_done_callback(finish)
             if not self._watched:
@@ -273,21 +269,21 @@ def keep(make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
     empty context, without an application or a request. On another loop than this process's (a
     test's, say) only the caller ends it.
     """
-
-    async def guarded() -> T:
-        try:
-            return await make()
-        except (SystemExit, KeyboardInterrupt) as error:
-            # These would end the loop, and with it every answer.
-            raise RuntimeError(f"code that outlives an answer raised {error!r}") from None
-
     running = asyncio.get_running_loop()
     apart = contextvars.Context()
     apart.run(note_spawned)
-    task: asyncio.Task[T] = apart.run(running.create_task, guarded())
+    task: asyncio.Task[T] = apart.run(running.create_task, _guarded(make))
     if _current is not None and _current.is_running_here:
         _current.keep(task)
     return task
+
+
+async def _guarded(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a site's coroutine; ``SystemExit`` would end the loop, and with it every answer."""
+    try:
+        return await make()
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the code of a served chat raised {error!r}") from None
 
 
 async def _cancelled(tasks: set[asyncio.Task[Any]], seconds: float) -> None:

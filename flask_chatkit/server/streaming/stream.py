@@ -162,7 +162,7 @@ class Stream:
         """Start answering, with a first subscriber."""
         subscriber = Subscriber(self)
         self._subscribers.append(subscriber)
-        self._loop.start(self._run)
+        self._loop.start(self._run, guard=False)
         return subscriber
 
     def commit_headers(self) -> bool:
