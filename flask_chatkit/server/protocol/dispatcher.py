@@ -43,7 +43,7 @@ from ..surrogates import whole_json
 from .operations import OPERATIONS, Call, Operation, parse_call
 from .refusals import Refusal, raise_api_error, raise_http_error, refusal_of
 from .replay import ReplayCache, RequestKey, request_key
-from .retries import CLEANUP_SECONDS, answer_once
+from .retries import AnswerOnce
 from .streams import OpenStreams, event_stream
 from .validation import CallChecks
 
@@ -85,16 +85,13 @@ class Dispatcher:
         self._startup = startup
         self._seconds = chat.answer_seconds or settings.answer_seconds
         self._checks = CallChecks(chat, server, uploads, settings)
+        #: Bytes of the largest body that any call may have.
+        self.max_body = self._checks.max_body
         self._replays = ReplayCache()
         self._streams = OpenStreams()
         self._is_plain = processes_plainly(type(server))
         store = vars(type(server.store))
         self._reads_at_once: bool = self._is_plain and store.get("reads_at_once", False)
-
-    @property
-    def max_body(self) -> int:
-        """Bytes of the largest body that any call may have."""
-        return self._checks.max_body
 
     def answer(self, body: bytes, context: ChatContext, budget: Budget, slot: Slot) -> Response:
         """Answer a call.
@@ -113,7 +110,7 @@ class Dispatcher:
             # Parsing takes time as well.
             budget.spend(CALL)
             raise
-        limit = self._checks.max_body_of(call.operation)
+        limit = self._checks.limits[call.type]
         if len(body) > limit:
             raise TooLarge(
                 f"The body of {call.type} has more than {limit} bytes.", limit=f"{limit} bytes"
@@ -150,7 +147,7 @@ class Dispatcher:
         """Charge a call, and only then run the site's code."""
         _spend(budget, call.operation)
         if not call.operation.reads_only:
-            call.context["state"] = state_variables(self.chat, call.context.visitor) or {}
+            call.context["state"] = state_variables(self.chat, call.context["visitor"]) or {}
         if call.type == "attachments.create" and self.uploads is not None:
             # Not when the bytes arrive: ChatKit's frame sends these without a cookie.
             size = call.params.size
@@ -165,25 +162,16 @@ class Dispatcher:
             await self._save_feedback(call)
         return await self._begin(context, call.request, call.body)
 
-    async def _process_once(
-        self, call: Call, key: RequestKey, former: Stream | None, record: AnswerRecord
-    ) -> StreamingResult | NonStreamingResult:
-        """Process a call that may have been made before."""
-        if former is not None:
-            await former.wait(CLEANUP_SECONDS)
-        context = await self._authorize(call)
+    def _open_once(
+        self, call: Call, key: RequestKey, record: AnswerRecord, former: Stream | None
+    ) -> Stream:
+        """Make the stream of a call that may have been made before."""
         # A site's own store may search everybody's threads for the visitor's newest.
         is_quick = call.type != "threads.create" or self._reads_at_once
-        result: StreamingResult = await answer_once(
-            call,
-            key,
-            self.server.store,
-            context,
-            partial(self._begin, context),
-            record,
-            searches=is_quick or former is not None,
+        once = AnswerOnce(call, key, self.server.store, record, self._authorize, self._begin)
+        return self._open(
+            call, record, lambda: once.answer(former, searches=is_quick or former is not None)
         )
-        return result
 
     async def _authorize(self, call: Call) -> Any:
         """Check a call against the history; returns the context for the site's code."""
@@ -263,10 +251,8 @@ class Dispatcher:
             key = request_key(call)
             subscriber = self._replays.subscribe(
                 key,
-                lambda former: self._open(
-                    call, record, lambda: self._process_once(call, key, former, record)
-                ),
-                lambda: self._charge(call, budget),
+                partial(self._open_once, call, key, record),
+                partial(self._charge, call, budget),
             )
             if subscriber is None:
                 raise Refusal("Your message is being answered already.", "duplicate")
@@ -299,11 +285,9 @@ class Dispatcher:
         self, call: Call, record: AnswerRecord, begin: Callable[[], Awaitable[Any]]
     ) -> Stream:
         explain = partial(self._error_event, call)
-
-        def make() -> Stream:
-            return Stream(loop.current(), this_app(), begin, self._seconds, explain, record.begin())
-
-        return self._streams.open(call.owner, make)
+        stream = Stream(loop.current(), this_app(), begin, self._seconds, explain, record)
+        self._streams.add(call.owner, stream)
+        return stream
 
     def _error_event(self, call: Call, error: BaseException) -> bytes:
         """The event that shows an error to the visitor; it is logged or reported as well."""

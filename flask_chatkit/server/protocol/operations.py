@@ -6,7 +6,7 @@ Names and parameters are those of ``chatkit.types`` (openai-chatkit 1.6.5), whic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from chatkit.types import ChatKitReq
 from pydantic import TypeAdapter, ValidationError
@@ -138,9 +138,9 @@ def parse_call(body: bytes, context: ChatContext) -> Call:
     """
     request = parse(body)
     params = request.params
-    context["thread"] = cast("str | None", getattr(params, "thread_id", None))
+    context["thread"] = getattr(params, "thread_id", None)
     kind: str = request.type
-    return Call(kind, OPERATIONS[kind], request, params, body, context, context.owner)
+    return Call(kind, OPERATIONS[kind], request, params, body, context, context["owner"])
 
 
 def parse(body: bytes) -> Any:

@@ -28,16 +28,14 @@ REMEMBERED = 128
 
 
 class RequestKey(NamedTuple):
-    """Identifies a call: who makes it, and a digest of all that it says."""
+    """Identifies a call.
+
+    :param digest: SHA-256 of the owner and of all that the call says, as 64 hex digits.
+    """
 
     owner: str
-    content: bytes
+    digest: str
     is_message: bool
-
-    @property
-    def digest(self) -> str:
-        """All of it, as 64 hex digits."""
-        return hashlib.sha256(self.owner.encode() + self.content).hexdigest()
 
 
 def request_key(call: Call) -> RequestKey:
@@ -46,7 +44,8 @@ def request_key(call: Call) -> RequestKey:
     # Of the results of a page's tool only the first counts: the thread waits for one.
     content = call.params.model_dump_json() if is_message else call.params.thread_id
     digest = hashlib.sha256(f"{call.type}\0{content}".encode()).digest()
-    return RequestKey(call.owner, digest, is_message)
+    whole = hashlib.sha256(call.owner.encode() + digest).hexdigest()
+    return RequestKey(call.owner, whole, is_message)
 
 
 class ReplayCache:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from chatkit.server import StreamingResult
@@ -29,6 +31,7 @@ from pydantic import BaseModel
 from ..history.claims import begin_once
 from ..history.tool_outputs import is_memory
 from ..streaming.record import AnswerRecord
+from ..streaming.stream import Stream
 from .operations import Call, parse
 from .replay import CUT_SECONDS, RequestKey
 
@@ -79,48 +82,57 @@ class AnsweredMessage(NamedTuple):
             yield _event(ThreadItemDoneEvent(item=item))
 
 
-async def answer_once(
-    call: Call,
-    key: RequestKey,
-    store: Store[Any],
-    context: Any,
-    begin: Callable[[Any, bytes], Awaitable[Any]],
-    record: AnswerRecord,
-    *,
-    searches: bool,
-) -> Any:
-    """Answer a message, unless the history has it already and only its answer is missing.
+@dataclass
+class AnswerOnce:
+    """Answers a message, unless the history has it already and only its answer is missing.
 
-    :param context: the one for the site's store.
-    :param begin: starts to answer a request, which it gets parsed and as JSON.
+    :param store: the history.
     :param record: the answer's.
-    :param searches: whether the history is searched for an interrupted message.
+    :param authorize: checks the call; returns the context for the site's code.
+    :param begin: starts to answer a request, which it gets parsed and as JSON, in such a context.
     """
-    created = call.type == "threads.create"
 
-    async def start(waited: float = 0.0) -> Any:
-        interrupted = None
+    call: Call
+    key: RequestKey
+    store: Store[Any]
+    record: AnswerRecord
+    authorize: Callable[[Call], Awaitable[Any]]
+    begin: Callable[[Any, Any, bytes], Awaitable[Any]]
+
+    async def answer(self, former: Stream | None, *, searches: bool) -> Any:
+        """Start to answer.
+
+        :param former: the same call's interrupted stream, which has to end before.
+        :param searches: whether the history is searched for an interrupted message.
+        """
+        if former is not None:
+            await former.wait(CLEANUP_SECONDS)
+        context = await self.authorize(self.call)
+        claims = cast("Any", self.store).claims if hasattr(type(self.store), "claims") else None
+        if claims is None or not self.key.is_message:
+            return await self._start(context, searches, 0.0)
+        visitor = self.call.context["visitor"].digest
+        start, replay = partial(self._start, context, searches), partial(self._replay, context)
+        return StreamingResult(await begin_once(claims, self.key.digest, visitor, start, replay))
+
+    async def _start(self, context: Any, searches: bool, waited: float) -> Any:  # noqa: FBT001
+        call, interrupted = self.call, None
         if searches:
-            interrupted = await find_interrupted(store, call, context, CUT_SECONDS + waited)
+            interrupted = await find_interrupted(self.store, call, context, CUT_SECONDS + waited)
         if interrupted is None:
-            return await begin(call.request, call.body)
-        record.forget_message()
+            return await self.begin(context, call.request, call.body)
+        self.record.forget_message()
         retry = interrupted.retry
-        rest = await begin(parse(retry), retry)
+        rest = await self.begin(context, parse(retry), retry)
+        created = call.type == "threads.create"
         return StreamingResult(interrupted.replay(created=created, rest=rest))
 
-    async def replay() -> AsyncGenerator[bytes, None] | None:
-        answered = await find_answered(store, call, context)
+    async def _replay(self, context: Any) -> AsyncGenerator[bytes, None] | None:
+        answered = await find_answered(self.store, self.call, context)
         if answered is None:
             return None
-        record.forget_message()
-        return answered.replay(created=created)
-
-    claims = cast("Any", store).claims if hasattr(type(store), "claims") else None
-    if claims is None or not key.is_message:
-        return await start()
-    visitor = call.context.visitor.digest
-    return StreamingResult(await begin_once(claims, key.digest, visitor, start, replay))
+        self.record.forget_message()
+        return answered.replay(created=self.call.type == "threads.create")
 
 
 async def find_interrupted(

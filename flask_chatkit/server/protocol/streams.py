@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from flask import Response, current_app
@@ -25,10 +25,10 @@ class OpenStreams:
         self._lock = threading.Lock()
         self.by_owner: dict[str, list[Stream]] = {}
 
-    def open(self, owner: str, make: Callable[[], Stream]) -> Stream:
-        """Make a stream, unless its owner has too many under way.
+    def add(self, owner: str, stream: Stream) -> None:
+        """Add a stream that is to be started.
 
-        :raises Refusal: there are :data:`AT_A_TIME` of them.
+        :raises Refusal: its owner has :data:`AT_A_TIME` of them under way.
         """
         with self._lock:
             streams = [one for one in self.by_owner.get(owner, ()) if not one.ended]
@@ -42,9 +42,7 @@ class OpenStreams:
                 for name, some in list(self.by_owner.items()):
                     if all(one.ended for one in some):
                         del self.by_owner[name]
-            stream = make()
             self.by_owner[owner] = [*streams, stream]
-            return stream
 
     def settle(self, seconds: float) -> None:
         """Wait until no stream is under way, or so many seconds for each; for tests."""

@@ -10,7 +10,7 @@ from ...chats.declarations import ServedChat
 from ...config import Settings
 from ...errors import BadRequest
 from ..assistants.base import BaseAssistantServer, callbacks_of
-from .operations import OPERATIONS, Call, Operation
+from .operations import OPERATIONS, Call
 from .refusals import Refusal
 from .widget_actions import ActionChecks
 
@@ -61,19 +61,16 @@ class CallChecks:
         self._takes_dictation = chat.callbacks.transcribe is not None or (
             not self._is_ours and kind.transcribe is not ChatKitServer.transcribe
         )
-
-    @property
-    def max_body(self) -> int:
-        """Bytes of the largest body that any operation of this chat may have."""
-        return max(
-            self.max_body_of(operation)
+        #: Bytes of the largest body that each operation may have, and that any may have.
+        self.limits = {
+            name: operation.limit + (6 * self._max_length if operation.carries_text else 0)
             for name, operation in OPERATIONS.items()
+        }
+        self.max_body = max(
+            limit
+            for name, limit in self.limits.items()
             if name != "input.transcribe" or self._takes_dictation
         )
-
-    def max_body_of(self, operation: Operation) -> int:
-        """Bytes of the largest body that an operation may have."""
-        return operation.limit + (6 * self._max_length if operation.carries_text else 0)
 
     def check(self, call: Call) -> None:
         """Check what needs no history, and clamp the page size that a call asks for.

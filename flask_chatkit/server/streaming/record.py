@@ -53,7 +53,7 @@ class AnswerRecord:
         self._operation = operation
         self._message = message
         self._is_refusal = is_refusal
-        self._thread = context.thread
+        self._thread: str | None = context["thread"]
         self._began = time.monotonic()
         self._starts = message is not None
         self._outcome: str | None = None
@@ -63,11 +63,10 @@ class AnswerRecord:
         #: The process that answers.
         self.pid = 0
 
-    def begin(self) -> AnswerRecord:
+    def begin(self) -> None:
         """Report an end from now on, whatever happens; called in the request's thread."""
         self.pid = os.getpid()
         _under_way.add(self)
-        return self
 
     def enter(self) -> None:
         """Make this the record of the current task."""

@@ -52,6 +52,9 @@ PACE = 0.00025
 class Record(Protocol):
     """Observes a :class:`Stream`."""
 
+    def begin(self) -> None:
+        """Called when the stream is started."""
+
     def enter(self) -> None:
         """Called first in the stream's task."""
 
@@ -160,6 +163,8 @@ class Stream:
 
     def start(self) -> Subscriber:
         """Start answering, with a first subscriber."""
+        if self._record is not None:
+            self._record.begin()
         subscriber = Subscriber(self)
         self._subscribers.append(subscriber)
         self._loop.start(self._run, guard=False)
