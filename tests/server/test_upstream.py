@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agents import Agent, function_tool, handoff
+from agents import Agent, exceptions, function_tool, handoff
 from agents.mcp.server import MCPServerStdio
 from agents.models import fake_id
 from agents.models.openai_responses import OpenAIResponsesModel
@@ -141,6 +141,14 @@ def test_handoffs_and_tools_hold_their_agent() -> None:
         return ""
 
     assert _upstream.agent_of_tool(look_up) is None
+
+
+def test_runs_hand_on_events_before_a_marked_error() -> None:
+    """The SDK reads the mark of an error whose run hands on the events that came before."""
+    error = ValueError()
+    _upstream.drain_events_before(error)
+    (name,) = vars(error)
+    assert f'"{name}"' in inspect.getsource(exceptions), "agents.exceptions has another mark"
 
 
 def test_mcp_servers_can_run_calls_side_by_side() -> None:
