@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from chatkit.errors import CustomStreamError
 from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
@@ -31,6 +31,7 @@ from ...quota import time_text
 from ...runtime._upstream import this_app
 from .._upstream import process, processes_plainly
 from ..context import ChatContext, current_context
+from ..history.base import DatabaseStore
 from ..history.outages import as_outage
 from ..streaming import loop
 from ..streaming.feed import hand_off
@@ -197,10 +198,9 @@ class Dispatcher:
         A site's own store does not save it: only the site's code and the signal get it.
         """
         given, store = call.params, self.server.store
-        if hasattr(type(store), "save_feedback"):
-            save = cast("Any", store).save_feedback
+        if isinstance(store, DatabaseStore):
             try:
-                await save(given.thread_id, given.item_ids, given.kind, call.context)
+                await store.save_feedback(given.thread_id, given.item_ids, given.kind, call.context)
             except NotFoundError:
                 raise
             except Exception:

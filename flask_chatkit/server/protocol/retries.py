@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from chatkit.server import StreamingResult
 from chatkit.store import Store
@@ -28,6 +28,7 @@ from chatkit.types import (
 )
 from pydantic import BaseModel
 
+from ..history.base import DatabaseStore
 from ..history.claims import begin_once
 from ..history.tool_outputs import is_memory
 from ..streaming.record import AnswerRecord
@@ -108,7 +109,7 @@ class AnswerOnce:
         if former is not None:
             await former.wait(CLEANUP_SECONDS)
         context = await self.authorize(self.call)
-        claims = cast("Any", self.store).claims if hasattr(type(self.store), "claims") else None
+        claims = self.store.claims if isinstance(self.store, DatabaseStore) else None
         if claims is None or not self.key.is_message:
             return await self._start(context, searches, 0.0)
         visitor = self.call.context["visitor"].digest

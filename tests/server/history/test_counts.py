@@ -291,7 +291,7 @@ def test_feedback_that_cannot_be_kept(
     monkeypatch.setattr(SQLAlchemyStore, "save_feedback", fail)
     assert rate(ann, thread, "positive") == 200
     assert told == ["positive"]
-    assert "could not be kept" in caplog.text
+    assert "could not be saved" in caplog.text
 
 
 def test_store_of_the_sites_own(browse: Any, site: Any) -> None:
