@@ -8,15 +8,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .chats.callbacks import Callbacks
-from .chats.declarations import (
-    DEFAULT,
-    Backend,
-    Chat,
-    HostedChat,
-    ServedChat,
-    ServedOptions,
-    StateSource,
-)
+from .chats.checks import DEFAULT, StateSource
+from .chats.hosted import HostedChat
+from .chats.served import Backend, Chat, ServedChat, ServedOptions
 from .config import check_extra
 from .errors import ConfigurationError
 from .identity.login import UserLoader
@@ -138,7 +132,7 @@ class Declaring:
         :param isolate: False leaves it to the store to isolate visitors.
         :param page_actions: whether its ``action`` receives what the page sends with
             ``sendCustomAction`` without a widget, with None as the ``sender``.
-        :param options: see :class:`~flask_chatkit.chats.declarations.ServedOptions`.
+        :param options: see :class:`~flask_chatkit.chats.served.ServedOptions`.
         :raises ConfigurationError: an argument is invalid, the name is taken, or the packages of
             ``flask-chatkit[server]`` are not installed.
         """
@@ -184,7 +178,7 @@ class Declaring:
         :param history_bytes: bytes of files with a message, in place of ``CHATKIT_HISTORY_BYTES``.
         :param look_again: whether the agent gets the tool ``look_at_file`` in threads with files:
             files are sent with their own message only, and named afterwards.
-        :param options: see :class:`~flask_chatkit.chats.declarations.ServedOptions`.
+        :param options: see :class:`~flask_chatkit.chats.served.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
         refuse_workflow(agent, "agent", name)
@@ -231,7 +225,7 @@ class Declaring:
             itself.
         :param history_characters: as for :meth:`add_agent`.
         :param history_bytes: as for :meth:`add_agent`.
-        :param options: see :class:`~flask_chatkit.chats.declarations.ServedOptions`.
+        :param options: see :class:`~flask_chatkit.chats.served.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
         checked_input(workflow, f"the workflow of the chat {name!r}")
@@ -264,7 +258,7 @@ class Declaring:
 
         :param name: as for :meth:`add_hosted`.
         :param titles: whether threads are titled by their first message.
-        :param options: see :class:`~flask_chatkit.chats.declarations.ServedOptions`.
+        :param options: see :class:`~flask_chatkit.chats.served.ServedOptions`.
         :raises ConfigurationError: as for :meth:`add_server`.
         """
 

@@ -116,7 +116,7 @@ class Misconfigured(ApiError, exceptions.InternalServerError):
     summary = "This chat is not set up completely."
 
     def __str__(self) -> str:
-        """What a program is told: what is missing, too, which no browser is."""
+        """The message for a log or a program, with the detail, which no browser gets."""
         return f"{super().__str__()} ({self.detail})" if self.detail else super().__str__()
 
 

@@ -14,7 +14,9 @@ from markupsafe import Markup
 
 from .activity import Activity
 from .chats.callbacks import Callbacks
-from .chats.declarations import DEFAULT, Backend, Chat, HostedChat, ServedChat
+from .chats.checks import DEFAULT
+from .chats.hosted import HostedChat
+from .chats.served import Backend, Chat, ServedChat
 from .config import Settings, check_extra
 from .errors import ConfigurationError, Misconfigured, NotFound, OptionError
 from .hosted.client import Client

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from flask import current_app
 
-from .chats.declarations import Chat, HostedChat, ServedChat
+from .chats.hosted import HostedChat
+from .chats.served import Chat, ServedChat
 from .config import Settings, signing_keys
 from .errors import ConfigurationError
 from .hosted.client import WORKFLOWS_END

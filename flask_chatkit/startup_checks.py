@@ -1,4 +1,4 @@
-"""What can be known to fail before the first call: missing drivers, folders, uWSGI's options."""
+"""What will fail at the first call, found at start: drivers, folders, uWSGI's options."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .errors import ConfigurationError
-
 Drivers: TypeAlias = Mapping[str, tuple[tuple[str, ...], str]]
 
-#: By the scheme of a URI: the modules of which one is needed, and what installs it.
+#: By the scheme of a URI: the modules of which one is needed, and how to install it.
 DATABASES: Drivers = {
     "postgresql": (("psycopg2", "psycopg"), "pip install 'flask-chatkit[postgresql]'"),
     "postgres": (("psycopg2", "psycopg"), "pip install 'flask-chatkit[postgresql]'"),
@@ -41,33 +39,33 @@ _LAZY = "lazy-apps = true in uWSGI's configuration"
 _THREADS = "enable-threads = true and threads = 16 in uWSGI's configuration"
 
 
-def check_driver(key: str, uri: str, known: Drivers) -> None:
-    """Check that a driver for a URI is installed, without importing it.
+def missing_driver(key: str, uri: str, known: Drivers) -> Iterator[str]:
+    """What is wrong if no driver for a URI is installed, found without importing it.
 
     :param key: the setting.
     :param known: :data:`DATABASES` or :data:`STORAGES`.
-    :raises ConfigurationError: it is not.
     """
     modules, cure = known.get(uri.partition("://")[0].lower(), ((), ""))
-    if modules and not any(map(_is_there, modules)):
-        raise ConfigurationError(
-            f"{key} needs the driver {modules[-1]}, which is not installed: {cure}"
-        )
+    if modules and not any(map(_is_installed, modules)):
+        yield f"{key} needs the driver {modules[-1]}, which is not installed: {cure}"
 
 
-def _is_there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     return module in sys.modules or find_spec(module) is not None
 
 
 def unwritable(path: Path) -> str | None:
-    """Why a file or a folder can't be made or changed there; None if it seems that it can."""
+    """Why a file or a folder can't be created or changed there; None if nothing speaks against it.
+
+    It is looked at, not tried.
+    """
     place = path
-    # Not by the path's own method, which raises where nobody may look.
+    # Path.exists raises where the process may not look.
     while not os.path.exists(place):  # noqa: PTH110
         if place.parent == place:
             return f"there is no {place}"
         place = place.parent
-    # As whom the process acts: a server may have begun as another user.
+    # A server may have begun as another user than the process acts as now.
     effective = os.access in os.supports_effective_ids
     wanted = os.W_OK | (os.X_OK if place.is_dir() else 0)
     if os.access(place, wanted, effective_ids=effective):
@@ -86,9 +84,9 @@ def uwsgi_problems() -> Iterator[str]:
         if not re.fullmatch(r"b?'?(false|0|)'?", str(value).lower())
     }
     if not names & {"enable-threads", "threads", "gevent"}:
-        yield f"uWSGI runs no threads of Python's, so no served chat can answer: {_THREADS}"
+        yield f"uWSGI runs no Python threads, so no served chat can answer: {_THREADS}"
     if not names & {"lazy-apps", "lazy"}:
         yield (
-            "uWSGI loads the application before it forks: connections that were made by then, such "
-            f"as a Limiter's, an Engine's or a model's, are shared by all of its processes: {_LAZY}"
+            "uWSGI loads the application before it forks: all of its processes share the "
+            f"connections made by then, such as a Limiter's, an Engine's or a model's: {_LAZY}"
         )

@@ -58,14 +58,14 @@ def test_several_kits_on_one_application(make_app: MakeApp, browse: Browse) -> N
 
 
 def test_two_kits_at_one_place_are_refused(make_app: MakeApp) -> None:
-    """A second kit without a prefix of its own would never be asked; it is told so."""
+    """A second kit without a prefix of its own would never be reached, which is an error."""
     app = make_app()
     with pytest.raises(ConfigurationError, match="url_prefix"):
         app.register_blueprint(ChatKit("staff"))
 
 
 def test_kit_is_no_extension_of_an_application() -> None:
-    """Who hands over the application, as to an extension, is told about init_app."""
+    """An application in place of the name is an error that names init_app."""
     with pytest.raises(TypeError, match="init_app"):
         ChatKit(Flask("site"))  # type: ignore[arg-type]
 
@@ -324,7 +324,7 @@ def test_default_chat_may_be_declared_without_its_workflow(
 def test_end_of_workflows_is_told_once(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, browse: Browse
 ) -> None:
-    """At start-up, once, the log tells the day and the setting that comes next."""
+    """At start-up, once, the log names the day and the setting that comes next."""
     kit = ChatKit()
     kit.add_hosted("a", "wf_standin")
     app = make_app(kit)
@@ -338,7 +338,7 @@ def test_end_of_workflows_is_told_once(
 def test_nothing_hosted_is_nothing_told(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A site without a hosted chat is not told about the end of hosted workflows."""
+    """The log of a site without a hosted chat has nothing about the end of hosted workflows."""
     make_app(CHATKIT_WORKFLOW_ID=None)
     assert "2026-11-30" not in caplog.text
 

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from flask_chatkit import ChatKit, ConfigurationError
-from flask_chatkit.config import Settings, documented, signing_keys
+from flask_chatkit.config import Settings, documented, signing_keys, unknown_keys
 
 
 def read(environ: dict[str, str] | None = None, **config: Any) -> Settings:
@@ -133,8 +133,42 @@ def test_empty_variables_are_not_set() -> None:
         "CHATKIT_RATELIMIT_IP",
         "CHATKIT_MESSAGE_RATELIMIT",
         "CHATKIT_CALL_RATELIMIT",
+        "CHATKIT_UPLOAD_QUOTA",
     ]
     assert settings.ratelimit == ()
+
+
+@pytest.mark.parametrize("word", ["none", " None ", ""])
+def test_none_is_one_word_for_each_key(word: str) -> None:
+    """The word none and an empty string mean the same for each key that can be none."""
+    fields = [field for field in documented() if "none" in field.metadata]
+    settings = read(**{field.metadata["key"]: word for field in fields})
+    assert {"ratelimit", "upload_quota", "keep_days", "login_origins"} <= {f.name for f in fields}
+    for field in fields:
+        assert getattr(settings, field.name) == field.metadata["none"]
+    with pytest.raises(ConfigurationError, match="CHATKIT_ENABLED must be True or False"):
+        read(CHATKIT_ENABLED="none")
+
+
+def test_every_wrong_setting_is_named() -> None:
+    """One error names all settings that are wrong, and then all that contradict each other."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(CHATKIT_SESSION_SECONDS=601, CHATKIT_ENABLED="yes", CHATKIT_RATELIMIT="often")
+    assert str(caught.value) == (
+        "CHATKIT_ENABLED must be True or False, not str; "
+        "CHATKIT_SESSION_SECONDS must be a whole number of seconds from 1 to 600; "
+        "CHATKIT_RATELIMIT must be rate limits such as 10/minute;100/day"
+    )
+    with pytest.raises(ConfigurationError, match=r"CHATKIT_COOKIE_PATH.*CHATKIT_COOKIE_DOMAIN"):
+        read(
+            CHATKIT_COOKIE_NAME="__Host-a", CHATKIT_COOKIE_PATH="/a", CHATKIT_COOKIE_DOMAIN="a.test"
+        )
+
+
+def test_one_number_of_seconds_is_both_timeouts() -> None:
+    """One number, also from the environment, is the time to connect and to read."""
+    for value in (5, "5", [5], (5, 5.0)):
+        assert read(CHATKIT_API_TIMEOUT=value).api_timeout == (5.0, 5.0)
 
 
 def test_timedelta_is_accepted_for_the_cookies_age() -> None:
@@ -160,7 +194,7 @@ def test_key_comes_from_the_nearest_source(
 
 
 def test_secrets_stay_out_of_the_repr() -> None:
-    """Printing the settings tells neither the key nor a password in a URI."""
+    """The repr of the settings contains neither the key nor a password in a URI."""
     settings = read(
         CHATKIT_API_KEY="sk-secret",
         CHATKIT_RATELIMIT_STORAGE_URI="redis://:hunter2@127.0.0.1",
@@ -184,18 +218,32 @@ def test_secrets_stay_out_of_the_repr() -> None:
     ],
 )
 def test_contradictions_are_refused(config: dict[str, Any], named: str) -> None:
-    """Settings that contradict each other are told by name."""
+    """An error names settings that contradict each other."""
     with pytest.raises(ConfigurationError, match=named):
         read(**config)
 
 
-def test_misspelled_key_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """An unknown key of ours is told with the one that was probably meant."""
+def test_misspelled_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown key of ours is logged with the one that was probably meant."""
     Settings.warn_unknown_keys({"CHATKIT_RATELIMT": "1/minute", "CHATKIT_ENABLED": True})
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "CHATKIT_RATELIMT" in record.message
     assert "did you mean CHATKIT_RATELIMIT?" in record.message
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("CHATKIT_TIMEOUT", "CHATKIT_API_TIMEOUT"),
+        ("CHATKIT_WORKFLOW", "CHATKIT_WORKFLOW_ID"),
+        ("CHATKIT_REDIS_URL", "CHATKIT_RATELIMIT_STORAGE_URI"),
+        ("CHATKIT_NONSENSE", None),
+    ],
+)
+def test_near_miss_of_a_key_is_recognised(key: str, meant: str | None) -> None:
+    """A key that people write in place of ours leads to ours."""
+    assert list(unknown_keys({key: 1, "OTHER": 2})) == [(key, meant)]
 
 
 def test_wrong_setting_leaves_nothing_registered() -> None:
@@ -267,3 +315,12 @@ def test_login_origins_are_trusted() -> None:
     assert settings.login_origins == {"https://b.example", "https://c.example"}
     assert settings.trusted_origins == {"https://a.example", *settings.login_origins}
     assert Settings.from_config({}, {}).login_origins == set()
+
+
+@pytest.mark.parametrize("origin", ["http://shop.example", "http://10.0.0.1:8000"])
+def test_login_origins_are_on_https(origin: str) -> None:
+    """A page that comes over http may be anybody's, except on the machine itself."""
+    with pytest.raises(ConfigurationError, match="CHATKIT_LOGIN_ORIGINS must be https:// origins"):
+        read(CHATKIT_LOGIN_ORIGINS=["https://shop.example", origin])
+    local = ["http://localhost:3000", "http://127.0.0.1", "http://[::1]:5000"]
+    assert read(CHATKIT_LOGIN_ORIGINS=local).login_origins == set(local)

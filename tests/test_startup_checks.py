@@ -1,4 +1,4 @@
-"""What is wrong with a site's surroundings is told when it starts, by the setting."""
+"""What is wrong with a site's surroundings is an error at start that names the setting."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ def test_missing_driver_is_told_at_once(
     """A URI whose driver is not installed is refused when the kit is registered."""
     from flask_chatkit import startup_checks
 
-    real = startup_checks._is_there
+    real = startup_checks._is_installed
     gone = {driver, "psycopg2", "MySQLdb"}
-    monkeypatch.setattr(startup_checks, "_is_there", lambda name: name not in gone and real(name))
+    monkeypatch.setattr(
+        startup_checks, "_is_installed", lambda name: name not in gone and real(name)
+    )
     with pytest.raises(ConfigurationError, match=f"^{key} needs the driver {driver}") as caught:
         make_app(**{key: uri})
     assert "pip install" in str(caught.value)
@@ -85,7 +87,7 @@ def test_read_only_instance_folder_is_told(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "cures"),
     [
         ({b"lazy-apps": b"true", b"enable-threads": b"true"}, []),
         ({b"threads": b"16"}, ["lazy-apps = true"]),
@@ -98,7 +100,7 @@ def test_uwsgis_options_are_told(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     options: dict[bytes, bytes],
-    said: list[str],
+    cures: list[str],
 ) -> None:
     """Under uWSGI without threads, or one that forks a loaded application, the log says so."""
     monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(opt=options))
@@ -107,7 +109,7 @@ def test_uwsgis_options_are_told(
     app = make_app(kit, CHATKIT_DATABASE_URI="sqlite://")
     app.test_client().post("/chatkit/secret", json={})
     for cure in ("lazy-apps = true", "enable-threads = true"):
-        assert (cure in caplog.text) == (cure in said)
+        assert (cure in caplog.text) == (cure in cures)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -1,4 +1,4 @@
-"""What a site declares beside a served chat: what runs on actions, feedback and dictation."""
+"""What a site declares beside a served chat: functions for actions, feedback and dictation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ class Callbacks:
     :param actions: by the action's type: ``handler(payload, chat)``, which answers like an
         assistant.
     :param from_page: the types that a page may send without a widget.
-    :param feedback: ``feedback(kind, items, chat)``, ``kind`` being ``positive`` or ``negative``.
-    :param transcribe: ``transcribe(audio, chat)``, which returns the text that was said.
+    :param feedback: ``feedback(kind, items, chat)``, where ``kind`` is ``positive`` or
+        ``negative``.
+    :param transcribe: ``transcribe(audio, chat)``, which returns the transcript.
     """
 
     actions: dict[str, Callable[..., Any]] = field(default_factory=dict)

@@ -9,7 +9,8 @@ from flask import current_app
 
 from ..errors import ConfigurationError, Misconfigured
 from ..identity.visitor import Visitor
-from .declarations import Chat, StateValue, check_state_variables, takes
+from .checks import StateValue, check_state_variables, takes
+from .served import Chat
 
 
 def state_variables(chat: Chat, visitor: Visitor) -> dict[str, StateValue] | None:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 from werkzeug.utils import ImportStringError, import_string
 
-from ..chats.declarations import DEFAULT
+from ..chats.checks import DEFAULT
 from ..config import check_extra
 from ..errors import ConfigurationError
 from ..hosted.export import (

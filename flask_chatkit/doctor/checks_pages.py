@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
-from ..options.element import element_options
+from ..options.read import element_options
 from ..widget.assets import hashed_name
 from .http import Page, Unreachable
 from .report import Finding, check, error, ok, skipped, warning

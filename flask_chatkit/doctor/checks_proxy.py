@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..chats.declarations import DEFAULT
+from ..chats.checks import DEFAULT
 from ..http import probes
 from .http import Page, Unreachable
 from .report import Finding, check, error, ok, skipped, warning

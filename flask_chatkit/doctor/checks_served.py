@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..config import LOOPBACK
+from ..parsers import LOOPBACK
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ..chats.declarations import ServedChat
-from ..config import PREFIX, Settings, documented
+from ..chats.served import ServedChat
+from ..config import Settings, unknown_keys
 from ..errors import ApiError, ConfigurationError
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
@@ -41,11 +40,9 @@ def settings(site: Site) -> Iterator[Finding]:
             f"{', '.join(changed)} changed after the kit was registered, without effect",
             "configure the application before registering the kit",
         )
-    known = [item.metadata["key"] for item in documented()]
-    wrong_keys = [key for key in site.config if key.startswith(PREFIX) and key not in known]
-    for key in wrong_keys:
-        close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
-        cure = f"rename it to {close[0]}" if close else "remove it, or see docs/configuration.md"
+    wrong_keys = dict(unknown_keys(site.config))
+    for key, meant in wrong_keys.items():
+        cure = f"rename it to {meant}" if meant else "remove it, or see docs/configuration.md"
         yield warning(f"{key} is not a setting", cure)
     if site.settings.enabled and not changed and not wrong_keys:
         yield ok("the settings are those that the kit was registered with")

@@ -12,8 +12,9 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..config import LOOPBACK, cookie_prefix, signing_keys
+from ..config import signing_keys
 from ..errors import ConfigurationError
+from ..parsers import LOOPBACK, cookie_prefix
 from .http import Unreachable
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site

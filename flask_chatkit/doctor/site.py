@@ -12,11 +12,13 @@ from urllib.parse import SplitResult, urlsplit
 from flask import Flask
 from werkzeug.routing import BuildError
 
-from ..chats.declarations import HostedChat, ServedChat
-from ..config import LOOPBACK, signing_keys
+from ..chats.hosted import HostedChat
+from ..chats.served import ServedChat
+from ..config import signing_keys
 from ..errors import ConfigurationError
 from ..http import probes
 from ..identity.probes import HEADER
+from ..parsers import LOOPBACK
 from ..registry import ChatKitState
 from .http import Http, Page, Unreachable, plain_headers
 

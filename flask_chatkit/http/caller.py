@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from flask import Request, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
-from ..chats.declarations import DEFAULT, Chat, ServedChat
+from ..chats.checks import DEFAULT
+from ..chats.served import Chat, ServedChat
 from ..errors import NotFound, RateLimited, Unauthenticated
 from ..identity.login import login_visitor
 from ..identity.origins import Origin

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from flask import Response, url_for
 from flask.typing import ResponseReturnValue
 
-from ..chats.declarations import DEFAULT, ServedChat
+from ..chats.checks import DEFAULT
+from ..chats.served import ServedChat
 from ..errors import NotFound
 from ..identity.visitor import Visitor
 from ..limits.concurrency import Slot

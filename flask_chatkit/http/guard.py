@@ -13,7 +13,7 @@ from ..errors import BadRequest, ForbiddenOrigin, TooLarge
 from ..identity.origins import Origin, own_origin
 from ..identity.token import HEADER as VISITOR_HEADER
 from ..limits.bodies import in_time
-from ..options.element import PRESENTATION
+from ..options.macros import PRESENTATION
 
 #: Most bytes of a body of the small calls, which carry next to nothing.
 MAX_BODY = 4096

@@ -8,7 +8,8 @@ from flask.typing import ResponseReturnValue
 from ..errors import BadRequest, OptionError
 from ..limits.ratelimit import CALL
 from ..widget import assets
-from ..widget.html import describe, embed, page_context
+from ..widget.html import embed
+from ..widget.payloads import describe, page_context
 from . import guard
 from .caller import Caller
 

@@ -7,7 +7,9 @@ from typing import Any
 from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 
-from ..chats.declarations import TOKEN_SECONDS, Chat, HostedChat
+from ..chats.checks import TOKEN_SECONDS
+from ..chats.hosted import HostedChat
+from ..chats.served import Chat
 from ..chats.state import state_variables
 from ..errors import NotFound
 from ..identity.sessions import Minted, SessionRecord

@@ -11,7 +11,8 @@ from typing import Any
 from itsdangerous import TimestampSigner
 from werkzeug.wrappers import Request, Response
 
-from ..config import Settings, cookie_prefix
+from ..config import Settings
+from ..parsers import cookie_prefix
 from .signing import SIGNATURE, claimed_time, is_timely, signer, unsign_timely
 from .visitor import Visitor
 

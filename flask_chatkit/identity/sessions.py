@@ -149,7 +149,7 @@ class Sessions:
 
         :param chat: the chat's name.
         :param body: the body of the call, by
-            :meth:`HostedChat.session <flask_chatkit.chats.declarations.HostedChat.session>`.
+            :meth:`HostedChat.session <flask_chatkit.chats.hosted.HostedChat.session>`.
         :raises ApiError: one of the ``Upstream…`` errors.
         """
         issued_at = self._issue_time(visitor)

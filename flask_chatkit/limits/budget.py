@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from limits import RateLimitItem, RateLimitItemPerDay
 
-from ..chats.declarations import Chat, ServedChat
+from ..chats.served import Chat, ServedChat
 from ..errors import RateLimited, TooLarge
 from ..identity.visitor import Visitor
 from ..quota import size_text, time_text

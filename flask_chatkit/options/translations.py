@@ -1,8 +1,8 @@
-"""The widget's own words: which languages there are, and what is said on the server in them.
+"""The widget's translations: one file for each language in ``static/lang``.
 
-``static/lang`` has a file for each language, of three groups: ``widget`` and ``chat``, which the
-scripts show, and ``page``, which is shown by the server. The scripts import English as a module,
-and the languages and locales that there are from ``static/shared/locales.json``.
+A file has three groups: ``widget`` and ``chat``, which the scripts show, and ``page``, which the
+server renders. The scripts import English as a module, and the languages and locales from
+``static/shared/locales.json``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ FOLDER = STATIC / "lang"
 
 Words = Mapping[str, Mapping[str, str]]
 
-#: All that ChatKit speaks, as it names them: ``de``, ``pt-BR``.
+#: ChatKit's locales, as it names them: ``de``, ``pt-BR``.
 LOCALES: list[str] = json.loads((STATIC / "shared" / "locales.json").read_text("utf-8"))["locales"]
 
 
 @cache
 def languages() -> frozenset[str]:
-    """The languages that there are words in, as ChatKit names them: ``de``, ``zh-TW``."""
+    """The languages that are translated, as ChatKit names them: ``de``, ``zh-TW``."""
     return frozenset(path.stem for path in FOLDER.glob("*.json"))
 
 
@@ -34,19 +34,19 @@ def _read(language: str) -> Words:
 
 
 def english() -> Words:
-    """The words in English, which every other language has the same keys of."""
+    """The English strings, whose keys every translation has."""
     return _read("en")
 
 
 def page_words(locale: str | None) -> Mapping[str, str]:
-    """What is said on the server: in the language of a locale of ChatKit's, else in English."""
+    """The strings that the server renders, in the language of a locale of ChatKit's."""
     return _read(language_of(locale) if locale else "en")["page"]
 
 
 def language_of(locale: str) -> str:
-    """The closest of the languages that there are words in; English for others."""
+    """The closest language that is translated; English without one."""
     if locale in {"zh-HK", "zh-Hant"}:
-        # They write as in Taiwan.
+        # They are written as in Taiwan.
         return "zh-TW"
     for name in (locale, locale.partition("-")[0]):
         if name in languages():

@@ -14,7 +14,7 @@ from typing import Any
 
 from chatkit.types import Attachment
 
-from ..chats.declarations import ServedChat
+from ..chats.served import ServedChat
 from ..errors import ApiError, ConfigurationError
 from ..hosted.export import THREAD, items_after
 from ..hosted.threads import HostedThreads, read_ahead

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from flask import current_app
 
-from ..chats.declarations import DEFAULT
+from ..chats.checks import DEFAULT
 from ..config import check_extra
 from ..errors import OptionError
 from ..hosted.export import (

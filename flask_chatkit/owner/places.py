@@ -13,7 +13,8 @@ from chatkit.store import NotFoundError
 from chatkit.types import Attachment, Page, ThreadItem, ThreadMetadata, UserMessageItem
 from sqlalchemy import Connection
 
-from ..chats.declarations import HostedChat, ServedChat
+from ..chats.hosted import HostedChat
+from ..chats.served import ServedChat
 from ..errors import ChatKitError
 from ..hosted.threads import HostedThreads
 from ..identity.visitor import Visitor

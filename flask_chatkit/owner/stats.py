@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..chats.declarations import ServedChat
+from ..chats.served import ServedChat
 from ..errors import ApiError, ChatKitError, Misconfigured
 from ..registry import ChatKitState
 

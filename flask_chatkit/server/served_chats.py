@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..activity import Activity
-from ..chats.declarations import ServedChat
+from ..chats.served import ServedChat
 from ..config import Settings
 from ..identity.visitor import Visitor
 from ..runtime._upstream import this_app

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
-from ..chats.declarations import ServedChat
-from ..config import REDIRECT, X_SENDFILE, Settings
+from ..chats.served import ServedChat
+from ..config import Settings
 from ..errors import ConfigurationError, Misconfigured
+from ..parsers import REDIRECT, X_SENDFILE
 
 with warnings.catch_warnings():
     # openai-chatkit defines deprecated widget classes, which warns on import.

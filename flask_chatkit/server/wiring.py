@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..chats.declarations import ServedChat
+from ..chats.served import ServedChat
 from ..errors import ChatKitError, ConfigurationError, Misconfigured
 from ..runtime._upstream import this_app
 

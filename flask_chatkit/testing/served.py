@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from pydantic import TypeAdapter
 
 from ..blueprint import ChatKit
-from ..chats.declarations import DEFAULT
+from ..chats.checks import DEFAULT
 from .answers import Answer, CallRefusedError, StopWhen
 from .clicks import find_action
 from .conversation import Conversation, Tool

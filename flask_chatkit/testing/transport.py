@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 from werkzeug.routing import BuildError
 from werkzeug.test import TestResponse
 
-from ..chats.declarations import DEFAULT, ServedChat
+from ..chats.checks import DEFAULT
+from ..chats.served import ServedChat
 from ..errors import ApiError, OptionError
 from ..registry import ChatKitState, kits, named_kit
 from .answers import CallRefusedError

@@ -1,1 +1,1 @@
-"""The widget: its options, its HTML and its assets."""
+"""The widget: its HTML, its payloads and its assets."""

@@ -1,35 +1,38 @@
 """The widget's HTML: functions that return safe markup, with thin macros over them.
 
-They are Jinja globals, so the macros work imported with and without context. What they emit holds
-no inline script or style; the loader reads everything from one data attribute.
+They are Jinja globals, so that the macros work imported with and without context. The HTML has no
+inline script or style; the loader reads everything from one data attribute.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
-from flask import before_render_template, current_app, g, request, url_for
+from flask import before_render_template, current_app, g, request
 from flask.sansio.app import App
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from ..chats.declarations import DEFAULT, Chat, HostedChat, ServedChat
-from ..config import LOOPBACK
-from ..errors import Misconfigured, NotFound, OptionError
+from ..chats.checks import DEFAULT
+from ..chats.hosted import HostedChat
+from ..chats.served import Chat
+from ..errors import OptionError
 from ..identity.origins import trusted_origin
-from ..options.element import GLYPHS, camel, closest_locale, element_options, ink_on, split
+from ..options.macros import GLYPHS
+from ..options.read import macro_options
 from ..options.translations import page_words
 from ..registry import ChatKitState, named_kit
 from .assets import hashed_name
+from .context import Place, find_chat, find_nonce, find_place
+from .payloads import Assets, behaviour, chat_options, served_config, style
 
 _LINK = Markup('<link rel="stylesheet" href="{href}"')
 _LINK_END = Markup(">")
-# The loader takes what is executed from its own tag, which no sanitiser lets a visitor's text
-# bring along, and lets a widget's addresses lie below the kit's only.
+# The loader reads what it executes from its own tag, which no sanitiser lets through in a visitor's
+# text, and accepts only widgets whose addresses are below the kit's.
 _SCRIPT = Markup("<script src=\"{src}\" data-kit='{kit}' defer")
 _SCRIPT_END = Markup("></script>")
 _NONCE = Markup(' nonce="{}"')
@@ -50,40 +53,25 @@ _INLINE = Markup(
 _GLYPH = Markup('<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>')
 _IMAGE = Markup('<img src="{}" alt="" width="28" height="28">')
 _TEXT = Markup('<span class="chatkit-text">{}</span>')
-# Holds an inline chat's place from the first paint on: the attributes of an SVG are no style that
-# a policy forbids, and take any length.
+# Keeps an inline chat's place from the first paint on. No policy forbids the attributes of an SVG
+# as styles, and they take any length.
 _SPACE = Markup('<svg class="chatkit-space"{} aria-hidden="true"></svg>')
 
 #: Own options that the stylesheet reads.
 _MARKS = ("side", "edge", "preset")
-#: Own options that become custom properties of the widget: ``--chatkit-…``.
-_STYLES = ("width", "height", "size", "z_index")
+
+#: How many different widgets a kit caches the HTML of.
+CACHED = 256
 
 
-#: How many different widgets a kit remembers the HTML of.
-REMEMBERED = 256
-
-
-def _shown(value: object) -> str:
-    """What a lazily translated text, or another that JSON doesn't know, shows to this visitor."""
+def _as_string(value: object) -> str:
+    """A lazily translated string, or another value that JSON doesn't know, for this visitor."""
     if isinstance(value, (bytes, bytearray, set, frozenset)) or callable(value):
         raise TypeError(f"not {type(value).__name__}")
     return str(value)
 
 
-_ENCODE = json.JSONEncoder(default=_shown).encode
-
-
-class _Place(NamedTuple):
-    """Where a widget is rendered: all that its HTML depends on beside its options."""
-
-    page: str
-    kit: str
-    files: str
-    at_home: bool
-    is_local: bool
-    locale: str | None
-    number: int
+_ENCODE = json.JSONEncoder(default=_as_string).encode
 
 
 class _Page:
@@ -95,7 +83,7 @@ class _Page:
 
 
 def install(app: App) -> None:
-    """Give an application's templates what the macros need."""
+    """Add what the macros need to an application's templates."""
     app.jinja_env.globals["chatkit_widget"] = widget
     # Each page starts anew, also one that is rendered for an error after another has failed.
     before_render_template.connect(_new_page, app)
@@ -111,51 +99,81 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
     :param variant: ``floating``, ``inline`` or ``themed``.
     :param chat: the chat's name.
     :param options: keyword options of the macro.
-    :raises OptionError: an option, the chat or the kit does not exist.
+    :raises OptionError: the chat or the kit does not exist, or options are wrong: names each.
     """
     given = dict(options or {})
     kit = named_kit(current_app, given.pop("kit", None))
     if not kit.settings.enabled:
         return Markup()
-    declared = _chat(kit, chat)
-    nonce = _nonce(given.pop("nonce", None))
+    found = find_chat(kit, chat)
+    nonce = find_nonce(given.pop("nonce", None))
     page: _Page = g.setdefault("_chatkit_page", _Page())
     page.count += 1
-    place = _place(kit, declared, page.count)
-    # The same call in the same place is the same HTML: it is put together once. What a text shows
-    # to this visitor, in this language, is part of the key.
+    place = find_place(kit, found, page.count)
+    # The same call in the same place is the same HTML, which is cached. The key has each string as
+    # this visitor sees it, in this language.
     try:
-        said = _ENCODE([declared.widget, given])
+        encoded = _ENCODE([found.widget, given])
     except (TypeError, ValueError, RecursionError) as error:
-        raise OptionError(f"an option is no text, number, list or mapping: {error}") from None
-    key = (variant, id(declared), said, place)
+        raise OptionError(f"an option is no string, number, list or mapping: {error}") from None
+    key = (variant, found.name, encoded, place)
     html = kit.rendered.get(key)
     if html is None:
-        html = _html(kit, declared, variant, json.loads(said), place)
-        if len(kit.rendered) >= REMEMBERED:
+        declared, given = json.loads(encoded)
+        html = _html(kit, found, variant, declared, given, place)
+        if len(kit.rendered) >= CACHED:
             kit.rendered.clear()
         kit.rendered[key] = html
     return _assets(page, kit, place, nonce) + html
 
 
+def embed(
+    kit: ChatKitState, chat: Chat, variant: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A widget for a page of another origin: its HTML, and its assets, with absolute URLs.
+
+    :param variant: ``floating``, ``inline`` or ``themed``.
+    :param options: keyword options of the macro.
+    :raises OptionError: options are wrong: names each.
+    """
+    place = find_place(kit, chat, external=True)
+    is_login = trusted_origin(request, kit.settings.login_origins) is not None
+    given = {"id": f"chatkit-{'' if chat.name == DEFAULT else chat.name + '-'}{variant}", **options}
+    return {
+        "html": str(_html(kit, chat, variant, chat.widget, given, place)),
+        "styles": place.files + hashed_name("chatkit.css"),
+        "loader": place.files + hashed_name("loader.js"),
+        "kit": {
+            **Assets.of(kit, place).describe(),
+            "embedded": True,
+            **({"login": True} if is_login else {}),
+        },
+    }
+
+
 def _html(
-    kit: ChatKitState, chat: Chat, variant: str, said: Sequence[Mapping[str, Any]], place: _Place
+    kit: ChatKitState,
+    chat: Chat,
+    variant: str,
+    declared: Mapping[str, Any],
+    given: Mapping[str, Any],
+    place: Place,
 ) -> Markup:
-    declared, given = said
-    own, element = split(variant, given)
-    options = _options(kit, chat, {**declared, **element}, place.locale, variant)
+    hosted = isinstance(chat, HostedChat)
+    own, options = macro_options(variant, given, declared, hosted=hosted)
+    options = chat_options(kit, chat, options, place.locale)
     label = _label(own, options.get("locale"))
     config: dict[str, Any] = {
         **({"chat": chat.name} if chat.name != DEFAULT else {}),
-        # The scripts know what lies below it, and go nowhere else: other markup may pose as ours.
+        # The scripts know what is below it, and call nothing else: other markup may pose as ours.
         "page": place.page,
-        **_served(kit, chat, place),
-        **_behaviour(variant, own),
+        **served_config(kit, chat, place),
+        **behaviour(variant, own),
         "options": {"frameTitle": label, **options},
     }
-    style = _style(own, options)
-    if style:
-        config["style"] = style
+    properties = style(own, options)
+    if properties:
+        config["style"] = properties
     classes = own.get("class_name", "")
     return (_FLOATING if variant == "floating" else _INLINE).format(
         variant=variant,
@@ -173,42 +191,12 @@ def _html(
 
 
 def _label(own: Mapping[str, Any], locale: str | None) -> str:
-    """The widget's accessible name; whoever says what they see to speech control finds it."""
+    """The widget's accessible name; speech control finds it by what the launcher shows."""
     text = own.get("text")
     label: str = own.get("label") or text or page_words(locale)["chat"]
     if text and text.lower() not in label.lower():
-        raise OptionError("label must contain what text shows, so that it can be said to find it")
+        raise OptionError("label must contain the value of text, so that speech control finds it")
     return label
-
-
-def _behaviour(variant: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    """What the widget's scripts are told of its own options."""
-    found: dict[str, Any] = {
-        camel(name): own[name]
-        for name in ("contact", "load", "message_events", "strings", "teaser")
-        if name in own
-    }
-    preset = own.get("preset") or ("auto" if variant == "themed" else None)
-    if preset:
-        found["preset"] = preset
-    if own.get("panel_header") is False:
-        found["panelHeader"] = False
-    return found
-
-
-def _style(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the loader sets as custom properties of the widget."""
-    style = {name.replace("_", "-"): own[name] for name in _STYLES if name in own}
-    if "offset" in own:
-        style["offset-inline"], style["offset-block"] = own["offset"]
-    accent = options.get("theme", {}).get("color", {}).get("accent")
-    if accent:
-        # The launcher and the widget's own buttons wear the chat's accent too.
-        style["accent"] = accent["primary"]
-        contrast = ink_on(accent["primary"])
-        if contrast:
-            style["on-accent"] = contrast
-    return style
 
 
 def _attributes(given: Mapping[str, str | None]) -> Markup:
@@ -221,220 +209,25 @@ def _icon(name: str) -> Markup:
 
 def _space(own: Mapping[str, Any]) -> Markup:
     given = {name: own[name] for name in ("width", "height") if name in own}
-    # An SVG takes any length, but what a percentage is a part of is known outside of it only.
+    # An SVG takes any length, but what a percentage refers to is known outside of it only.
     fixed = {name: value for name, value in given.items() if not value.endswith("%")}
     if not fixed:
         return Markup()
     return _SPACE.format(_attributes(fixed))
 
 
-def embed(
-    kit: ChatKitState, chat: Chat, variant: str, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A widget for a page of another origin: its HTML, and the assets it needs, at full addresses.
-
-    :param variant: ``floating``, ``inline`` or ``themed``.
-    :param options: keyword options of the macro.
-    :raises OptionError: an option is wrong.
-    """
-    place = _place(kit, chat, external=True)
-    is_login = trusted_origin(request, kit.settings.login_origins) is not None
-    said = {"id": f"chatkit-{'' if chat.name == DEFAULT else chat.name + '-'}{variant}", **options}
-    return {
-        "html": str(_html(kit, chat, variant, [chat.widget, said], place)),
-        "styles": place.files + hashed_name("chatkit.css"),
-        "loader": place.files + hashed_name("loader.js"),
-        "kit": {
-            **_kit_of(kit, place).describe(),
-            "embedded": True,
-            **({"login": True} if is_login else {}),
-        },
-    }
-
-
-def page_context(kit: ChatKitState, chat: Chat) -> dict[str, Any]:
-    """What ``chatkit/page.html`` is rendered with, in the visitor's language."""
-    place = _place(kit, chat)
-    locale = chat.widget.get("locale")
-    locale = closest_locale(str(locale)) if locale else place.locale
-    return {
-        "kit": kit.name,
-        "chat": chat.name,
-        "locale": locale,
-        "words": page_words(locale),
-        "styles": place.files + hashed_name("page.css"),
-        "home": request.root_path + "/",
-    }
-
-
-def describe(kit: ChatKitState, chat: Chat) -> dict[str, Any]:
-    """What a widget may know of a chat; nothing in it is secret, and none of it is OpenAI's id."""
-    place = _place(kit, chat)
-    served = isinstance(chat, ServedChat)
-    return {
-        "chat": chat.name,
-        "mode": "served" if served else "hosted",
-        **_addresses(place),
-        **_api(kit, chat, place),
-        "script": kit.settings.script_url,
-        "options": _options(kit, chat, chat.widget, place.locale),
-    }
-
-
-def _api(kit: ChatKitState, chat: Chat, place: _Place) -> dict[str, Any]:
-    """Where the calls of a served chat go; those of a hosted one ChatKit's element knows."""
-    told = _served(kit, chat, place)
-    if told.pop("served", False):
-        told |= {"api": f"{place.page}api", "config": f"{place.page}config"}
-    if "upload" in told:
-        direct = told["upload"] == "direct"
-        where = {"uploadUrl": f"{place.page}attachments"} if direct else {}
-        told["upload"] = {"type": told["upload"], **where}
-    return told
-
-
-def _served(kit: ChatKitState, chat: Chat, place: _Place) -> dict[str, Any]:
-    """What the scripts are told of a served chat; nothing of a hosted one."""
-    if not isinstance(chat, ServedChat):
-        return {}
-    told: dict[str, Any] = {"served": True}
-    if kit.settings.domain_key is not None:
-        told["domainKey"] = kit.settings.domain_key
-    elif place.is_local:
-        # OpenAI checks no key there, and the element wants to be given one.
-        told["domainKey"] = "domain_pk_localhost"
-    if chat.attachments_accepted is not None:
-        told["upload"] = "two_phase" if chat.upload == "two_phase" else "direct"
-    return told
-
-
-def _place(kit: ChatKitState, chat: Chat, number: int = 0, *, external: bool = False) -> _Place:
-    def at(endpoint: str, **values: Any) -> str:
-        return url_for(f"{kit.name}.{endpoint}", _external=external, **values)
-
-    page = at("page", chat=None if chat.name == DEFAULT else chat.name)
-    return _Place(
-        page=page,
-        kit=at("page") if chat.name != DEFAULT else page,
-        files=at("static", filename=""),
-        at_home=request.root_path + request.path == page,
-        is_local=urlsplit(request.host_url).hostname in LOOPBACK,
-        locale=_babel_locale(),
-        number=number,
-    )
-
-
-def _addresses(place: _Place) -> dict[str, str]:
-    """Where a chat's page and calls are; the kit's rules are all below the page's."""
-    return {
-        "page": place.page,
-        "secret": f"{place.page}secret",
-        "session": f"{place.page}session/",
-    }
-
-
-def _chat(kit: ChatKitState, name: object) -> Chat:
-    if not isinstance(name, str):
-        raise OptionError(f"the first argument is a chat's name, not {type(name).__name__}")
-    try:
-        return kit.chat(name)
-    except (NotFound, Misconfigured) as error:
-        known = ", ".join(sorted(kit.chats)) or "none"
-        reason = error.detail or f"there is no chat {name!r}"
-        raise OptionError(f"{reason}; declared chats: {known}") from None
-
-
-def _options(
-    kit: ChatKitState,
-    chat: Chat,
-    given: Mapping[str, Any],
-    locale: str | None,
-    variant: str | None = None,
-) -> dict[str, Any]:
-    options = element_options(given, hosted=isinstance(chat, HostedChat), variant=variant)
-    asked = options.get("composer", {}).get("attachments")
-    if asked is None or asked["enabled"]:
-        accepted = chat.attachments(kit.settings)
-        if asked is not None and accepted is None:
-            switch = "file_upload" if isinstance(chat, HostedChat) else "attachments"
-            raise OptionError(
-                f"attachments: the sessions of the chat {chat.name!r} accept no files; switch "
-                f"both on at once where the chat is declared, with {switch}=True"
-            )
-        if accepted is not None:
-            options.setdefault("composer", {})["attachments"] = {**accepted, **(asked or {})}
-    dictation = options.get("composer", {}).get("dictation")
-    if (
-        dictation
-        and dictation["enabled"]
-        and not (isinstance(chat, ServedChat) and chat.takes_dictation)
-    ):
-        raise OptionError(
-            f"dictation: nothing turns speech into text in the chat {chat.name!r}; declare it with "
-            "@chatkit.transcriber, or override transcribe in its server"
-        )
-    if isinstance(chat, ServedChat) and chat.callbacks.feedback is not None:
-        # Whoever listens wants to be told: the thumbs are there unless they are switched off.
-        options.setdefault("threadItemActions", {}).setdefault("feedback", True)
-    if not chat.has_history:
-        options["history"] = {"enabled": False}
-    if locale is not None:
-        options.setdefault("locale", locale)
-    return options
-
-
-def _babel_locale() -> str | None:
-    """The visitor's locale as Flask-Babel knows it, when the site uses it."""
-    if "babel" not in current_app.extensions:
-        return None
-    from flask_babel import get_locale  # type: ignore[import-untyped]
-
-    locale = get_locale()
-    return closest_locale(str(locale)) if locale else None
-
-
-def _nonce(given: object) -> Markup:
-    """The CSP nonce as an attribute: the option's, else that of a ``csp_nonce`` of the site."""
-    if given is None:
-        given = current_app.jinja_env.globals.get("csp_nonce")
-    value = given() if callable(given) else given
-    return _NONCE.format(value) if value else Markup()
-
-
-def _assets(page: _Page, kit: ChatKitState, place: _Place, nonce: Markup) -> Markup:
+def _assets(page: _Page, kit: ChatKitState, place: Place, nonce: object) -> Markup:
     if place.files in page.assets:
         return Markup()
     page.assets.add(place.files)
-    link, script = _tags(_kit_of(kit, place))
-    return link + nonce + _LINK_END + script + nonce + _SCRIPT_END
-
-
-class _Kit(NamedTuple):
-    """What the loader is told of a kit depends on no more than this."""
-
-    files: str
-    base: str
-    script: str
-    debug: bool
-
-    def describe(self) -> dict[str, Any]:
-        """What its widgets' addresses lie below, and what is run."""
-        return {
-            "base": self.base,
-            "widget": self.files + hashed_name("widget/index.js"),
-            "styles": self.files + hashed_name("widget.css"),
-            "script": self.script,
-            **({"debug": True} if self.debug else {}),
-        }
-
-
-def _kit_of(kit: ChatKitState, place: _Place) -> _Kit:
-    return _Kit(place.files, place.kit, kit.settings.script_url, bool(current_app.debug))
+    link, script = _tags(Assets.of(kit, place))
+    attribute = _NONCE.format(nonce) if nonce else Markup()
+    return link + attribute + _LINK_END + script + attribute + _SCRIPT_END
 
 
 @lru_cache(maxsize=32)
-def _tags(kit: _Kit) -> tuple[Markup, Markup]:
-    """The tags of the assets up to the nonce, which is another one for each page."""
+def _tags(kit: Assets) -> tuple[Markup, Markup]:
+    """The tags of the assets up to the nonce, which each page has its own of."""
     return _LINK.format(href=kit.files + hashed_name("chatkit.css")), _SCRIPT.format(
         src=kit.files + hashed_name("loader.js"),
         kit=htmlsafe_json_dumps(kit.describe(), separators=(",", ":")),

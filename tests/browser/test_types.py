@@ -11,8 +11,8 @@ from typing import Any
 from flask import render_template_string
 
 from flask_chatkit import ChatKit
-from flask_chatkit.options.element import ICONS
 from flask_chatkit.options.translations import LOCALES
+from flask_chatkit.options.values import ICONS
 from tests.helpers.sites import MakeApp
 
 IMPORT = '{% from "chatkit/macros.html" import chatkit_floating, chatkit_inline, chatkit_themed %}'

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from flask_chatkit import ChatKit, ConfigurationError
-from flask_chatkit.chats.declarations import HostedChat, check_state_variables
+from flask_chatkit.chats.checks import check_state_variables
+from flask_chatkit.chats.hosted import HostedChat
 from flask_chatkit.config import Settings
 
 SETTINGS = Settings.from_config({"CHATKIT_WORKFLOW_ID": "wf_config"}, {})
@@ -33,7 +34,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"session_seconds": True}, "session_seconds"),
     ({"session_seconds": "60"}, "session_seconds"),
     ({"requests_per_minute": 0}, "requests_per_minute"),
-    ({"file_upload": {"max_file_size": 0}}, r"file_upload\['max_file_size'\].*megabytes"),
+    ({"file_upload": {"max_file_size": 0}}, r"file_upload\.max_file_size.*megabytes"),
     ({"file_upload": {"max_file_size": 513}}, "from 1 to 512"),
     ({"file_upload": {"max_files": 0}}, "max_files"),
     ({"file_upload": {"maxFiles": 3}}, "file_upload"),
@@ -42,7 +43,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"history": {"recent_threads": 0}}, "recent_threads"),
     ({"history": 1}, "history"),
     ({"automatic_thread_titling": "no"}, "automatic_thread_titling"),
-    ({"ratelimit": "often"}, "ratelimit of the chat 'a'"),
+    ({"ratelimit": "often"}, "the chat 'a': ratelimit must be"),
     ({"state_variables": ["a"]}, "state_variables"),
     ({"state_variables": {"k" * 65: 1}}, "64 characters"),
     ({"state_variables": lambda one, two: {one: two}}, "one of the visitor"),
@@ -56,13 +57,24 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("declared", "told"), WRONG)
-def test_out_of_bounds_is_refused_when_declared(declared: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("declared", "form"), WRONG)
+def test_out_of_bounds_is_refused_when_declared(declared: dict[str, Any], form: str) -> None:
     """What OpenAI would refuse at the first visitor is refused when the chat is declared."""
     kit = ChatKit()
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=form):
         kit.add_hosted("a", **{"workflow_id": "wf_1", **declared})
     kit.add_hosted("a", "wf_1")  # nothing was half declared
+
+
+def test_every_wrong_argument_is_named() -> None:
+    """One error names all arguments of a declaration that are wrong."""
+    with pytest.raises(ConfigurationError) as caught:
+        ChatKit().add_hosted("a", "", tracing="on", session_seconds=601)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "the chat 'a': workflow_id must be a string of printable ASCII characters without spaces; "
+        "tracing must be True or False, not str; "
+        "session_seconds must be a whole number of seconds from 1 to 600"
+    )
 
 
 def test_declaring_twice_is_refused() -> None:

@@ -12,7 +12,8 @@ from flask_chatkit.doctor.report import CHECKS
 from flask_chatkit.errors import API_ERRORS
 from flask_chatkit.http.rules import RULES
 from flask_chatkit.identity.probes import Purpose
-from flask_chatkit.options.element import ELEMENT, GLYPHS, PRESENTATION, SHORT
+from flask_chatkit.options.element import ELEMENT, SHORTHANDS
+from flask_chatkit.options.macros import GLYPHS, PRESENTATION
 from flask_chatkit.options.translations import english, languages
 from tests.helpers.gallery import DOCS as GALLERY
 from tests.helpers.markdown import names, page, table, tables
@@ -65,7 +66,7 @@ def test_error_table_is_the_codes() -> None:
 def test_option_table_is_the_codes() -> None:
     """Each option of the element is in its table, and nothing else."""
     told = [name for row in table("option", MACROS) for name in names(row[0])]
-    assert sorted(told) == sorted([*ELEMENT, *SHORT, "options"])
+    assert sorted(told) == sorted([*ELEMENT, *SHORTHANDS, "options"])
 
 
 def test_macros_own_options_are_told() -> None:
@@ -84,7 +85,9 @@ def test_overview_lists_every_option() -> None:
     """The table at the top of the page has all options that a macro takes, once."""
     told = [name for row in table("what", MACROS) for name in names(row[1])]
     own = {name for options in PRESENTATION.values() for name in options}
-    assert sorted(told) == sorted({*own, "kit", "nonce", *ELEMENT, *SHORT, "options"} - UNSAYABLE)
+    assert sorted(told) == sorted(
+        {*own, "kit", "nonce", *ELEMENT, *SHORTHANDS, "options"} - UNSAYABLE
+    )
 
 
 def test_custom_properties_are_the_stylesheets() -> None:

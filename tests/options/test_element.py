@@ -7,21 +7,20 @@ from typing import Any
 import pytest
 
 from flask_chatkit import OptionError
-from flask_chatkit.options.element import (
-    ALIASES,
-    ELEMENT,
-    IMPOSSIBLE,
-    PRESENTATION,
-    SHORT,
-    closest_locale,
-    element_options,
-    split,
-)
+from flask_chatkit.options.element import ELEMENT, SHORTHANDS
+from flask_chatkit.options.macros import PRESENTATION
+from flask_chatkit.options.names import ALIASES, UNSUPPORTED
+from flask_chatkit.options.read import element_options, macro_options
 from flask_chatkit.options.translations import LOCALES
+from flask_chatkit.options.values import closest_locale
 
 
 def element(**given: Any) -> dict[str, Any]:
     return element_options(given, hosted=True)
+
+
+def own(variant: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return macro_options(variant, given, {}, hosted=True)
 
 
 BECOMES: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -189,12 +188,12 @@ def test_names_from_samples_are_mapped(given: dict[str, Any], same: dict[str, An
     assert element(**given) == element(**same)
 
 
-@pytest.mark.parametrize("name", IMPOSSIBLE)
+@pytest.mark.parametrize("name", UNSUPPORTED)
 def test_names_nothing_stands_behind_say_so(name: str) -> None:
     """A name from the web that has no equivalent is refused with the reason."""
     with pytest.raises(OptionError, match="there is no option") as caught:
         element(**{name: "x"})
-    assert IMPOSSIBLE[name] in str(caught.value)
+    assert UNSUPPORTED[name] in str(caught.value)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -204,7 +203,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"theme": 5}, "auto, light, dark or a mapping"),
     ({"theme": {"colour": "x"}}, "did you mean color"),
     ({"theme": {"messageBackground": "#fff"}}, "whole surface"),
-    ({"accent": 5}, "mapping"),
+    ({"accent": 5}, "accent must be a CSS colour such as .*, not int"),
     ({"accent": "#0a7; evil"}, "CSS colour"),
     ({"accent": "redd"}, "CSS colour"),
     ({"accent": "#12345"}, "CSS colour"),
@@ -222,9 +221,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"radius": "oval"}, "pill, round, soft, sharp, or a length"),
     ({"side": "left"}, "an option of the macros"),
     ({"density": "loose"}, "compact, normal, spacious"),
-    ({"locale": "xx"}, "a locale that ChatKit speaks"),
-    ({"greeting": None}, "a text"),
-    ({"greeting": ["x"]}, "a text"),
+    ({"locale": "xx"}, "a locale of ChatKit's"),
+    ({"greeting": None}, "a string, not None"),
+    ({"greeting": ["x"]}, "a string, not list"),
     ({"prompts": "x"}, "a list"),
     ({"prompts": [{"prompt": "x"}]}, "needs label"),
     ({"prompts": [{"label": "x", "icon": "ufo"}]}, r"prompts\[0\].icon"),
@@ -246,10 +245,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "told"), WRONG)
-def test_wrong_option_is_refused(given: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("given", "form"), WRONG)
+def test_wrong_option_is_refused(given: dict[str, Any], form: str) -> None:
     """A wrong option's error names it and what is valid."""
-    with pytest.raises(OptionError, match=told):
+    with pytest.raises(OptionError, match=form):
         element(**given)
 
 
@@ -291,9 +290,9 @@ def test_closest_locale(name: str, found: str | None) -> None:
 
 def test_names_are_consistent() -> None:
     """No name means two things."""
-    names = [set(ELEMENT), set(SHORT), set(ALIASES), set(IMPOSSIBLE)]
+    names = [set(ELEMENT), set(SHORTHANDS), set(ALIASES), set(UNSUPPORTED)]
     assert sum(map(len, names)) == len(set.union(*names))
-    assert set(ALIASES.values()) <= set(SHORT)
+    assert set(ALIASES.values()) <= set(SHORTHANDS)
     assert len(LOCALES) == len(set(LOCALES)) > 100
     for checks in PRESENTATION.values():
         assert not set(checks) & set.union(*names)
@@ -332,12 +331,12 @@ OWN: list[tuple[str, Any, Any]] = [
 @pytest.mark.parametrize(("name", "given", "found"), OWN)
 def test_own_option_of_the_floating_widget(name: str, given: Any, found: Any) -> None:
     """An own option is checked and put into one form, and none of it reaches ChatKit's element."""
-    assert split("floating", {name: given}) == ({name: found}, {})
+    assert own("floating", {name: given}) == ({name: found}, {})
     # ChatKit's own way to write names is understood too.
     written = "".join(
         part if number == 0 else part.capitalize() for number, part in enumerate(name.split("_"))
     )
-    assert split("floating", {written: given}) == ({name: found}, {})
+    assert own("floating", {written: given}) == ({name: found}, {})
 
 
 WRONG_OWN: list[tuple[str, Any, str]] = [
@@ -361,7 +360,7 @@ WRONG_OWN: list[tuple[str, Any, str]] = [
     ("icon", "data:image/svg+xml,<svg/>", "an address"),
     ("icon", 5, "chat, headset"),
     ("text", "", "not blank"),
-    ("text", 5, "a text"),
+    ("text", 5, "a string"),
     ("teaser", " ", "not blank"),
     ("teaser", {"delay": 3}, "needs text"),
     ("teaser", {"text": "x", "delay": -1}, "from 0 to 3600"),
@@ -378,7 +377,7 @@ WRONG_OWN: list[tuple[str, Any, str]] = [
     ("strings", {"clos": "x"}, "did you mean close"),
     ("strings", {"chat": {"sned": "x"}}, "did you mean send"),
     ("strings", {"close": ""}, "not blank"),
-    ("strings", {"close": None}, "a text"),
+    ("strings", {"close": None}, "a string"),
     ("strings", "x", "a mapping with some of"),
     ("strings", {"chat": "x"}, "a mapping with some of"),
     ("preset", "tailwind", "auto, bootstrap, shadcn, pico, plain"),
@@ -390,11 +389,11 @@ WRONG_OWN: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "given", "told"), WRONG_OWN)
-def test_wrong_own_option_is_refused(name: str, given: Any, told: str) -> None:
+@pytest.mark.parametrize(("name", "given", "form"), WRONG_OWN)
+def test_wrong_own_option_is_refused(name: str, given: Any, form: str) -> None:
     """The error of a wrong own option names it and the accepted form."""
-    with pytest.raises(OptionError, match=told) as caught:
-        split("floating", {name: given})
+    with pytest.raises(OptionError, match=form) as caught:
+        own("floating", {name: given})
     assert name in str(caught.value)
 
 
@@ -405,9 +404,9 @@ def test_chats_in_the_page_have_no_launcher(variant: str) -> None:
     assert set(PRESENTATION["floating"]) - set(PRESENTATION[variant]) == floating | {"panel_header"}
     for name in floating:
         with pytest.raises(OptionError, match=f"not of chatkit_{variant}"):
-            split(variant, {name: "x"})
+            own(variant, {name: "x"})
     for load in ("visible", "click", "consent"):
-        assert split(variant, {"load": load}) == ({"load": load}, {})
+        assert own(variant, {"load": load}) == ({"load": load}, {})
 
 
 @pytest.mark.parametrize(
@@ -427,7 +426,7 @@ def test_button_in_the_header(button: dict[str, Any], found: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("button", "told"),
+    ("button", "form"),
     [
         ({"icon": "home"}, "either href, an address, or action, a name"),
         ({"icon": "home", "href": "/", "action": "go"}, "either href, an address, or action"),
@@ -438,16 +437,16 @@ def test_button_in_the_header(button: dict[str, Any], found: dict[str, Any]) -> 
         ({"icon": "home", "href": "/", "label": " "}, "not blank"),
     ],
 )
-def test_wrong_button_in_the_header_is_refused(button: dict[str, Any], told: str) -> None:
+def test_wrong_button_in_the_header_is_refused(button: dict[str, Any], form: str) -> None:
     """A button that would do nothing, or two things, or run a script, is an error."""
-    with pytest.raises(OptionError, match=told):
+    with pytest.raises(OptionError, match=form):
         element(header={"right_action": button})
 
 
-def test_options_of_another_macro_are_told() -> None:
+def test_options_of_another_macro_are_refused() -> None:
     """Side belongs to the floating widget, and the inline one says so."""
     with pytest.raises(OptionError, match="option of chatkit_floating, not of chatkit_inline"):
-        split("inline", {"side": "left"})
+        own("inline", {"side": "left"})
 
 
 @pytest.mark.parametrize(
@@ -456,4 +455,51 @@ def test_options_of_another_macro_are_told() -> None:
 def test_length_beyond_reason_is_refused(value: object) -> None:
     """What no screen has, and digits that no stylesheet knows, are no length."""
     with pytest.raises(OptionError, match="width must be a CSS length"):
-        split("inline", {"width": value})
+        own("inline", {"width": value})
+
+
+NEAR = [
+    ("color", "accent"),
+    ("colour", "accent"),
+    ("position", "side"),
+    ("suggestions", "prompts"),
+    ("language", "locale"),
+    ("css_class", "class_name"),
+    ("zIndx", "z_index"),
+]
+
+
+@pytest.mark.parametrize(("name", "meant"), NEAR)
+def test_near_miss_is_recognised(name: str, meant: str) -> None:
+    """A name that is misspelled, or another word for the same, leads to the option."""
+    with pytest.raises(OptionError, match=rf"no option {name} \(did you mean {meant}\?\)$"):
+        own("floating", {name: "x"})
+
+
+def test_every_wrong_option_is_named() -> None:
+    """One error names all wrong options of a call, the macro's own and the element's."""
+    given = {
+        "side": "top",
+        "greeting": 5,
+        "theme": {"density": "loose", "x": 1},
+        "color": "red",
+        "models": [{"id": "a", "label": "A"}],
+    }
+    with pytest.raises(OptionError) as caught:
+        own("floating", given)
+    for fault in (
+        "side must be one of right, left",
+        "greeting must be a string, not int",
+        "theme.density must be one of compact, normal, spacious",
+        "no option theme.x",
+        "no option color (did you mean accent?)",
+        "models: choosing a model works only in a chat that the site serves itself",
+    ):
+        assert fault in str(caught.value)
+
+
+def test_number_of_faults_is_bounded() -> None:
+    """A visitor's query with very many wrong options is not answered with an error for each."""
+    with pytest.raises(OptionError) as caught:
+        own("floating", {f"option{number}": 1 for number in range(10_000)})
+    assert str(caught.value).count("there is no option") == 10

@@ -191,7 +191,7 @@ def test_comments_of_modules_are_not_sent(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_is_packed_for_who_takes_it(browse: Any, app: Flask, name: str) -> None:
-    """Text has its type, and comes packed under an ETag of its own, told by Vary and its length."""
+    """Text has its type, and comes packed under an ETag of its own, with Vary and its length."""
     plain, packed = (get(browse, app, hashed_name(name), how) for how in ("identity", "gzip"))
     assert "Content-Encoding" not in plain.headers
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -243,8 +243,8 @@ def raw(base: str, *lines: str) -> tuple[str, bytes]:
         head = "\r\n".join([*lines, "Host: x", "Connection: close", "", ""])
         connection.sendall(head.encode("latin-1"))
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    told, _, body = answer.partition(b"\r\n\r\n")
-    return told.decode("latin-1"), body
+    lines_of_head, _, body = answer.partition(b"\r\n\r\n")
+    return lines_of_head.decode("latin-1"), body
 
 
 def test_client_that_says_nothing_gets_plain_bytes(browse: Any, app: Flask) -> None:
@@ -276,7 +276,7 @@ def test_head_has_the_headers_of_get(browse: Any, app: Flask, accepted: str) -> 
 
 @pytest.mark.parametrize("name", [BIG, hashed_name(BIG)])
 def test_conditional_requests(browse: Any, app: Flask, name: str) -> None:
-    """Who has the bytes already is told so; who has them in the other form is not."""
+    """Who has the bytes already gets a 304; who has them in the other form does not."""
     tags = {how: get(browse, app, name, how).headers["ETag"] for how in ("identity", "gzip")}
     for how, other in (("identity", "gzip"), ("gzip", "identity")):
         for tag in (tags[how], f"W/{tags[how]}", f'"x", {tags[how]}', "*"):
@@ -308,8 +308,8 @@ def test_parts_are_of_the_plain_bytes(
     assert "Content-Encoding" not in answer.headers
     assert answer.headers["Content-Length"] == str(len(part))
     start = first % len(plain)
-    told = f"bytes {start}-{start + len(part) - 1}/{len(plain)}"
-    assert answer.headers["Content-Range"] == told
+    wanted = f"bytes {start}-{start + len(part) - 1}/{len(plain)}"
+    assert answer.headers["Content-Range"] == wanted
     assert answer.headers["Vary"] == "Accept-Encoding"
 
 
@@ -394,7 +394,7 @@ def test_edited_file_is_served_as_it_is(browse: Any, app: Flask, folder: Path) -
     path.write_text("1;" * 500)
     first = get(browse, app, "a.js", "gzip")
     path.write_text("2;" * 500)
-    # Some systems tell times to hundredths only.
+    # Some systems have times in hundredths of a second only.
     os.utime(path, (0, 0))
     second = get(browse, app, "a.js", "gzip", If_None_Match=first.headers["ETag"])
     assert second.status_code == 200

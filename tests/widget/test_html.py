@@ -12,7 +12,7 @@ from flask import Flask, render_template_string
 from jinja2 import DictLoader
 
 from flask_chatkit import ChatKit, OptionError
-from flask_chatkit.options.element import GLYPHS
+from flask_chatkit.options.macros import GLYPHS
 from flask_chatkit.widget.assets import hashed_name
 from tests.helpers.sites import MakeApp
 
@@ -137,13 +137,13 @@ def test_nonce_is_carried(app: Flask, nonce: Any) -> None:
 
 
 def test_disabled_kit_renders_nothing(make_app: MakeApp) -> None:
-    """With CHATKIT_ENABLED False the macros render nothing, whatever they are told."""
+    """With CHATKIT_ENABLED False the macros render nothing, whatever their options."""
     app = make_app(CHATKIT_ENABLED=False)
     assert render(app, "{{ chatkit_floating(nonsense=1) }}{{ chatkit_inline('nobody') }}") == ""
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "form"),
     [
         ("chatkit_inline('nobody')", "no chat 'nobody'; declared chats: default, files, sales"),
         ("chatkit_inline(greating='x')", "did you mean greeting"),
@@ -164,13 +164,13 @@ def test_disabled_kit_renders_nothing(make_app: MakeApp) -> None:
         ("chatkit_inline(kit='nobody')", "no kit 'nobody'"),
     ],
 )
-def test_wrong_option_is_an_error_at_render_time(app: Flask, call: str, told: str) -> None:
+def test_wrong_option_is_an_error_at_render_time(app: Flask, call: str, form: str) -> None:
     """A wrong option, chat or kit is an error that names the valid ones."""
-    with pytest.raises(OptionError, match=told):
+    with pytest.raises(OptionError, match=form):
         render(app, "{{ " + call + " }}")
 
 
-def test_missing_default_chat_is_told(make_app: MakeApp) -> None:
+def test_missing_default_chat_is_an_error(make_app: MakeApp) -> None:
     """Without a default chat the error says what to set."""
     app = make_app(CHATKIT_WORKFLOW_ID=None)
     with pytest.raises(OptionError, match="CHATKIT_WORKFLOW_ID"):
@@ -265,12 +265,12 @@ def test_declared_lazy_text_is_each_visitors_own(make_app: MakeApp) -> None:
 @pytest.mark.parametrize("value", [b"x", {"a"}, {(1, 2): 3}, print], ids=ascii)
 def test_values_that_no_page_can_hold_are_refused(app: Flask, value: Any) -> None:
     """Bytes, sets, functions and keys that are no texts are errors of the option."""
-    with pytest.raises(OptionError, match="no text, number, list or mapping"):
+    with pytest.raises(OptionError, match="no string, number, list or mapping"):
         render(app, "{{ chatkit_inline(options={'x': value}) }}", value=value)
 
 
 def test_name_of_a_chat_is_a_text(app: Flask) -> None:
-    """Something else in its place is told."""
+    """Something else in its place is an error."""
     with pytest.raises(OptionError, match="chat's name, not list"):
         render(app, "{{ chatkit_inline(['sales']) }}")
 
@@ -313,7 +313,7 @@ def test_full_page_says_its_language(
 
 
 def test_options_of_a_launcher_are_in_its_html(app: Flask) -> None:
-    """The whole HTML of a floating widget that was told everything; nothing of it is a style."""
+    """The whole HTML of a floating widget that has every option; nothing of it is a style."""
     call = (
         "chatkit_floating(side='left', edge='top', offset='1rem 20px', size=50, z_index=3,"
         " icon='/a.png?b&c', text='Hi', label='Hi there', teaser='Psst', panel_header=False,"
@@ -372,19 +372,19 @@ def test_text_of_a_launcher_is_its_name(app: Flask) -> None:
     assert 'aria-label="Ask us now"' in render(
         app, "{{ chatkit_floating(text='ask us', label='Ask us now') }}"
     )
-    with pytest.raises(OptionError, match="label must contain what text shows"):
+    with pytest.raises(OptionError, match="label must contain the value of text"):
         render(app, "{{ chatkit_floating(text='Ask us', label='Chat') }}")
 
 
 @pytest.mark.parametrize("debug", [True, False])
 def test_developer_is_known_to_the_page(app: Flask, debug: bool) -> None:
-    """Only where the application is debugged the widget is told to name causes."""
+    """Only where the application is debugged the widget names causes."""
     app.debug = debug
     assert ('"debug":true' in render(app, "{{ chatkit_inline() }}")) is debug
 
 
 def test_preset_of_themed_is_auto(app: Flask) -> None:
-    """The themed chat looks for the site's look, others when they are told to."""
+    """The themed chat looks for the site's look, others when an option says so."""
     for call, preset in (
         ("chatkit_themed()", "auto"),
         ("chatkit_themed(preset='shadcn')", "shadcn"),

@@ -22,6 +22,7 @@ from chatkit.types import (
 )
 
 from ...chats.callbacks import Callbacks
+from ...chats.checks import RUN_OPTIONS
 from ...errors import ConfigurationError
 from ..assistants.base import BaseAssistantServer
 from ..assistants.messages import ReadAttachment, text_of
@@ -51,9 +52,6 @@ PAGE = 100
 FILES_BYTES = HISTORY_BYTES
 #: Seconds that a title may take longer than the answer.
 TITLE_SECONDS = 5.0
-#: What may be set for all runs of an agent. A conversation or session would be shared by everybody.
-RUN_OPTIONS = frozenset({"max_turns", "hooks", "run_config", "error_handlers"})
-
 #: An agent, or what makes one for a request.
 AgentSource = Agent[Any] | Callable[[ChatContext], Any]
 

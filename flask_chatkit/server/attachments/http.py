@@ -12,10 +12,10 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.wsgi import wrap_file
 
-from ...config import REDIRECT, X_SENDFILE
 from ...errors import BadRequest, NotFound, RateLimited, UpstreamTimeout
 from ...limits.bodies import in_time
 from ...limits.budget import Budget
+from ...parsers import REDIRECT, X_SENDFILE
 from ..context import ChatContext
 from ..history.outages import raise_outage
 from ..streaming.loop import LoopTimeout

@@ -20,7 +20,7 @@ from chatkit.store import NotFoundError
 from flask import Response, current_app, request
 
 from ...activity import Activity
-from ...chats.declarations import ServedChat
+from ...chats.served import ServedChat
 from ...chats.state import state_variables
 from ...config import Settings
 from ...errors import BadRequest, RateLimited, TooLarge, UpstreamTimeout, UpstreamUnavailable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatkit.server import ChatKitServer
 
-from ...chats.declarations import ServedChat
+from ...chats.served import ServedChat
 from ...config import Settings
 from ...errors import BadRequest
 from ..assistants.base import BaseAssistantServer, callbacks_of
