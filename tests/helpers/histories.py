@@ -61,7 +61,8 @@ class Site:
     def work(self, act: Callable[[sa.Connection], Any]) -> Any:
         """Do something in the database."""
         with self.app.app_context():
-            return drive(self.store.database.transaction(act))
+            # Filling a database takes long on a busy machine.
+            return drive(self.store.database.transaction(act, seconds=120))
 
     def delete(self, key: str, **more: Any) -> Any:
         """Delete a person."""
