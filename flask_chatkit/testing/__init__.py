@@ -1,7 +1,7 @@
 """Stand-ins and fixtures for the tests of a site that uses ChatKit.
 
-What speaks to served chats and agents needs ``flask-chatkit[server]``, and is imported when it is
-first asked for.
+Names for served chats and agents need ``flask-chatkit[server]``, and are imported at their first
+use.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .failures import Failure
 from .items import assistant_message, client_tool_call, task, task_group, user_message, widget
-from .standin import OpenAIStandIn, RecordedHeaders, RecordedRequest
+from .recorded import RecordedHeaders, RecordedRequest
+from .standin import OpenAIStandIn
 
 if TYPE_CHECKING:
     from .answers import Answer, AnswerError, CallRefusedError, ServedChatError
@@ -48,7 +49,7 @@ __all__ = [
     "widget_texts",
 ]
 
-#: Where the names are that need the packages of the extra.
+#: The modules of names that need the packages of the extra.
 _LATER = {
     **dict.fromkeys(("Answer", "AnswerError", "CallRefusedError", "ServedChatError"), ".answers"),
     **dict.fromkeys(("FakeModel", "fake_models"), ".model"),
@@ -62,7 +63,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs the packages of ``flask-chatkit[server]``.
+    """Import a name that needs the packages of ``flask-chatkit[server]``.
 
     :raises ImportError: they are not installed.
     """

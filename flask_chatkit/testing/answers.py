@@ -1,4 +1,4 @@
-"""What a served chat answered: its events, and what a visitor sees of them."""
+"""The answers of a served chat: their events, and what a visitor sees of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 with warnings.catch_warnings():
-    # openai-chatkit marks its own widget classes as deprecated, and warns when it defines them.
+    # openai-chatkit warns about its own deprecated widget classes.
     warnings.simplefilter("ignore", DeprecationWarning)
     from chatkit.types import (
         AssistantMessageContentPartTextDelta,
@@ -209,14 +209,14 @@ class CallRefusedError(ServedChatError):
 
 
 def text_of(item: AssistantMessageItem) -> str:
-    """The text of an assistant's message."""
+    """Return the text of an assistant's message."""
     return "".join(part.text for part in item.content)
 
 
 def read_events(chunks: Iterator[bytes]) -> Iterator[ThreadStreamEvent | None]:
-    """Parse server-sent events as ChatKit's client does; None for each heartbeat.
+    """Parse server-sent events as ChatKit's client does; yield None for each heartbeat.
 
-    :raises ValueError: the stream is not of ChatKit's form.
+    :raises ValueError: the stream is malformed.
     """
     rest = b""
     for chunk in chunks:

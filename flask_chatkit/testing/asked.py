@@ -1,4 +1,4 @@
-"""What a fake model was asked, and whether a script's reply fits it."""
+"""The calls of a fake model, and whether a script's reply fits them."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ class Asked:
         return outputs
 
 
-# --- what a real model would not do -------------------------------------------------------------
+# --- replies that a real model could not give ---------------------------------------------------
 
 
 def fitting(reply: ModelReply, asked: Asked) -> tuple[list[tuple[str, str]], list[str]]:
-    """The functions that a reply calls, and its text in pieces.
+    """Return the functions that a reply calls, and its text in pieces.
 
-    :raises FakeModelError: the agent could not have got it.
+    :raises FakeModelError: a real model could not have given this reply.
     """
     calls = [_fitting_call(call, asked) for call in reply.calls]
     _check_choice(calls, reply, asked)
@@ -133,7 +133,7 @@ def _check_arguments(name: str, arguments: Mapping[str, Any], schema: Mapping[st
 
 
 def _may_be_left_out(schema: Mapping[str, Any]) -> bool:
-    """Whether a strict schema asks for an argument that has a default in Python."""
+    """Whether a strict schema requires an argument that has a default in Python."""
     kinds = [schema, *schema.get("anyOf", ())]
     return "default" in schema or any("null" in str(kind.get("type")) for kind in kinds)
 
@@ -172,7 +172,7 @@ def _check_output(text: str, schema: AgentOutputSchemaBase) -> None:
 
 
 def check_input(items: list[dict[str, Any]]) -> None:
-    """Refuse what the Responses API refuses, with its words."""
+    """Refuse input that the Responses API refuses, with its messages."""
     waiting: set[str] = set()
     for item in items:
         if item.get("type") == "function_call":
@@ -192,13 +192,13 @@ def _text(item: Mapping[str, Any]) -> str:
 
 
 def _parts(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The parts of a message, whose content may be a string as well."""
+    """Return the parts of a message, whose content may also be a string."""
     content = item.get("content")
     return [{"text": content}] if isinstance(content, str) else list(content or ())
 
 
 def _mime_type(url: object) -> str:
-    """What a data URL holds; another URL as it is."""
+    """Return the MIME type of a data URL; any other URL as it is."""
     text = str(url)
     return text[5:].partition(";")[0] if text.startswith("data:") else text
 

@@ -1,4 +1,4 @@
-"""What the stand-in refuses: the API's bounds as data, and OpenAI's error answers."""
+"""Validates requests to the stand-in, and builds OpenAI's error responses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Json = dict[str, Any]
 MAX_BODY = 1_000_000  # bytes
 MAX_VARIABLES = 64
 MAX_VARIABLE_NAME = 64  # characters
-_SHOWN = 60  # characters of a wrong value that a message repeats
+_SHOWN = 60  # characters of a wrong value in a message
 
 
 class RefusalError(Exception):
-    """An answer other than 200, in OpenAI's error JSON."""
+    """A response other than 200, in OpenAI's error JSON."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class RefusalError(Exception):
         self.headers = dict(headers or {})
 
     def answer(self) -> Response:
-        """Build the HTTP answer."""
+        """Build the response."""
         kind = "invalid_request_error"
         if self.status == HTTPStatus.TOO_MANY_REQUESTS:
             kind = "rate_limit_error"
@@ -50,13 +50,13 @@ class RefusalError(Exception):
 
 
 def bad_request(message: str, code: str, param: str | None = None) -> RefusalError:
-    """Build a 400 answer."""
+    """Build a 400 response."""
     return RefusalError(HTTPStatus.BAD_REQUEST, message, code=code, param=param)
 
 
 @dataclass(frozen=True)
 class Field:
-    """What one field of a body may be; `low` and `high` bound an integer."""
+    """The rule for one field of a body; ``low`` and ``high`` bound an integer."""
 
     kind: Literal["string", "integer", "boolean", "object", "variables"]
     fields: Mapping[str, Field] = field(default_factory=dict)
@@ -128,11 +128,11 @@ def _wrong_type(value: object, wanted: str, param: str) -> RefusalError:
 
 
 def check(value: object, rule: Field, param: str = "") -> None:
-    """Refuse `value` unless it is what `rule` allows; `param` is where in the body it stands."""
+    """Refuse a value that does not match a rule; ``param`` is its path in the body."""
     if value is None and rule.nullable:
         return
     wanted = _TYPES[rule.kind]
-    if type(value) is not wanted:  # not isinstance: True is an int in Python, and none in JSON
+    if type(value) is not wanted:  # not isinstance: True is an int in Python, but not in JSON
         raise _wrong_type(value, _JSON_NAMES[wanted], param)
     if isinstance(value, str):
         _check_string(value, rule, param)
@@ -174,7 +174,7 @@ def _check_variables(value: Mapping[str, object], param: str) -> None:
             raise bad_request(message, "property_name_above_max_length", where)
         if not isinstance(entry, (str, int, float)):
             raise _wrong_type(entry, "a string, number or boolean", where)
-        if isinstance(entry, float) and not math.isfinite(entry):  # 1e999 is sound JSON
+        if isinstance(entry, float) and not math.isfinite(entry):  # 1e999 is valid JSON
             raise bad_request(f"Invalid '{where}': too large a number.", "invalid_value", where)
 
 
@@ -197,12 +197,12 @@ def _unknown(name: str) -> RefusalError:
 
 
 def _no_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    """Refuse NaN and Infinity, which Python accepts but JSON does not have."""
     raise ValueError(name)
 
 
 def json_body(request: Request, rule: Field) -> Json:
-    """Read a request's JSON body; an empty one stands for `{}` where nothing is required."""
+    """Parse a request's JSON body; an empty one is ``{}`` if no field is required."""
     if (request.content_length or 0) > MAX_BODY:
         raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request body is too large.")
     raw = request.get_data()
@@ -224,7 +224,7 @@ PAGING = ("limit", "order", "after", "before")
 
 
 def check_query(request: Request, *known: str) -> None:
-    """Refuse query parameters that are not `known`, and empty ones."""
+    """Refuse unknown and empty query parameters."""
     for name, value in request.args.items():
         if name not in known:
             raise _unknown(name)
@@ -232,7 +232,7 @@ def check_query(request: Request, *known: str) -> None:
 
 
 def page(rows: Sequence[Json], request: Request) -> Json:
-    """Cut one page out of `rows` (oldest first), as `limit`, `order`, `after`, `before` say."""
+    """Return one page of rows (oldest first) by ``limit``, ``order``, ``after`` and ``before``."""
     text = request.args.get("limit", "20")
     if not re.fullmatch(r"-?[0-9]{1,9}", text):
         raise _wrong_type(text, "an integer", "limit")
@@ -246,7 +246,7 @@ def page(rows: Sequence[Json], request: Request) -> Json:
         rows = rows[_position(rows, after, "after") + 1 :]
     if before is not None:
         rows = rows[: _position(rows, before, "before")]
-    # With `before` alone it is the page that ends just before the cursor.
+    # With `before` alone, the page ends just before the cursor.
     data = rows[:limit] if before is None or after is not None else rows[-limit or len(rows) :]
     return {
         "object": "list",

@@ -1,4 +1,4 @@
-"""What a visitor sees in a widget, and what can be clicked there."""
+"""The texts and the actions of a widget."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _SHOWN = ("label", "value", "title", "text", "placeholder", "alt")
 
 
 def widget_texts(item: WidgetItem) -> list[str]:
-    """Return what a widget shows in words, from top to bottom: values, labels, titles."""
+    """Return the texts of a widget, from top to bottom: values, labels, titles."""
     root = _dumped(item)
     buttons = (root[name] for name in ("confirm", "cancel") if name in root)
     return [*_texts(root), *_texts(list(buttons))]
 
 
 def find_action(items: Sequence[WidgetItem], label: str) -> tuple[WidgetItem, dict[str, Any]]:
-    """The action of what shows this label, in the first widget that has one.
+    """Return the action with this label, in the first widget that has one.
 
-    :raises LookupError: there is none; the message has the labels that there are.
+    :raises LookupError: there is none; the message has the existing labels.
     """
     labels: list[str] = []
     for item in items:
@@ -37,7 +37,7 @@ def find_action(items: Sequence[WidgetItem], label: str) -> tuple[WidgetItem, di
 def _clickable(
     node: Any, form: Mapping[str, Any] | None
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Each action that a visitor can trigger below a component, with the texts to click on."""
+    """Yield each action that a visitor can trigger below a component, with its texts."""
     if isinstance(node, Sequence) and not isinstance(node, str):
         for child in node:
             yield from _clickable(child, form)
@@ -52,7 +52,7 @@ def _clickable(
         yield dict(node["onClickAction"]), list(_texts(node))
     elif node.get("submit") and form:
         yield dict(form), list(_texts(node))
-    # A card's own buttons below it.
+    # A card's own buttons.
     for name in ("confirm", "cancel"):
         button = node.get(name)
         if isinstance(button, Mapping) and button.get("action"):

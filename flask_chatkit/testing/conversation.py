@@ -1,4 +1,4 @@
-"""How a :class:`ServedChat` makes its calls, and reads what they are answered with."""
+"""The calls of a :class:`ServedChat`, and their answers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from chatkit.types import (  # isort: skip
     ThreadMetadata,
 )
 
-#: Runs a client tool: gets the call's arguments, returns what the page's function would.
+#: A client tool: a function of the call's arguments that returns the page's result.
 Tool = Callable[[dict[str, Any]], Any]
 
-#: Items and threads that are asked for at once.
+#: Items or threads of a page.
 _PAGE = 100
 #: Seconds to wait for the end of an answer that was stopped.
 _SETTLE = 10.0
@@ -33,28 +33,28 @@ _ITEMS: TypeAdapter[Page[ThreadItem]] = TypeAdapter(Page[ThreadItem])
 
 
 class Conversation:
-    """The thread that a visitor has open, and the calls in it.
+    """The visitor's open thread, and the calls in it.
 
     :param transport: makes the calls.
-    :param tools: functions in the place of the page's client tools.
-    :param seconds: the longest that an answer may take.
+    :param tools: functions in place of the page's client tools.
+    :param seconds: the most seconds that an answer may take.
     """
 
     def __init__(self, transport: Transport, tools: dict[str, Tool], seconds: float) -> None:
-        #: Functions in the place of the page's client tools.
+        #: Functions in place of the page's client tools.
         self.tools = tools
-        #: The thread that is open; None before the first message.
+        #: The open thread; None before the first message.
         self.thread: ThreadMetadata | None = None
         self._transport = transport
         self._seconds = seconds
 
     @property
     def thread_id(self) -> str | None:
-        """The id of the thread that is open; None before the first message."""
+        """The id of the open thread; None before the first message."""
         return self.thread.id if self.thread is not None else None
 
     def items(self) -> list[ThreadItem]:
-        """All items of the thread that is open, the oldest first, as a page loaded anew shows."""
+        """Return all items of the open thread, the oldest first, as a reloaded page shows them."""
         found = self._pages("items.list", _ITEMS, thread_id=self._opened(), order="asc")
         return list(found)
 
@@ -92,11 +92,11 @@ class Conversation:
     def _run(
         self, kind: str, answer: Answer, stop_when: StopWhen | None, params: dict[str, Any]
     ) -> None:
-        """Make one call that streams, and add its events to the answer."""
+        """Make one streaming call, and add its events to the answer."""
         if kind != "threads.create":
             params = {"thread_id": self._opened(), **params}
         end = time.monotonic() + self._seconds
-        self._transport.say_anew()
+        self._transport.clear_replays()
         response = self._transport.post(kind, params)
         if response.mimetype != "text/event-stream":
             raise CallRefusedError(kind, response)
@@ -136,7 +136,7 @@ class Conversation:
         return self.thread.id
 
     def _last(self, kind: type[Any], what: str) -> Any:
-        """The newest item of a kind, pending if it can be."""
+        """Return the newest item of a type, which is pending if it has a status."""
         for item in reversed(self.items()):
             if isinstance(item, kind) and getattr(item, "status", "pending") == "pending":
                 return item
@@ -144,20 +144,20 @@ class Conversation:
 
 
 class _Errors(logging.Handler):
-    """Keeps the errors that are logged."""
+    """Collects logged errors."""
 
     def __init__(self, records: list[logging.LogRecord]) -> None:
         super().__init__(logging.ERROR)
         self._records = records
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one."""
+        """Add a record."""
         self._records.append(record)
 
 
 @contextmanager
 def _logged_errors() -> Iterator[list[logging.LogRecord]]:
-    """What goes wrong meanwhile: the visitor reads nothing of it, and a test should."""
+    """Collect the errors that are logged meanwhile, which visitors don't see, but tests should."""
     records: list[logging.LogRecord] = []
     handler = _Errors(records)
     loggers = [logging.getLogger(name) for name in ("flask_chatkit", "chatkit")]

@@ -1,14 +1,18 @@
-"""The ways in which the stand-in can be told to fail."""
+"""How the stand-in can be made to fail."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from http import HTTPStatus
 
 from werkzeug.wrappers import Response
 
 from .checks import RefusalError
+from .frame import is_frame
+from .server import ResetConnectionError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +85,52 @@ class Failure:
         return self.reset or self.status is not None or self.body is not None
 
     def answer(self) -> Response:
-        """Build the answer that takes the place of the real one."""
+        """Build the response that replaces the real one."""
         status = HTTPStatus.OK if self.status is None else self.status
         if self.body is None:
             return RefusalError(status, self.message, code=self.code).answer()
         return Response(self.body, status, content_type=self.content_type)
+
+
+def spoil(response: Response, failure: Failure, stopping: threading.Event) -> Response:
+    """Delay, reset, cut or drip a response.
+
+    :param stopping: ends the waiting when it is set.
+    :raises ResetConnectionError: the connection is to be reset.
+    """
+    stopping.wait(failure.delay)
+    if failure.reset:
+        raise ResetConnectionError
+    if failure.retry_after is not None:
+        value = failure.retry_after
+        response.headers["Retry-After"] = value if isinstance(value, str) else f"{value:g}"
+    response.headers.update(failure.headers)
+    body = response.get_data()
+    sent = body[: len(body) // 2] if failure.cut else body
+    response.response = _dripped(sent, failure.drip, stopping) if failure.drip else [sent]
+    response.headers["Content-Length"] = str(max(len(body), 1 if failure.cut else 0))
+    return response
+
+
+def _dripped(body: bytes, seconds: float, stopping: threading.Event) -> Iterator[bytes]:
+    for index in range(len(body)):
+        yield body[index : index + 1]
+        if stopping.wait(seconds):
+            return
+
+
+@dataclass
+class PlannedFailure:
+    """A failure for the next calls that match."""
+
+    failure: Failure
+    times: int
+    method: str | None
+    path: str | None
+
+    def matches(self, method: str, path: str) -> bool:
+        """Whether a call has this method and path, and any failures are left."""
+        wanted = self.path if self.path is not None else "/"
+        if self.times < 1 or (is_frame(path) and not is_frame(wanted)):
+            return False  # the frame's calls are none of the API's
+        return self.method in {None, method} and fnmatchcase(path, f"{wanted}*")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def openai_standin() -> Iterator[OpenAIStandIn]:
-    """Serve a fresh stand-in of OpenAI's ChatKit API for one test, and stop it afterwards.
+    """Serve a new stand-in for OpenAI's ChatKit API for one test.
 
     .. code-block:: python
 
@@ -33,7 +33,7 @@ def openai_standin() -> Iterator[OpenAIStandIn]:
 
 @pytest.fixture
 def served_chat(app: Flask) -> ServedChat:
-    """Visit the chat ``default`` of the application that the site's own fixture ``app`` makes.
+    """Visit the chat ``default`` of the application in the site's own fixture ``app``.
 
     .. code-block:: python
 
@@ -47,7 +47,7 @@ def served_chat(app: Flask) -> ServedChat:
 
 @pytest.fixture
 def fake_model(request: pytest.FixtureRequest) -> Iterator[FakeModel]:
-    """Have a fake model reply in the place of every agent's model, for one test.
+    """Replace every agent's model with a fake one, for one test.
 
     .. code-block:: python
 
@@ -55,7 +55,7 @@ def fake_model(request: pytest.FixtureRequest) -> Iterator[FakeModel]:
             fake_model.add("Take a break.")
             assert served_chat.say("I am tired").text == "Take a break."
 
-    A reply that no call takes fails the test.
+    An unused reply fails the test.
     """
     from .model import fake_models
 
@@ -63,5 +63,5 @@ def fake_model(request: pytest.FixtureRequest) -> Iterator[FakeModel]:
     with fake_models() as model:
         yield model
         if request.session.testsfailed > failed:
-            # What is left of the script is no news then.
+            # The test has failed anyway: unused replies are no second failure.
             model.clear()

@@ -1,6 +1,6 @@
-"""Thread items of all six types, in the API's shape, for :meth:`OpenAIStandIn.add_thread`.
+"""Thread items of all six types, in the API's form, for :meth:`OpenAIStandIn.add_thread`.
 
-What every item has beside these fields (id, thread, time) the stand-in adds.
+The stand-in adds the fields that every item has (id, thread, time).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model for the tests of a site's agents: it replies by a script, without a key or a network."""
+"""A model with scripted replies, for the tests of agents without a key or a network."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class FakeModel(Model):
         *,
         previous_response_id: str | None = None,
         conversation_id: str | None = None,
-        prompt: Any = None,  # noqa: ARG002 - OpenAI has it, and nobody here
+        prompt: Any = None,  # noqa: ARG002 - OpenAI's own
     ) -> ModelResponse:
         """Reply at once; called by the Agents SDK."""
         asked = self._ask(
@@ -142,7 +142,7 @@ class FakeModel(Model):
         *,
         previous_response_id: str | None = None,
         conversation_id: str | None = None,
-        prompt: Any = None,  # noqa: ARG002 - OpenAI has it, and nobody here
+        prompt: Any = None,  # noqa: ARG002 - OpenAI's own
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Reply in events; called by the Agents SDK."""
         asked = self._ask(
@@ -153,7 +153,7 @@ class FakeModel(Model):
         is_done = False
         try:
             for event in writer.events():
-                # As with a real one, others get their turn between two events.
+                # Like a real model, let other tasks run between two events.
                 await asyncio.sleep(0)
                 is_done = event.type in {"response.completed", "response.incomplete"}
                 yield event
@@ -214,7 +214,7 @@ class FakeModel(Model):
                 f"{(asked.instructions or '')[:80]!r}"
             )
         if not is_remote:
-            # Who keeps the conversation at OpenAI sends only what is new.
+            # With the conversation at OpenAI, only new items are sent.
             check_input(asked.input)
         return await _called(given, asked)
 
@@ -261,7 +261,7 @@ def _faked_config(given: Any, agent: Agent[Any], model: FakeModel) -> RunConfig:
 
 
 def _checked(given: Any) -> Any:
-    """A reply of a script; a function of what is asked is called later."""
+    """Check a reply of a script, unless it is a function, which is called later."""
     if isinstance(given, type) or not callable(given):
         as_reply(given)
     return given
@@ -287,7 +287,7 @@ async def _fail_or_hang(reply: ModelReply, asked: Asked) -> None:
 
 
 def _incomplete(writer: ResponseWriter) -> Exception:
-    """What the SDK's own model raises after a response that is not complete."""
+    """Return the error that the SDK's own model raises after an incomplete response."""
     response = writer.last
     try:
         from agents.models._response_terminal import response_terminal_failure_error

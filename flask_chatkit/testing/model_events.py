@@ -1,4 +1,4 @@
-"""The response of a fake model, and the events in which the Responses API streams it."""
+"""The response of a fake model, and its events as the Responses API streams them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 class ResponseWriter:
     """One response of a fake model.
 
-    :param reply: what is replied.
-    :param calls: the names and arguments of the functions that are called.
-    :param text: the text, in its pieces.
+    :param reply: the reply.
+    :param calls: the names and arguments of the called functions.
+    :param text: the text, in pieces.
     :param model: the model's name.
     """
 
@@ -42,18 +42,18 @@ class ResponseWriter:
         self._numbers = itertools.count()
 
     def whole(self) -> Response:
-        """The response of a call that is not streamed."""
+        """Return the response of a call that is not streamed."""
         for _ in self.events():
             pass
         return self.last
 
     @property
     def last(self) -> Response:
-        """The response when all its events are out."""
+        """The response after all its events."""
         return Response.model_validate(self._response(self._status))
 
     def events(self) -> Iterator[TResponseStreamEvent]:
-        """The events up to where the reply fails or falls silent, else all of them."""
+        """Yield the events, as far as the reply does not fail or hang."""
         reply = self._reply
         begun = self._response("in_progress", usage=None)
         yield self._event("response.created", response=begun)

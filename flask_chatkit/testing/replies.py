@@ -1,4 +1,4 @@
-"""What a :class:`~flask_chatkit.testing.FakeModel` replies: the parts of a script."""
+"""The replies in the script of a :class:`~flask_chatkit.testing.FakeModel`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import openai
 from agents import Agent
 from pydantic import BaseModel
 
-#: Characters of one piece in which JSON is streamed.
+#: Characters of one piece of streamed JSON.
 _JSON_PIECE = 12
 
 
@@ -87,9 +87,9 @@ class ModelReply:
 
 
 def as_reply(given: Any) -> ModelReply:
-    """Make a reply of what a script may hold.
+    """Convert an entry of a script to a reply.
 
-    :raises TypeError: it is nothing of that.
+    :raises TypeError: it is not a reply.
     """
     if isinstance(given, ModelReply):
         return given
@@ -114,12 +114,12 @@ def as_reply(given: Any) -> ModelReply:
 
 
 def pieces(text: str) -> list[str]:
-    """JSON in the pieces in which it is streamed."""
+    """Split JSON into the pieces in which it is streamed."""
     return [text[at : at + _JSON_PIECE] for at in range(0, len(text), _JSON_PIECE)]
 
 
 def as_json(arguments: Mapping[str, Any] | str) -> str:
-    """The arguments of a call as a model writes them."""
+    """Return the arguments of a call as a model writes them."""
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 

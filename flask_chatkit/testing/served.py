@@ -97,7 +97,7 @@ class ServedChat(Conversation):
     def __repr__(self) -> str:
         return f"<ServedChat {self.name!r}, thread {self.thread_id}>"
 
-    # --- what is answered -------------------------------------------------------------------------
+    # --- streamed calls ---------------------------------------------------------------------------
 
     def say(
         self,
@@ -238,12 +238,12 @@ class ServedChat(Conversation):
     ) -> Answer:
         """Have a message answered again, by default the last one; what followed it is removed."""
         if message is None:
-            message = self._last(UserMessageItem, "message is there to be answered anew")
+            message = self._last(UserMessageItem, "message is there to be answered again")
         return self._stream(
             "threads.retry_after_item", check=check, stop_when=stop_when, item_id=_id(message)
         )
 
-    # --- what is not streamed ---------------------------------------------------------------------
+    # --- other calls ------------------------------------------------------------------------------
 
     def feedback(
         self,

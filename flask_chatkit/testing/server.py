@@ -19,16 +19,16 @@ from urllib.parse import unquote_to_bytes
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-_MAX_READ = 10_000_000  # bytes of a body; what is longer is the application's to refuse
-_JOIN = 2.0  # seconds that a connection's thread gets to end
+_MAX_READ = 10_000_000  # bytes of a body; the application refuses longer ones
+_JOIN = 2.0  # seconds for a connection's thread to end
 
 
 class ResetConnectionError(ConnectionResetError):
-    """Raised by a WSGI application to have the connection reset instead of answered."""
+    """Raised by a WSGI application to reset the connection instead of a response."""
 
 
 class Server(socketserver.TCPServer):
-    """Serves `app`, each connection in its own daemon thread."""
+    """Serves a WSGI application, each connection in its own daemon thread."""
 
     allow_reuse_address = True
     request_queue_size = 128
@@ -55,14 +55,14 @@ class Server(socketserver.TCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop accepting, and close what is open."""
+        """Stop accepting, and close all connections."""
         self.shutdown()
         self._thread.join()
         self.server_close()
         with self._lock:
             connections = dict(self._connections)
         for connection in connections:
-            # Not SSLSocket.shutdown: that would pull the TLS layer from under its thread.
+            # Not SSLSocket.shutdown, which would remove the TLS layer under its thread.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in connections.values():
@@ -81,7 +81,7 @@ class Server(socketserver.TCPServer):
         try:
             self.finish_request(connection, client_address)
         except OSError:
-            pass  # the client has gone, or spoke no TLS
+            pass  # the client is gone, or did not use TLS
         except Exception:  # noqa: BLE001 - a bug in the application: its traceback goes to stderr
             self.handle_error(connection, client_address)
         finally:
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         head: list[tuple[str, list[tuple[str, str]]]] = []
@@ -118,17 +118,19 @@ class _Handler(BaseHTTPRequestHandler):
         pending = "\r\n".join([*lines, "", ""]).encode("latin-1")
         left = int(dict(headers)["Content-Length"])
         for chunk in body:
-            self.wfile.write(pending + chunk)  # the head goes out together with the first bytes
+            self.wfile.write(pending + chunk)  # the head is sent with the first bytes
             pending = b""
             left -= len(chunk)
         self.wfile.write(pending)
         if left and self.command != "HEAD":
-            self.close_connection = True  # less than announced: nobody can read on from here
+            self.close_connection = (
+                True  # less than announced: the client can't find the next response
+            )
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _serve  # noqa: N815
 
     def _reset(self) -> None:
-        """Close with no time to linger: the kernel then sends RST in place of FIN."""
+        """Close without lingering, so that the kernel sends RST instead of FIN."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         socket.close(self.connection.detach())
         self.close_connection = True
@@ -138,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "0")
         size = int(length) if length.isascii() and length.isdigit() else 0
         if "Transfer-Encoding" in self.headers or str(size) != length:
-            self.close_connection = True  # it is not known where this request ends
+            self.close_connection = True  # the end of this request is not known
         environ: WSGIEnvironment = {
             "REQUEST_METHOD": self.command,
             "SCRIPT_NAME": "",

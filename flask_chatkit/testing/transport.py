@@ -26,16 +26,16 @@ T = TypeVar("T")
 
 
 class Transport:
-    """One visitor's calls of one served chat; a secret is minted when the first is made.
+    """One visitor's calls of one served chat; the first one mints a secret.
 
     :param app: the application.
     :param chat: the chat's name.
     :param kit: the kit's name; the application's first by default.
-    :param client: carries the cookies.
+    :param client: the test client with the visitor's cookies.
     :param base_url: the site's address, such as ``https://shop.example/app/``.
-    :param headers: go along with every call.
+    :param headers: sent with every call.
     :param url_values: values of variables in the kit's URLs.
-    :raises LookupError: there is no such kit or chat, or it is not a served one.
+    :raises LookupError: there is no such kit or served chat.
     """
 
     def __init__(
@@ -61,16 +61,16 @@ class Transport:
     # --- the widget's calls -----------------------------------------------------------------------
 
     def post(self, kind: str, params: Mapping[str, Any]) -> TestResponse:
-        """Make a call of ChatKit's protocol; its body is not read yet.
+        """Make a call of ChatKit's protocol; return the response with its body unread.
 
-        :raises CallRefusedError: it was answered with a status other than 200.
+        :raises CallRefusedError: the status is not 200.
         """
         return self._api(kind, params, buffered=False)
 
     def ask(self, kind: str, /, **params: Any) -> Any:
-        """Make a call that is answered with JSON.
+        """Make a call, and return the JSON of its response.
 
-        :raises CallRefusedError: it was refused.
+        :raises CallRefusedError: the status is not 200.
         """
         return self._api(kind, params, buffered=True).get_json()
 
@@ -80,11 +80,11 @@ class Transport:
         return self.call(kind, "POST", self._url("api"), **more)
 
     def call(self, what: str, method: str, url: str, /, **more: Any) -> TestResponse:
-        """Make a call as the visitor; a secret that is not good any more is made anew once.
+        """Make a call as the visitor; an expired secret is renewed once.
 
-        :param what: names the call in errors.
-        :param more: what :meth:`FlaskClient.open <flask.testing.FlaskClient.open>` takes.
-        :raises CallRefusedError: it was answered with a status other than 200.
+        :param what: the call's name in errors.
+        :param more: arguments of :meth:`FlaskClient.open <flask.testing.FlaskClient.open>`.
+        :raises CallRefusedError: the status is not 200.
         """
         response = self._as_visitor(method, url, more)
         if response.status_code == 401:
@@ -96,7 +96,7 @@ class Transport:
         return response
 
     def upload(self, file: Any, name: str, mime_type: str) -> dict[str, Any]:
-        """Upload a file in the way that the chat's configuration names; ChatKit's attachment.
+        """Upload a file as the chat's configuration requires; return ChatKit's attachment.
 
         :raises CallRefusedError: it was refused.
         :raises ValueError: the chat accepts no files.
@@ -119,7 +119,7 @@ class Transport:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the widget may know of the chat."""
+        """The chat's configuration for the widget."""
         if self._config is None:
             response = self.send("GET", self._url("config"), {})
             if response.status_code != 200:
@@ -128,18 +128,18 @@ class Transport:
         return self._config
 
     def forget(self) -> None:
-        """Forget the secret, as a page that is loaded anew does."""
+        """Drop the secret, like a reloaded page."""
         self._token = None
 
     def wait(self, seconds: float) -> None:
-        """Wait until the answers of this chat that nobody reads any more have ended."""
+        """Wait until the abandoned answers of this chat have ended."""
         self._in_request(lambda: self._dispatcher.settle(seconds))
 
-    def say_anew(self) -> None:
-        """Have the same message once more be a new one.
+    def clear_replays(self) -> None:
+        """Make a repeated message a new one.
 
-        Within seconds it would be taken for a browser's that has lost its connection. No visitor
-        types that fast, but a test does.
+        Within seconds, it would count as the retry of a browser that has lost its connection. No
+        visitor types that fast, but a test does.
         """
         self._in_request(self._clear_replays)
 
@@ -153,7 +153,7 @@ class Transport:
     # --- requests ---------------------------------------------------------------------------------
 
     def send(self, method: str, url: str, more: Mapping[str, Any]) -> TestResponse:
-        """Send a request as a page of the site does, whatever is answered."""
+        """Send a request as a page of the site does, and return any response."""
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         path = parts.path.removeprefix(self._root) + (f"?{parts.query}" if parts.query else "")
@@ -166,7 +166,7 @@ class Transport:
         )
 
     def chunks(self, response: TestResponse) -> Iterator[bytes]:
-        """The pieces of a body as the application writes them."""
+        """Yield the pieces of a body as the application writes them."""
         pieces = iter(response.iter_encoded())
         while True:
             piece = self.isolate(lambda: next(pieces, None))
@@ -177,8 +177,8 @@ class Transport:
     def isolate(self, act: Callable[[], T]) -> T:
         """Run without the context variables of the test.
 
-        With an application context of the test's around, all requests would share one ``g``,
-        which no real ones do. A client in a ``with`` block keeps its contexts for the test.
+        Within an application context of the test, all requests would share one ``g``, unlike real
+        ones. A client in a ``with`` block keeps its contexts for the test.
         """
         if self.client.preserve_context:
             return act()
@@ -195,7 +195,7 @@ class Transport:
 
     @property
     def _root(self) -> str:
-        """The script root, without a slash at its end."""
+        """The script root, without a trailing slash."""
         return self._in_request(lambda: request.root_path.rstrip("/"))
 
     def _url(self, endpoint: str) -> str:
@@ -205,7 +205,7 @@ class Transport:
             return self._in_request(lambda: url_for(name, _external=True, **values))
         except BuildError as error:
             raise LookupError(
-                f"the URLs of the kit {self.state.name!r} have variables of the site's own: give "
+                f"the URLs of the kit {self.state.name!r} have variables of the site: give "
                 f"their values, as in ServedChat(app, url_values={{…}}). {error}"
             ) from None
 
@@ -218,7 +218,7 @@ class Transport:
 
 
 def _served(app: Flask, kit: str | None, name: str) -> tuple[ChatKitState, ServedChat]:
-    """The kit, and the chat's declaration.
+    """Return the kit's state and the chat's declaration.
 
     :raises LookupError: there is none, or it is hosted.
     """
@@ -235,8 +235,8 @@ def _served(app: Flask, kit: str | None, name: str) -> tuple[ChatKitState, Serve
         names = ", ".join(sorted(state.chats)) or "none"
         raise LookupError(f"no chat {name!r}, only {names}: {reason}") from None
     if not isinstance(chat, ServedChat):
-        raise LookupError(  # noqa: TRY004 - it names no served chat
-            f"the chat {name!r} is hosted by OpenAI, and nothing of the site answers in it: "
+        raise LookupError(  # noqa: TRY004 - it is not a served chat
+            f"the chat {name!r} is hosted by OpenAI, and the site has no answers to test: "
             "test it with OpenAIStandIn, or set CHATKIT_SERVER"
         )
     return state, chat

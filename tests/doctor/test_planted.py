@@ -302,7 +302,7 @@ def test_openais_refusals_are_named(
 ) -> None:
     """What OpenAI refuses is told by its cause, and the key is not in it."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    openai_standin._organization = "org-own"
+    openai_standin._state.organization = "org-own"
     results = hosted(production, **{"CHATKIT_ORGANIZATION": "org-own", **config})
     the_fault(results, check, found, cure)
     assert "hunter2" not in str(results)

@@ -115,7 +115,7 @@ def test_thread_that_was_deleted_meanwhile(
 ) -> None:
     """Where the last thread of a file is gone at OpenAI, the younger ones follow it."""
     clock = iter(range(1_700_000_000, 1_800_000_000))
-    openai_standin._clock = lambda: float(next(clock))
+    openai_standin._state.clock = lambda: float(next(clock))
     fill(openai_standin, threads=3)
     path = tmp_path / "export.jsonl"
     with path.open("w", encoding="utf-8") as file:

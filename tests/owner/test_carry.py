@@ -635,7 +635,7 @@ def child(api_base: str, uri: str, folder: str) -> None:
 def many(openai: OpenAIStandIn, threads: int, items: int) -> None:
     """Many threads of many people, each item with a time of its own."""
     clock = iter(range(1_700_000_000, 1_800_000_000))
-    openai._clock = lambda: float(next(clock))
+    openai._state.clock = lambda: float(next(clock))
     for number in range(threads):
         said = [user_message(f"{number}.{place}") for place in range(items)]
         openai.add_thread(f"user:{number % 20}", title=f"{number}", items=said)

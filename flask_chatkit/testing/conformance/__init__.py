@@ -1,0 +1,1 @@
+"""The tests of :class:`flask_chatkit.testing.stores.StoreConformance`, by topic."""
