@@ -1,1 +1,1 @@
-"""What chats of the Agents SDK are made of."""
+"""Chats that are answered by agents of OpenAI's Agents SDK."""

@@ -1,18 +1,18 @@
-"""What a visitor chose in the composer: a model, a tool."""
+"""The visitor's messages: their files, and the model and tool chosen in the composer."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from agents import Agent, Model, ModelSettings, RunConfig
-from chatkit.types import ThreadItem, UserMessageItem
+from chatkit.types import Attachment, ThreadItem, UserMessageItem
 
 
 class Choices:
-    """What visitors may choose in the composer.
+    """The models and tools that visitors may choose in the composer.
 
     :param models: the ids of models.
     :param tools: the ids of tools; None for all tools of the agent.
@@ -29,21 +29,21 @@ class Choices:
         items: Sequence[ThreadItem],
         config: RunConfig | None,
     ) -> tuple[Agent[Any], RunConfig | None]:
-        """Return the agent and configuration with what the visitor chose.
+        """Return the agent and configuration with the visitor's choices.
 
         :param message: the message that is answered; None if the page has answered a client tool.
         :param items: the thread's items, the oldest first.
         """
-        # When the page has answered, it is still the last message that is being answered.
+        # After a client tool, it is still the last message that is being answered.
         last = message or last_message(items)
         model = last.inference_options.model if last is not None else None
         if model is not None and model in self._models:
             other = _other_model(agent, config, model)
             config = dataclasses.replace(config or RunConfig(), model=other)
-        # A tool is asked for once: a client tool would be called for ever.
+        # A tool is forced once only: a client tool would be called for ever.
         choice = message.inference_options.tool_choice if message is not None else None
         if choice is not None and self._may_choose(choice.id, agent):
-            # For this agent only: one that it hands over to may not have the tool.
+            # For this agent only: those it hands off to may not have the tool.
             settings = agent.model_settings.resolve(ModelSettings(tool_choice=choice.id))
             agent = agent.clone(model_settings=settings)
         return agent, config
@@ -54,16 +54,21 @@ class Choices:
 
 
 def _other_model(agent: Agent[Any], config: RunConfig | None, name: str) -> str | Model:
-    """The model of a name, where the agent's own is asked."""
+    """Return the model of this name, at the service of the agent's own."""
     own = config.model if config is not None and config.model is not None else agent.model
     if isinstance(own, Model) and isinstance(getattr(own, "model", None), str):
-        # The site gave it a client of its own, which a name alone would not find again.
+        # The site gave it a client of its own, which a name alone would lose.
         other = copy.copy(own)
-        other.model = name  # type: ignore[attr-defined] # seen a line before
+        other.model = name  # type: ignore[attr-defined] # checked above
         return other
     return name
 
 
 def last_message(items: Sequence[ThreadItem]) -> UserMessageItem | None:
-    """The last message of a visitor among a thread's items, the oldest of which is the first."""
+    """Return the visitor's last message among a thread's items, which are sorted oldest first."""
     return next((one for one in reversed(items) if isinstance(one, UserMessageItem)), None)
+
+
+def attachments_of(items: Iterable[ThreadItem]) -> list[Attachment]:
+    """Return the attachments of all messages."""
+    return [one for item in items if isinstance(item, UserMessageItem) for one in item.attachments]

@@ -1,4 +1,4 @@
-"""Turns a thread's items into what a model is told."""
+"""Converts a thread's items to a model's input."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from typing_extensions import override
 from ..assistants.messages import text_of
 from ..history.tool_outputs import is_memory
 
-#: Characters of a text file that an agent is told at most.
+#: Characters of a text file that are sent to an agent at most.
 FILE_CHARACTERS = 100_000
 
 
-class ToldFiles(Protocol):
+class FileParts(Protocol):
     """The files of an answer."""
 
-    def as_told(self, attachment: Attachment) -> ResponseInputContentParam:
-        """A file as the model is told it."""
+    def part_of(self, attachment: Attachment) -> ResponseInputContentParam:
+        """Return the content for a file."""
 
 
 class Converter(ThreadItemConverter):
-    """Turns a thread's items into what a model is told.
+    """Converts a thread's items to a model's input.
 
-    :param files: how files are told.
-    :param recalled: what tools returned; see :func:`~.agents.memory.recall`.
+    :param files: returns the content of attachments.
+    :param recalled: outputs of tools; see :func:`~.agents.memory.recall`.
     """
 
     def __init__(
         self,
-        files: ToldFiles,
+        files: FileParts,
         recalled: Mapping[str, list[TResponseInputItem]] = MappingProxyType({}),
     ) -> None:
         self._files = files
@@ -56,35 +56,32 @@ class Converter(ThreadItemConverter):
     async def attachment_to_message_content(
         self, attachment: Attachment
     ) -> ResponseInputContentParam:
-        """A file: itself with its own message, and in words afterwards."""
-        return self._files.as_told(attachment)
+        """Return the content for an attachment."""
+        return self._files.part_of(attachment)
 
     @override
     async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputContentParam:
-        """What the page knows of an @-mention."""
+        """Describe an @-mention with the page's data."""
         known = {"id": tag.id, "name": tag.text, "group": tag.group, "data": tag.data or None}
-        told = {key: value for key, value in known.items() if value is not None}
-        return _text(f"@{tag.text} is: {json.dumps(told, ensure_ascii=False, default=str)}")
+        given = {key: value for key, value in known.items() if value is not None}
+        return text_part(f"@{tag.text} is: {json.dumps(given, ensure_ascii=False, default=str)}")
 
     @override
     async def user_message_to_input(
         self, item: UserMessageItem, is_last_message: bool = True
     ) -> TResponseInputItem | list[TResponseInputItem] | None:
-        """A message; one of files alone has no empty text, which some models refuse."""
-        told = await super().user_message_to_input(item, is_last_message)
-        for one in cast("list[Any]", told):
+        """Convert a message, without an empty text, which some models refuse."""
+        converted = await super().user_message_to_input(item, is_last_message)
+        for one in cast("list[Any]", converted):
             parts = [part for part in one["content"] if part.get("text") != ""]
             one["content"] = parts or one["content"]
-        return told
+        return converted
 
     @override
     async def assistant_message_to_input(
         self, item: AssistantMessageItem
     ) -> TResponseInputItem | list[TResponseInputItem] | None:
-        """What the agent said, as text alone, which is what every model's adapter takes.
-
-        The one for chat completions refuses the parts that the package makes (1.6.5).
-        """
+        """Convert an answer to a string: some adapters refuse ChatKit's parts (1.6.5)."""
         text = text_of(item)
         return (
             EasyInputMessageParam(type="message", role="assistant", content=text) if text else None
@@ -94,7 +91,7 @@ class Converter(ThreadItemConverter):
     async def hidden_context_to_input(
         self, item: HiddenContextItem
     ) -> TResponseInputItem | list[TResponseInputItem] | None:
-        """Hidden context; what is not text is told as JSON."""
+        """Convert hidden context; anything but a string becomes JSON."""
         if is_memory(item):
             return self._recalled.get(item.id)
         if not isinstance(item.content, str):
@@ -103,12 +100,13 @@ class Converter(ThreadItemConverter):
         return await super().hidden_context_to_input(item)
 
 
-def _text(text: str) -> ResponseInputTextParam:
+def text_part(text: str) -> ResponseInputTextParam:
+    """Build the content for a text."""
     return ResponseInputTextParam(type="input_text", text=text)
 
 
 def drop_unpaired_calls(items: Sequence[TResponseInputItem]) -> list[TResponseInputItem]:
-    """What a model is told, without a tool's call that has no output, and the other way round."""
+    """Return a model's input without tool calls that have no output, and vice versa."""
     found: dict[str, set[str]] = {"function_call": set(), "function_call_output": set()}
     for item in items:
         kind = str(item.get("type"))

@@ -1,4 +1,4 @@
-"""What a failed run of an agent means: whom it blames, what the log and the visitor are told."""
+"""Classifies the errors of agents' runs, for retries, for the log and for the visitor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agents.exceptions import ModelRefusalError
 from chatkit.errors import CustomStreamError, ErrorCode, StreamError
 
 from ..streaming.record import note_model_failure
-from .half_answers import is_half
+from .incomplete import is_incomplete
 from .mcp import Unreachable
 
 logger = logging.getLogger("flask_chatkit")
@@ -42,7 +42,7 @@ _TRIPWIRES = (
 
 
 class Blame(Enum):
-    """What of a request a service blames."""
+    """The part of a request that a service blames."""
 
     FILES = "files"
     LENGTH = "length"
@@ -50,8 +50,8 @@ class Blame(Enum):
     UNCLEAR = "unclear"
 
 
-#: Codes of errors, and words of messages, in the order in which they decide. The codes are OpenAI's
-#: (openai 3.57, ``ResponseError.code``); gateways have the words of those whom they ask.
+#: Codes and phrases of errors, in the order in which they are tried. The codes are OpenAI's
+#: (openai 3.57, ``ResponseError.code``); gateways pass on the messages of their services.
 _LENGTH = re.compile(
     r"context_length|string_above_max_length|context (length|window)|maximum context"
     r"|(prompt|input|request|messages?) (is|are) too (long|large)|too many (input )?tokens"
@@ -77,13 +77,13 @@ _HISTORY_WORDS = re.compile(
 
 @dataclass(frozen=True)
 class Fault:
-    """What a model's service has answered instead of an answer.
+    """An error of a model's service.
 
-    :param status: the HTTP status; None if the fault came within a stream.
-    :param code: a code, such as ``context_length_exceeded``.
+    :param status: the HTTP status; None for an error within a stream.
+    :param code: its code, such as ``context_length_exceeded``.
     :param param: the parameter that it names.
-    :param message: its words.
-    :param path: the path of the URL that was asked.
+    :param message: its message.
+    :param path: the path of the request's URL.
     """
 
     status: int | None
@@ -94,12 +94,12 @@ class Fault:
 
     @property
     def blame(self) -> Blame | None:
-        """What of the history it blames; None if that is not at fault."""
+        """The part of the history that it blames; None if it blames something else."""
         if self.status not in {None, 400, 413, 422}:
             return None
         named = f"{self.code} {self.message}"
         if self.param and not _HISTORY.match(self.param) and not self.code:
-            # Such as temperature: the site's own settings, which no visitor can help.
+            # Such as temperature: a setting of the site, which no shorter history helps.
             named = self.code
         if _LENGTH.search(named) or self.status == 413:
             return Blame.LENGTH
@@ -109,15 +109,15 @@ class Fault:
             return Blame.FILES
         if self.status is None:
             return None
-        # Without a parameter of its own it has to be in words that it means the messages.
-        in_words = not self.param and _HISTORY_WORDS.search(named)
-        return Blame.UNCLEAR if in_words or _HISTORY.match(self.param) else None
+        # Without a parameter, the message must mention the history.
+        mentions = not self.param and _HISTORY_WORDS.search(named)
+        return Blame.UNCLEAR if mentions or _HISTORY.match(self.param) else None
 
 
-def fault_of(error: Exception, failure: Any = None) -> Fault | None:
-    """What an error of a run has to say of a model's service; None if it is none of that.
+def fault_from(error: Exception, failure: Any = None) -> Fault | None:
+    """Return the service's error behind an error of a run; None if there is none.
 
-    :param failure: the error that a stream has ended with, as the service has sent it.
+    :param failure: the error at the end of a stream, as the service has sent it.
     """
     if isinstance(error, openai.APIError):
         status = getattr(error, "status_code", None)
@@ -132,16 +132,16 @@ def fault_of(error: Exception, failure: Any = None) -> Fault | None:
     return None
 
 
-# --- ends that are no faults --------------------------------------------------------------------
+# --- early ends ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run has ended that is no fault.
+    """Why a run has ended early without a fault.
 
-    :param reason: words for the log.
-    :param notice: what the visitor reads beside the text so far.
-    :param text: what the model has said in the end, which may not have been streamed.
+    :param reason: the reason for the log.
+    :param notice: a notice for the visitor, after the text so far.
+    :param text: the model's last text, which may not have been streamed.
     """
 
     reason: str
@@ -150,9 +150,9 @@ class Ending:
 
 
 def ending(error: Exception, incomplete: str | None) -> Ending | None:
-    """The end of a run, if it is no fault.
+    """Return why a run has ended early; None for a fault.
 
-    :param incomplete: why the model's answer is not complete, as its service says.
+    :param incomplete: the service's reason for an incomplete answer.
     """
     if isinstance(error, ModelRefusalError):
         return Ending("the model refused to answer", text=error.refusal)
@@ -166,25 +166,25 @@ def ending(error: Exception, incomplete: str | None) -> Ending | None:
     return None
 
 
-# --- what the visitor and the log are told ------------------------------------------------------
+# --- errors for the visitor and the log ---------------------------------------------------------
 
 
-def for_visitor(error: Exception) -> Exception:
-    """What an error becomes: what a model's service says is logged, and told nobody."""
+def visible_error(error: Exception) -> Exception:
+    """Return the error to raise, without the service's message, which is logged."""
     if isinstance(error, _TRIPWIRES):
         logger.warning("A guardrail stopped an answer: %s", type(error).__name__)
         return CustomStreamError(REFUSED)
     if isinstance(error, Unreachable):
         return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
-    if isinstance(error, openai.OpenAIError) or is_half(error):
-        logger.error("The model could not answer: %s%s", told(error), _cure_once(error))
+    if isinstance(error, openai.OpenAIError) or is_incomplete(error):
+        logger.error("The model could not answer: %s%s", describe(error), _advice_once(error))
         note_model_failure(error)
         return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
     return error
 
 
-def told(error: Exception) -> str:
-    """What the log is told of an error: never a key, whoever quotes it."""
+def describe(error: Exception) -> str:
+    """Describe an error for the log, without any key."""
     parts = [type(error).__name__]
     if isinstance(error, openai.APIError):
         request_id = getattr(error, "request_id", None)
@@ -192,28 +192,28 @@ def told(error: Exception) -> str:
         known = {"status": status, "code": error.code, "request id": request_id}
         parts += [f"{name} {value}" for name, value in known.items() if value]
         if status in {401, 403}:
-            # It quotes the key that it refuses.
+            # The message quotes the key.
             return ", ".join(parts)
     return ", ".join([*parts, _KEYS.sub(r"\1-…", str(error))[:500]])
 
 
-_cured: set[str] = set()
+_advised: set[str] = set()
 _lock = threading.Lock()
 
 
-def _cure_once(error: Exception) -> str:
-    """The cure of an error, where there is one and it was not named by this process before."""
-    fault = fault_of(error)
-    found = cure(fault) if fault is not None else None
+def _advice_once(error: Exception) -> str:
+    """Return the advice for an error, once a process; empty for none."""
+    fault = fault_from(error)
+    found = advice(fault) if fault is not None else None
     with _lock:
-        if found is None or found in _cured:
+        if found is None or found in _advised:
             return ""
-        _cured.add(found)
+        _advised.add(found)
     return f" - {found}"
 
 
-def cure(fault: Fault) -> str | None:
-    """What the site's owner can do about a fault, in a line; None if nobody knows."""
+def advice(fault: Fault) -> str | None:
+    """Return one line of advice for the site's owner; None for none."""
     if fault.status == 404:
         is_model = fault.code == "model_not_found" or re.search(
             r"\bmodel\b.*(not exist|not found|not have access|unknown)",

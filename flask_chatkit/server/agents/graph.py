@@ -1,4 +1,4 @@
-"""Which agents a run can reach: by handoffs, and as tools of each other."""
+"""Finds the agents that a run can reach, by handoffs and as tools."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .._upstream import agent_of_handoff, agent_of_tool
 
 
 def reachable(agents: Iterable[Agent[Any]]) -> list[Agent[Any]]:
-    """The agents themselves, and those that they hand over to or use as tools; each once.
+    """Return the agents, and those that they hand off to or use as tools, each once.
 
-    Agents that a tool's own code runs are seen by nobody.
+    Agents that the code of a tool runs can't be found.
     """
     found: dict[int, Agent[Any]] = {}
     waiting = list(agents)[::-1]
@@ -22,11 +22,11 @@ def reachable(agents: Iterable[Agent[Any]]) -> list[Agent[Any]]:
         if id(agent) in found:
             continue
         found[id(agent)] = agent
-        targets = [*map(_target, agent.handoffs), *map(agent_of_tool, agent.tools)]
+        targets = [*map(agent_of, agent.handoffs), *map(agent_of_tool, agent.tools)]
         waiting += [one for one in reversed(targets) if isinstance(one, Agent)]
     return list(found.values())
 
 
-def _target(handoff: Any) -> Any:
-    """The agent of a handoff."""
+def agent_of(handoff: Any) -> Any:
+    """Return a handoff's agent."""
     return agent_of_handoff(handoff) if isinstance(handoff, Handoff) else handoff

@@ -1,4 +1,4 @@
-"""Ids for items that a model's adapter left without one."""
+"""Gives an id to items that a model's adapter left without one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .._upstream import is_fake_id
 
 
 class ItemIds:
-    """Gives items an id of their own that a model's adapter left without.
+    """Replaces the placeholder ids of a model's adapter.
 
-    Adapters for models that are not OpenAI's, or are asked by way of chat completions, name every
-    item ``__fake_id__``; in a history they would overwrite each other.
+    Adapters for other services, or for chat completions, give every item the id ``__fake_id__``; in
+    a history they would overwrite each other.
     """
 
     def __init__(self, new_id: Callable[[StoreItemType], str]) -> None:
@@ -30,7 +30,7 @@ class ItemIds:
         self._given: list[str] = []
 
     def rewrite(self, event: ThreadStreamEvent) -> list[ThreadStreamEvent]:
-        """The event, or events, with ids that are good."""
+        """Return the events for this one, with real ids."""
         if isinstance(event, (ThreadItemAddedEvent, ThreadItemDoneEvent, ThreadItemReplacedEvent)):
             if not is_fake_id(event.item.id):
                 return [event]

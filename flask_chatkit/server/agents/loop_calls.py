@@ -1,4 +1,4 @@
-"""Calls of the loop from the thread of a sync workflow."""
+"""Runs coroutines on the event loop from the thread of a sync workflow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class LoopCalls:
-    """Calls of the loop that this is made on; after a stop there are no more."""
+    """Runs coroutines on the loop that this was created on, until :meth:`stop`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -26,7 +26,7 @@ class LoopCalls:
             return False
 
     def begin(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin a call from another thread.
+        """Start a coroutine from another thread.
 
         :raises asyncio.CancelledError: the answer was stopped.
         """
@@ -38,7 +38,7 @@ class LoopCalls:
         return future
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Make a call from another thread, and wait for its result.
+        """Run a coroutine from another thread, and return its result.
 
         :raises asyncio.CancelledError: the answer was stopped.
         """
@@ -47,14 +47,14 @@ class LoopCalls:
             return future.result()
         except BaseException:
             if self._is_stopped:
-                # Not an Exception, which an export might catch: it is to end.
+                # Not an Exception, which an export might catch: it must end.
                 raise asyncio.CancelledError from None
             raise
         finally:
             self._calls.discard(future)
 
     def stop(self) -> None:
-        """Cancel all calls."""
+        """Cancel all of them."""
         self._is_stopped = True
         for call in list(self._calls):
             call.cancel()

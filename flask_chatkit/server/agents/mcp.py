@@ -1,13 +1,13 @@
-"""Connections to the MCP servers of agents, kept for the process and shared by all answers.
+"""Connections to the MCP servers of agents, shared by all answers of the process.
 
-An agent's ``mcp_servers`` must be connected before it runs. Connected within an answer they would
-end with it, for everybody: so each connection has a task of its own, which connects, waits, and
-cleans up, as anyio's cancel scopes demand. The SDK's ``MCPServerManager`` (0.24.0) does not do:
-its tasks are the answer's, and it does not notice that a connection has broken.
+An agent's ``mcp_servers`` must be connected before it runs. A connection that is made within an
+answer would end with it, for everybody: so each has its own task, which connects, waits and cleans
+up, as anyio's cancel scopes demand. The SDK's ``MCPServerManager`` (0.24.0) won't do: its tasks
+belong to the answer, and it does not notice a broken connection.
 
-A server object of the site's is handed a stand-in for its session. It connects when it is first
-used, and again when the connection has broken. Server objects of equal configuration share one
-connection: those of agents that are made for each answer, above all.
+A server object of the site gets a stand-in for its session, which connects at its first use, and
+again when the connection has broken. Server objects with the same configuration share one
+connection, such as those of agents that are made for each answer.
 """
 
 from __future__ import annotations
@@ -36,41 +36,41 @@ logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
 
-#: Seconds in which a server must be connected. An answer waits for it.
+#: Seconds to connect to a server. An answer waits for it.
 CONNECT_SECONDS = 30.0
-#: Seconds that a connection of agents that are made for each answer is kept for the next one.
+#: Seconds for which the connection of an agent that was made for one answer is kept.
 IDLE_SECONDS = 60.0
-#: Connections of that kind that are kept at most; the one that was used last is the last to go.
+#: The most connections of that kind that are kept; the least recently used are closed first.
 MOST_IDLE = 8
 
 _IS_V2 = int(version("mcp").partition(".")[0]) >= 2
-#: The transports whose configuration is all in their parameters.
+#: The transports that are fully described by their parameters.
 _KNOWN = (MCPServerStdio, MCPServerSse, MCPServerStreamableHttp)
-#: The requests that may be sent twice, since they change nothing.
+#: Requests that may be sent twice, since they only read.
 _READS = frozenset(
     {
         *("list_tools", "list_prompts", "get_prompt", "list_resources"),
         *("list_resource_templates", "read_resource", "send_ping"),
     }
 )
-#: JSON-RPC: the connection was closed; the server does not know the session any more.
+#: JSON-RPC errors: the connection was closed, the session is unknown, the request timed out.
 _CLOSED, _INVALID_REQUEST, _TIMEOUT = -32000, -32600, -32001
 
 
 class Unreachable(Exception):
-    """An MCP server could not be connected; the log says which one and why."""
+    """An MCP server could not be connected; the log has its name and the reason."""
 
 
 @contextlib.asynccontextmanager
 async def connected(agent: Agent[Any], *, keep: bool = True) -> AsyncIterator[None]:
-    """Have the MCP servers of an agent connected while it runs.
+    """Connect the MCP servers of an agent while it runs.
 
-    Those of the agents that it can reach are connected when they are first used.
+    The servers of agents that it can reach are connected at their first use.
 
     :param keep: False for an agent that was made for this run: its connections are kept for a
-        minute, for the next one of the same parameters; those of the site's own classes, which
-        cannot be shared, are closed after it.
-    :raises Unreachable: one of them can't be connected.
+        minute, for the next agent with the same parameters; those of the site's own classes, which
+        cannot be shared, are closed.
+    :raises Unreachable: a server can't be connected.
     """
     lease = Lease(agent, keep=keep)
     try:
@@ -81,7 +81,7 @@ async def connected(agent: Agent[Any], *, keep: bool = True) -> AsyncIterator[No
 
 
 class Lease:
-    """The connections that one run of an agent uses; see :func:`connected`."""
+    """The connections of one run; see :func:`connected`."""
 
     def __init__(self, agent: Agent[Any], *, keep: bool = True) -> None:
         self._agent = agent
@@ -89,7 +89,7 @@ class Lease:
         self._connections: list[Connection] = []
 
     async def connect(self) -> None:
-        """Connect what the run needs.
+        """Connect the servers that the run needs.
 
         :raises Unreachable: a server can't be connected.
         """
@@ -106,10 +106,10 @@ class Lease:
                 if id(server) in own or not connection.is_lazy:
                     needed.append(connection)
         if needed:
-            await _all_of([connection.link() for connection in needed])
+            await _gather([connection.link() for connection in needed])
 
     def release(self) -> None:
-        """Let go of them."""
+        """Release the connections."""
         connections, self._connections = self._connections, []
         for connection in connections:
             connection.users -= 1
@@ -118,7 +118,7 @@ class Lease:
 
 
 class Link:
-    """One time that a server was connected."""
+    """One connect of a server, until it breaks or is closed."""
 
     def __init__(self, server: MCPServer, ready: asyncio.Future[Link]) -> None:
         self.server = server
@@ -131,21 +131,21 @@ class Link:
 
     @property
     def is_broken(self) -> bool:
-        """Whether it is known that nothing comes through any more."""
+        """Whether it has ended."""
         return self.over.is_set() or self.is_dead
 
     @property
     def is_dead(self) -> bool:
-        """Whether the other end has gone, as mcp 2 knows it; earlier versions tell by an error."""
+        """Whether the other end is gone, which mcp 2 knows; earlier versions raise an error."""
         return is_disconnected(self.session)
 
 
 class Connection:
     """A server, connected when it is needed.
 
-    :param make: makes the object that is connected; the site's own where there can be no other.
+    :param make: returns the object to connect; the site's own if there can be no other.
     :param name: the server's name in the log.
-    :param key: the configuration, which others may share; None if it is not known.
+    :param key: the configuration, by which it is shared; None if it is not known.
     """
 
     def __init__(self, pool: Pool, make: Callable[[], MCPServer], name: str, key: Any) -> None:
@@ -153,9 +153,9 @@ class Connection:
         self.key = key
         self.users = 0
         self.used_at = 0.0
-        #: Whether an agent has used it that was not made for one answer; then it stays.
+        #: Whether a lasting agent has used it; then it stays open.
         self.is_kept = False
-        #: The site's objects that speak through it.
+        #: The site's server objects that use it.
         self.servers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._make = make
         self._name = name
@@ -163,26 +163,26 @@ class Connection:
 
     @property
     def is_lazy(self) -> bool:
-        """Whether it may be connected when it is first used."""
+        """Whether it may be connected at its first use."""
         return self.key is not None
 
     async def link(self) -> Link:
-        """What is connected, once it is; all who ask meanwhile wait for the same.
+        """Connect if need be; all callers share one attempt.
 
-        :raises Unreachable: it can't be.
+        :raises Unreachable: the server can't be connected.
         """
         link = self._link
         if link is None or link.is_broken:
             if link is not None:
                 self.end(link)
             link = self._link = self._begin(link)
-        # Who is stopped while waiting stops nobody else.
+        # A caller that is cancelled does not cancel the attempt.
         return await asyncio.shield(link.ready)
 
     def _begin(self, former: Link | None) -> Link:
         running = asyncio.get_running_loop()
         link = Link(self._make(), running.create_future())
-        # Looked at, so that nobody complains when all who waited have gone.
+        # Retrieved, so that asyncio doesn't log it when all callers are gone.
         link.ready.add_done_callback(lambda done: done.cancelled() or done.exception())
         link.task = loop.keep(lambda: self._keep(link, former))
         timer = running.call_later(CONNECT_SECONDS, self._give_up, link)
@@ -192,13 +192,13 @@ class Connection:
     async def _keep(self, link: Link, former: Link | None) -> None:
         """Connect, wait for the end, and clean up."""
         if former is not None and former.server is link.server and former.task is not None:
-            # The same object: it must have let go of the former connection.
+            # The same object: its former connection must have ended.
             await asyncio.wait([former.task])
         try:
             _reset(link.server)
             await cast("Any", link.server).connect()
         except BaseException as error:
-            # What is cancelled has failed too: nobody waits for ever.
+            # A cancelled attempt has failed, too: its callers must not wait for ever.
             self._fail(link, error)
             if not isinstance(error, Exception):
                 raise
@@ -215,8 +215,8 @@ class Connection:
         finally:
             try:
                 await cast("Any", link.server).cleanup()
-            except Exception as error:  # noqa: BLE001 - it has ended in any case
-                logger.debug("The MCP server %s did not end well: %s", self._name, _why(error))
+            except Exception as error:  # noqa: BLE001 - it has ended anyway
+                logger.debug("The MCP server %s did not end well: %s", self._name, _describe(error))
 
     def _give_up(self, link: Link) -> None:
         self._fail(link, asyncio.TimeoutError())
@@ -228,23 +228,23 @@ class Connection:
         if link.ready.done():
             return
         link.ready.set_exception(Unreachable(self._name))
-        if not isinstance(error, asyncio.CancelledError):  # which is the end of the process
+        if not isinstance(error, asyncio.CancelledError):  # the process ends
             logger.error(
                 "The MCP server %s could not be connected: %s. %s",
                 self._name,
-                _why(error),
-                _cure(link.server),
+                _describe(error),
+                _advice(link.server),
             )
 
     def _refresh(self) -> None:
-        """Have the servers ask for the tools anew, which may have changed with a restart."""
+        """Drop the servers' cached tools, which may have changed with a restart."""
         for server in list(self.servers):
             invalidate = getattr(server, "invalidate_tools_cache", None)
             if invalidate is not None:
                 invalidate()
 
     def end(self, link: Link | None = None) -> None:
-        """End what is connected: all of it, or this link, which has broken."""
+        """Close the connection, or this broken link."""
         ended = link or self._link
         if ended is not None:
             ended.over.set()
@@ -252,18 +252,18 @@ class Connection:
                 self._link = None
 
     async def call(self, name: str, args: Any, kwargs: Any) -> Any:
-        """Send a request; over a new connection where the old one is broken.
+        """Send a request, over a new connection if the old one is broken.
 
-        What may have been done already is not asked for a second time.
+        A request that may have been carried out is not sent again.
         """
         for is_last in (False, True):
             link = await self.link()
             link.calls += 1
             try:
-                return await _unnoted(getattr(link.session, name), args, kwargs)
+                return await _detached(getattr(link.session, name), args, kwargs)
             except Exception as error:
                 code = getattr(error, "code", None)
-                # One who waits for an answer that comes late must not have it cut off.
+                # A slow answer to another request must not be cut off.
                 hangs = code == _TIMEOUT and name in _READS and link.calls == 1
                 if not (hangs or link.is_dead or _is_broken(error)):
                     raise
@@ -276,14 +276,14 @@ class Connection:
 
 
 class _Session:
-    """Stands where a server object has its client session."""
+    """Takes the place of a server object's client session."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
     def __getattr__(self, name: str) -> Any:
-        # As long as nothing is connected only methods can be asked for, and all of them wait.
-        link = self.connection._link  # noqa: SLF001 - they are one
+        # Before it is connected, any attribute is taken for a method, which connects.
+        link = self.connection._link  # noqa: SLF001 - part of it
         value = getattr(link.session, name, None) if link is not None else None
         if link is not None and link.session is not None and not inspect.ismethod(value):
             return getattr(link.session, name)
@@ -299,59 +299,59 @@ class Pool:
 
     def __init__(self) -> None:
         self._connections: list[Connection] = []
-        #: Server objects of the site's own classes that it has connected itself.
-        self._left_alone: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: Server objects of the site's own classes that the site has connected.
+        self._connected_by_site: weakref.WeakSet[Any] = weakref.WeakSet()
         self._timer: asyncio.TimerHandle | None = None
 
     async def adopt(self, server: MCPServer) -> Connection | None:
-        """The connection for a server object; None for one that the site has connected itself."""
+        """Return the connection for a server object; None if the site has connected it."""
         key = _key(server)
         session = getattr(server, "session", None)
         if session is not None and not isinstance(session, _Session):
             return None
-        # After a fork it is one of the parent's pool.
+        # After a fork, it belongs to the parent's pool.
         if session is not None and session.connection.pool is self:
             mine: Connection = session.connection
-            # A header may be another one by now, such as a token's.
+            # A header may have changed, such as a token.
             if mine in self._connections and mine.key == key:
                 return mine
         connection = next((one for one in self._connections if _fits(one, server, key)), None)
         if connection is None:
             if key is None and await self._is_connected(server):
                 return None
-            # Asked anew: others may have come while this one waited.
+            # Looked up again: another task may have added it meanwhile.
             found = (one for one in self._connections if _fits(one, server, key))
             connection = next(found, None) or self._add(server, key)
         connection.servers.add(server)
         if key is not None:
             cast("Any", server).session = _Session(connection)
             if _IS_V2:
-                # One visitor's slow tool would keep all others waiting; mcp 2 needs no such care.
+                # One visitor's slow tool would block all others; mcp 2 needs no serializing.
                 allow_concurrent_calls(server)
         return connection
 
     def _add(self, server: MCPServer, key: Any) -> Connection:
-        make = (lambda: server) if key is None else _twin_of(server)
+        make = (lambda: server) if key is None else _factory_like(server)
         connection = Connection(self, make, _log_name(server), key)
         if key is None:
-            _adopted.add(server)
+            _connected_by_kit.add(server)
         self._connections.append(connection)
         return connection
 
     async def _is_connected(self, server: MCPServer) -> bool:
-        """Whether a server of the site's own class, which shows no session, works as it is."""
-        if hasattr(server, "session") or server in _adopted:
+        """Whether a server of the site's own class, without a session, is connected."""
+        if hasattr(server, "session") or server in _connected_by_kit:
             return False
-        if server not in self._left_alone:
+        if server not in self._connected_by_site:
             try:
                 await server.list_tools()
-            except Exception:  # noqa: BLE001 - which is what an unconnected one does
+            except Exception:  # noqa: BLE001 - it is not connected
                 return False
-            self._left_alone.add(server)
+            self._connected_by_site.add(server)
         return True
 
     def rest(self, connection: Connection) -> None:
-        """A connection has no users for now."""
+        """Keep or close a connection without users."""
         connection.used_at = time.monotonic()
         if connection.is_kept:
             return
@@ -366,11 +366,11 @@ class Pool:
             self._close(one)
 
     def _is_unowned(self, connection: Connection) -> bool:
-        # Not whether its objects are gone: timers of the loop hold on to them for minutes.
+        # Not by its objects' lifetime: timers of the loop hold them for minutes.
         return not connection.users and not connection.is_kept
 
     def _sweep(self) -> None:
-        """Close what nobody has used for a while, and nobody can use any more."""
+        """Close connections that have been idle for :data:`IDLE_SECONDS`."""
         self._timer = None
         before = time.monotonic() - IDLE_SECONDS
         for one in list(self._connections):
@@ -381,7 +381,7 @@ class Pool:
 
     def _set_timer(self) -> None:
         if self._timer is None:
-            # In a context of its own: the answer's would hold on to its agent.
+            # In its own context: the answer's would hold its agent.
             self._timer = asyncio.get_running_loop().call_later(
                 IDLE_SECONDS, self._sweep, context=contextvars.Context()
             )
@@ -392,8 +392,8 @@ class Pool:
 
 
 _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = weakref.WeakKeyDictionary()
-#: Server objects of the site's own classes that the kit connects; in a fork, those of its parent.
-_adopted: weakref.WeakSet[Any] = weakref.WeakSet()
+#: Server objects of the site's own classes that the kit connects; after a fork, the parent's.
+_connected_by_kit: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _pool() -> Pool:
@@ -401,7 +401,7 @@ def _pool() -> Pool:
 
 
 def _reset(server: MCPServer) -> None:
-    """Have a server forget what it was connected by, which is another process's or has ended."""
+    """Drop a server's session, which has ended or belongs to another process."""
     if getattr(server, "session", None) is not None:
         cast("Any", server).session = None
         if hasattr(server, "exit_stack"):
@@ -409,13 +409,13 @@ def _reset(server: MCPServer) -> None:
 
 
 def _key(server: MCPServer) -> Any:
-    """What makes a connection the same as another one; None where that is not known."""
+    """Return the configuration by which connections are shared; None if it is not known."""
     if type(server) not in _KNOWN:
         return None
     known = cast("Any", server)
     params = known.params
     if isinstance(params, dict):
-        # What the site changes later must not change with it.
+        # A copy: the site may change it later.
         params = {
             name: dict(value) if isinstance(value, dict) else value
             for name, value in params.items()
@@ -432,8 +432,8 @@ def _fits(connection: Connection, server: MCPServer, key: Any) -> bool:
     return bool(connection.key == key)
 
 
-def _twin_of(server: MCPServer) -> Callable[[], MCPServer]:
-    """Makes a server of the same configuration, which holds on to nothing of this one."""
+def _factory_like(server: MCPServer) -> Callable[[], MCPServer]:
+    """Return a function that makes a server of the same configuration, without references to it."""
     kind, params, timeout, handler = _key(server)
     name = server.name
     return lambda: cast(
@@ -442,12 +442,11 @@ def _twin_of(server: MCPServer) -> Callable[[], MCPServer]:
     )
 
 
-async def _unnoted(request: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Await a request whose tasks are not the answer's.
+async def _detached(request: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Await a request in a task and a context of its own.
 
-    mcp 2 sends it from a task that has the caller's context, beside those of all others: if Stop
-    cancelled that one, it would end the whole connection. And it holds on to the context, so that
-    has nothing of the answer in it.
+    mcp 2 sends it from a task with the caller's context: if Stop cancelled that task, the whole
+    connection would end. It also keeps the context, which must not hold the answer.
     """
 
     async def send() -> Any:
@@ -457,18 +456,18 @@ async def _unnoted(request: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return await contextvars.Context().run(running.create_task, send())
 
 
-async def _all_of(waiting: list[Any]) -> None:
-    """Wait for all, and raise what the first of them raises."""
+async def _gather(waiting: list[Any]) -> None:
+    """Wait for all, and raise the first error."""
     for result in await asyncio.gather(*waiting, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
 
 
-# --- what goes wrong ----------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------
 
 
 def _is_broken(error: BaseException) -> bool:
-    """Whether an error means that the connection must be made anew."""
+    """Whether an error means that a new connection is needed."""
     if _is_unsent(error):
         return True
     message = str(error).lower()
@@ -478,7 +477,7 @@ def _is_broken(error: BaseException) -> bool:
 
 
 def _is_unsent(error: BaseException) -> bool:
-    """Whether the server has never seen the request: there was nowhere to write it to."""
+    """Whether the request never reached the server."""
     message = str(error).lower()
     code = getattr(error, "code", None)
     if code in {_INVALID_REQUEST, 32600} and "session terminated" in message:
@@ -486,8 +485,8 @@ def _is_unsent(error: BaseException) -> bool:
     return type(error).__name__ in {"ClosedResourceError", "BrokenResourceError", "ConnectError"}
 
 
-def _why(error: BaseException) -> str:
-    """What the log says of an error: nothing that may quote a header or a variable."""
+def _describe(error: BaseException) -> str:
+    """Describe an error for the log, without headers or variables."""
     while getattr(error, "exceptions", None):
         error = cast("Any", error).exceptions[0]
     if isinstance(error, asyncio.TimeoutError):
@@ -495,9 +494,9 @@ def _why(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({type(error).__name__})"
     if isinstance(error, UserError):
-        # The SDK's own words, which name the server and the HTTP status.
-        said = str(error)
-        return _safe(said[said.rfind("': ") + 3 :] if "': " in said else said).rstrip(".")
+        # The SDK's message has the server's name and the HTTP status.
+        message = str(error)
+        return _redact(message.rpartition("': ")[2]).rstrip(".")
     code = getattr(error, "code", None)
     if code == _CLOSED:
         return "it ended at once"
@@ -506,7 +505,7 @@ def _why(error: BaseException) -> str:
     return type(error).__name__ + (f" {code}" if isinstance(code, int) else "")
 
 
-def _cure(server: MCPServer) -> str:
+def _advice(server: MCPServer) -> str:
     if isinstance(server, MCPServerStdio):
         return "Run its command by hand, as the user and in the folder of this process"
     if isinstance(server, (MCPServerSse, MCPServerStreamableHttp)):
@@ -515,10 +514,10 @@ def _cure(server: MCPServer) -> str:
 
 
 def _log_name(server: MCPServer) -> str:
-    return repr(_safe(server.name))
+    return repr(_redact(server.name))
 
 
-def _safe(text: str) -> str:
-    """A text without what URLs may hold of secrets: user, password and query."""
+def _redact(text: str) -> str:
+    """Return a string without the user, password and query of its URLs."""
     text = re.sub(r"(?<=://)[^\s/@]*@", "", text)
     return re.sub(r"(://[^\s?#'\"]*)[?#][^\s'\"]*", r"\1", text)[:200]

@@ -1,7 +1,7 @@
-"""What an agent knows in the next turn beside the messages: its tools' outputs, and who spoke last.
+"""An agent's memory beside the messages: its tools' outputs, and the agent that spoke last.
 
-Calls and outputs are kept in the history, as hidden items before the message that they led to. They
-are the visitor's as the messages are, and go with them. The package sends no hidden item to a page.
+Calls and outputs are stored in the history, as hidden items before the message that they led to,
+and are deleted with the thread. ChatKit sends no hidden item to a page.
 """
 
 from __future__ import annotations
@@ -23,24 +23,23 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from .._upstream import agent_of_handoff
 from ..history.tool_outputs import KIND, is_memory
 from ..surrogates import clean
+from .budget import CUT
+from .graph import agent_of
 
-#: Characters of one output that are kept, and of all outputs that an agent is told in a turn: the
-#: oldest are left out.
+#: Characters of one output that are stored, and of all outputs that are sent in a turn: the oldest
+#: are left out.
 OUTPUT_CHARACTERS = 10_000
-TOLD_CHARACTERS = 50_000
-#: The key of a thread's metadata that holds the agent that spoke last.
-SPEAKER = "flask_chatkit_agent"
-
-_CUT = "\n(The rest is left out.)"
+RECALLED_CHARACTERS = 50_000
+#: The key of a thread's metadata for the agent that spoke last.
+LAST_AGENT = "flask_chatkit_agent"
 
 
 class Recorder:
-    """Puts what the tools of a run return into the thread.
+    """Stores the outputs of a run's tools in the thread.
 
-    :param context: what the agent's tools get; the items are sent by its queue.
+    :param context: the context of the agent's tools; the items go through its queue.
     :param new_id: makes an id for an item.
     """
 
@@ -51,7 +50,7 @@ class Recorder:
         self._done: list[dict[str, Any]] = []
 
     async def note(self, event: Any) -> None:
-        """Take notice of an event of the Agents SDK."""
+        """Handle an event of the Agents SDK."""
         if event.type != "run_item_stream_event":
             return
         kind, item = event.item.type, event.item
@@ -64,7 +63,7 @@ class Recorder:
         elif kind in {"tool_call_output_item", "handoff_output_item"}:
             raw = _as_dict(item.raw_item)
             known = self._open.pop(str(raw.get("call_id")), None)
-            # The package keeps the call of a client tool itself, with what the page returns.
+            # ChatKit stores the call of a client tool itself, with the page's result.
             if known is not None and not self._is_clients(known):
                 output = _shortened(_output(raw.get("output")))
                 call_id = known["call_id"]
@@ -89,13 +88,13 @@ class Recorder:
 
 
 def recall(items: Sequence[ThreadItem]) -> dict[str, list[TResponseInputItem]]:
-    """What a model is told of a thread's tools, by the id of the item that holds it.
+    """Return the input items of a thread's tool calls, by the id of the hidden item.
 
     :param items: the thread's items, the oldest first.
     """
     clients = {item.call_id for item in items if isinstance(item, ClientToolCallItem)}
-    left = TOLD_CHARACTERS
-    told: dict[str, list[TResponseInputItem]] = {}
+    left = RECALLED_CHARACTERS
+    recalled: dict[str, list[TResponseInputItem]] = {}
     for item in reversed(items):
         if not is_memory(item):
             continue
@@ -104,35 +103,35 @@ def recall(items: Sequence[ThreadItem]) -> dict[str, list[TResponseInputItem]]:
         if size > left:
             break
         left -= size
-        told[item.id] = [one for one in kept if one.get("call_id") not in clients]
-    return told
+        recalled[item.id] = [one for one in kept if one.get("call_id") not in clients]
+    return recalled
 
 
-def remember_speaker(
+def remember_last_agent(
     thread: ThreadMetadata, name: str, first: str, message: UserMessageItem | None
 ) -> None:
-    """Keep the name of the agent that a conversation was handed to.
+    """Store the name of the agent that the conversation was handed off to.
 
-    :param first: the name of the agent that the run began with.
+    :param first: the name of the run's first agent.
     """
-    known = thread.metadata.get(SPEAKER) or {"name": first}
+    known = thread.metadata.get(LAST_AGENT) or {"name": first}
     if known.get("name") == name:
         return
     asked = message.id if message is not None else known.get("message")
-    # When this very message is answered anew, the agent that it was said to answers.
+    # A retry of this message goes to the agent that it was first sent to.
     before = known.get("before") if known.get("message") == asked else known.get("name")
-    told = {"name": name, "message": asked, "before": before}
-    thread.metadata = {**thread.metadata, SPEAKER: told}
+    last = {"name": name, "message": asked, "before": before}
+    thread.metadata = {**thread.metadata, LAST_AGENT: last}
 
 
-def speaker(
+def last_agent(
     start: Agent[Any], thread: ThreadMetadata, message: UserMessageItem | None
 ) -> Agent[Any]:
-    """The agent that answers: the one that spoke last, if handoffs still lead to it.
+    """Return the agent that answers: the last one, if handoffs still lead to it.
 
-    :param message: the message to answer; None for what the page has answered.
+    :param message: the message to answer; None for the page's result of a client tool.
     """
-    known = thread.metadata.get(SPEAKER)
+    known = thread.metadata.get(LAST_AGENT)
     if not isinstance(known, Mapping):
         return start
     is_again = message is not None and known.get("message") == message.id
@@ -141,13 +140,12 @@ def speaker(
 
 
 def _reachable(start: Agent[Any]) -> Iterator[Agent[Any]]:
-    """An agent and all that its handoffs lead to, the nearest first."""
+    """Yield an agent and all that its handoffs lead to, the nearest first."""
     waiting, seen = [start], {id(start)}
     while waiting:
         agent = waiting.pop(0)
         yield agent
-        for one in agent.handoffs:
-            other = one if isinstance(one, Agent) else agent_of_handoff(one)
+        for other in map(agent_of, agent.handoffs):
             if isinstance(other, Agent) and id(other) not in seen:
                 seen.add(id(other))
                 waiting.append(other)
@@ -158,7 +156,7 @@ def _as_dict(raw: Any) -> dict[str, Any]:
 
 
 def _function_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    # Without its own id, which would bind it to a thought that is not sent again.
+    # Without its id, which would need the reasoning item that is not sent again.
     arguments = str(call.get("arguments") or "{}")
     return {
         "type": "function_call",
@@ -169,7 +167,7 @@ def _function_call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hosted(call: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a tool of OpenAI's did, in words: no other service takes its item again."""
+    """Describe the call of a hosted tool: other services refuse its item."""
     kind = str(call.get("type", "")).removesuffix("_call")
     fields = ("name", "action", "queries", "code", "arguments", "outputs", "results", "output")
     known = {name: call[name] for name in fields if call.get(name)}
@@ -196,4 +194,4 @@ def _part(part: Any) -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= OUTPUT_CHARACTERS else text[:OUTPUT_CHARACTERS] + _CUT
+    return text if len(text) <= OUTPUT_CHARACTERS else text[:OUTPUT_CHARACTERS] + CUT

@@ -1,4 +1,4 @@
-"""Models that leave OpenAI's API: the log names them while they are still used."""
+"""Warns about models that OpenAI's API will retire."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from agents.models import get_default_model
 
 logger = logging.getLogger("flask_chatkit")
 
-#: When a model leaves the API, by its name.
+#: The date at which a model leaves the API, by its name.
 RETIRING = dict.fromkeys(("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"), "2027-01-14")
 
 _named: set[str] = set()
 
 
 def warn_retiring(agent: Agent[Any], config: RunConfig | None) -> None:
-    """Name the model that a run asks, once a process, if it leaves the API."""
+    """Log a warning, once a process, if a run's model leaves the API."""
     model: Any = config.model if config is not None and config.model is not None else agent.model
     if model is None:
         model = get_default_model()

@@ -1,8 +1,7 @@
-"""What is left out of a history that a model's service refuses, so that the conversation goes on.
+"""Leaves out parts of a history that a model's service refuses, so that the conversation continues.
 
-A service that refuses a request for what is in it would refuse each later one as well. Files are
-left out first, then the oldest turns; what was left out is kept with the thread, so that the next
-turn does not pay for it again.
+A service that refuses a request for its content would refuse each later one, too. Files are left
+out first, then the oldest turns. What was left out is stored with the thread, for the next turn.
 """
 
 from __future__ import annotations
@@ -15,19 +14,21 @@ from typing import Any
 from chatkit.errors import CustomStreamError
 from chatkit.types import NoticeEvent, ThreadItem, ThreadMetadata, UserMessageItem
 
+from .budget import CUT
+from .choices import attachments_of
 from .errors import REFUSED, Blame, Fault
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Calls of a model for one turn, at most, that are refused for what is in them.
+#: Model calls for one turn that are refused for their content, at most.
 ATTEMPTS = 6
-#: Characters of each tool's output of this very answer that are told when nothing else helps.
+#: Characters of each tool output of the current answer, when nothing else helps.
 SHORT_OUTPUT = 2_000
-#: Where it is kept in a thread's metadata.
+#: The key of a thread's metadata.
 LEFT_OUT = "flask_chatkit_left_out"
 
 TOO_LONG = "This message is too long to be answered. Please shorten it, or start a new chat."
-NO_WAY_ON = "This conversation can't be continued. Please start a new chat."
+CANNOT_CONTINUE = "This conversation can't be continued. Please start a new chat."
 BEGINNING_LEFT_OUT = (
     "This conversation has become long. Its beginning is not taken into account any more."
 )
@@ -35,11 +36,11 @@ BEGINNING_LEFT_OUT = (
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What of a thread a model is not told.
+    """The parts of a thread that are not sent to the model.
 
     :param files: ids of attachments.
-    :param first: the id of the first item that it is told; None for all.
-    :param short_outputs: whether the outputs of this answer's own tools are shortened.
+    :param first: the id of the first item that is sent; None for all.
+    :param short_outputs: whether the tool outputs of the current answer are shortened.
     """
 
     files: frozenset[str] = frozenset()
@@ -48,14 +49,14 @@ class LeftOut:
 
     @classmethod
     def of(cls, thread: ThreadMetadata) -> LeftOut:
-        """What was left out before."""
+        """Load what was left out of a thread before."""
         known = thread.metadata.get(LEFT_OUT)
         if not isinstance(known, dict):
             return cls()
         return cls(frozenset(known.get("files") or ()), known.get("first"))
 
     def kept(self, items: Sequence[ThreadItem]) -> list[ThreadItem]:
-        """The items that a model is told, without the files that are left out."""
+        """Return the items that are sent, without the files that are left out."""
         places = [at for at, item in enumerate(items) if item.id == self.first]
         return [self._without_files(item) for item in items[places[0] if places else 0 :]]
 
@@ -69,7 +70,7 @@ class LeftOut:
 class Refusals:
     """The refused calls of one turn, and what to leave out next.
 
-    :param thread: the thread, whose metadata remembers it.
+    :param thread: the thread, whose metadata stores it.
     :param items: the thread's items, the oldest first.
     """
 
@@ -80,10 +81,10 @@ class Refusals:
         self._tried = {self.left_out}
         self._blame: Blame | None = None
 
-    def give_way(self, fault: Fault) -> bool:
-        """Leave something out for what a service has blamed; False if it blames nothing here.
+    def leave_out_more(self, fault: Fault) -> bool:
+        """Leave out more, as the fault suggests; return False if the history is not to blame.
 
-        :raises CustomStreamError: nothing more can be left out, which the visitor can read.
+        :raises CustomStreamError: nothing more can be left out, with a message for the visitor.
         """
         self._blame = fault.blame
         if self._blame is None:
@@ -95,20 +96,20 @@ class Refusals:
                     self.left_out = candidate
                     return True
         if self._blame is Blame.UNCLEAR:
-            # It may be the site's own request that is wrong, in which no visitor can help.
+            # The site's own request may be wrong, which no shorter history helps.
             return False
         logger.warning(
             "A model's service refuses a conversation, whatever is left out: %s",
             fault.code or self._blame.value,
         )
-        raise CustomStreamError(self._farewell(self._blame), allow_retry=False)
+        raise CustomStreamError(self._final_message(self._blame), allow_retry=False)
 
     def accepted(self) -> Iterator[NoticeEvent]:
-        """What the visitor has to know when the service has accepted the rest; once."""
+        """Yield notices for the visitor when the service has accepted the rest, once."""
         if self.left_out == self._base:
             return
         new = self.left_out.files - self._base.files
-        lost = [one.name for one in _attachments(self._items[self._current :]) if one.id in new]
+        lost = [one.name for one in attachments_of(self._items[self._current :]) if one.id in new]
         if lost:
             names = ", ".join(lost)
             yield NoticeEvent(
@@ -122,7 +123,7 @@ class Refusals:
 
     @property
     def _current(self) -> int:
-        """The place of the message that is being answered."""
+        """The index of the message that is being answered."""
         places = [at for at, one in enumerate(self._items) if isinstance(one, UserMessageItem)]
         return places[-1] if places else 0
 
@@ -132,7 +133,7 @@ class Refusals:
         own = frozenset(_files(self._items[self._current :]))
         if blame is not Blame.CONTENT and blame is not Blame.LENGTH:
             yield replace(base, files=base.files | own)
-            # Those of earlier messages are told when the agent has looked at them again.
+            # Files of earlier messages are sent if the agent has looked at them again.
             yield replace(base, files=older)
             yield replace(base, files=older | own)
         if blame is Blame.FILES:
@@ -148,7 +149,7 @@ class Refusals:
             yield replace(base, files=older | own, short_outputs=True)
 
     def _starts(self, blame: Blame) -> Iterator[str]:
-        """Where the history may begin, later and later."""
+        """Yield ids of items at which the history may begin, later and later."""
         turns = [one.id for one in self._items if isinstance(one, UserMessageItem)]
         if self._base.first in turns:
             turns = turns[turns.index(self._base.first) :]
@@ -158,15 +159,15 @@ class Refusals:
             yield turns[len(turns) // 2]
         yield turns[-1]
 
-    def _farewell(self, blame: Blame) -> str:
+    def _final_message(self, blame: Blame) -> str:
         if blame is Blame.CONTENT:
             return REFUSED
         is_first = self._current == 0
-        return TOO_LONG if is_first and blame is Blame.LENGTH else NO_WAY_ON
+        return TOO_LONG if is_first and blame is Blame.LENGTH else CANNOT_CONTINUE
 
 
 def shortened_outputs(items: Sequence[Any]) -> list[Any]:
-    """Input of a model whose tools' outputs are short."""
+    """Return a model's input with its tool outputs shortened."""
     return [_shortened(item) for item in items]
 
 
@@ -174,12 +175,8 @@ def _shortened(item: Any) -> Any:
     output = item.get("output") if item.get("type") == "function_call_output" else None
     if output is None or len(str(output)) <= SHORT_OUTPUT:
         return item
-    return {**item, "output": str(output)[:SHORT_OUTPUT] + "\n(The rest is left out.)"}
-
-
-def _attachments(items: Sequence[ThreadItem]) -> list[Any]:
-    return [one for item in items if isinstance(item, UserMessageItem) for one in item.attachments]
+    return {**item, "output": str(output)[:SHORT_OUTPUT] + CUT}
 
 
 def _files(items: Sequence[ThreadItem]) -> set[str]:
-    return {one.id for one in _attachments(items)}
+    return {one.id for one in attachments_of(items)}

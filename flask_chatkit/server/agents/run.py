@@ -1,4 +1,4 @@
-"""A run of an agent, as the events that ChatKit's client reads."""
+"""A run of an agent, as events of the ChatKit protocol."""
 
 from __future__ import annotations
 
@@ -38,23 +38,22 @@ from ..context import ChatContext
 from ..surrogates import clean
 from .choices import last_message
 from .errors import Ending
-from .half_answers import cut_short, events_until, leaves_half
+from .incomplete import cut_short_item, drained_events, keeps_partial
 from .item_ids import ItemIds
-from .memory import Recorder, remember_speaker
+from .memory import Recorder, remember_last_agent
 from .models import warn_retiring
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Seconds that what a stopped answer has running gets to end.
+#: Seconds that the tasks of a stopped answer get to end.
 CLEANUP_SECONDS = 2.0
 
 
 class AgentRun:
-    """A run of an agent, which can be stopped wherever the answer stands.
+    """A run of an agent that can be stopped at any point.
 
-    ``stream_agent_response`` reads the run's events and those of its tools side by side, each in a
-    task for the next one. When it is stopped itself it leaves both tasks pending (1.6.5), and with
-    them the model's call.
+    ``stream_agent_response`` waits for the run's next event and its tools' next event in one task
+    each. When it is closed, it leaves both tasks pending (1.6.5), and with them the model's call.
     """
 
     def __init__(
@@ -68,15 +67,15 @@ class AgentRun:
         self._context = context
         self._tools_events = ToolEvents()
         set_tool_events(context, self._tools_events)
-        self._run_events = self._watched(events_until(result))
+        self._run_events = self._watched(drained_events(result))
         self._next: asyncio.Future[Any] | None = None
         self._stopped = False
         self._first = result.current_agent.name
         self._recorder = Recorder(context, context.generate_id)
         self._message: UserMessageItem | None = None
-        self._speaking: AssistantMessageItem | None = None
+        self._open_message: AssistantMessageItem | None = None
         self._said = ""
-        #: Why the model's answer is not complete, and the error that its stream has ended with.
+        #: Why the model's answer is incomplete, and the error at the end of its stream.
         self.incomplete: str | None = None
         self.failure: Any = None
 
@@ -87,7 +86,7 @@ class AgentRun:
         context: ChatContext,
         items: Sequence[ThreadItem] = (),
     ) -> AsyncIterator[ThreadStreamEvent]:
-        """The events that ChatKit's client reads."""
+        """Yield the events for the page."""
         self._message = last_message(items)
         ids = ItemIds(lambda kind: store.generate_item_id(kind, thread, context))
         result = cast("RunResultStreaming", self)
@@ -104,19 +103,19 @@ class AgentRun:
 
     @property
     def produced(self) -> list[TResponseInputItem]:
-        """What this run has added to what the model is told."""
+        """The items that this run has added to the model's input."""
         return [item.to_input_item() for item in self._result.new_items]
 
     @property
-    def is_speaking(self) -> bool:
-        """Whether the visitor reads a message that is not at its end."""
-        return self._speaking is not None
+    def is_writing(self) -> bool:
+        """Whether a message is being streamed."""
+        return self._open_message is not None
 
     def close(self, ended: Ending) -> list[ThreadStreamEvent]:
-        """What ends an answer early: the end of the message that is open, and a notice."""
+        """Return the events that end an answer early: the open message's end, and a notice."""
         events: list[ThreadStreamEvent] = []
-        item, self._speaking = self._speaking, None
-        # The SDK raises before all is read that the model has said (0.24.0).
+        item, self._open_message = self._open_message, None
+        # The SDK raises before all of the model's text is read (0.24.0).
         if ended.text and self._said != ended.text:
             content = [AssistantMessageContent(text=ended.text)]
             item = item or AssistantMessageItem(
@@ -135,36 +134,36 @@ class AgentRun:
         return events
 
     def end(self, ended: Ending | None, error: Exception) -> list[ThreadStreamEvent]:
-        """The last events of a run that an error has ended.
+        """Return the last events of a run that an error has ended.
 
-        :param ended: why the answer has ended early, if the error is no fault.
+        :param ended: why the answer has ended early; None for a fault.
         """
         if ended is None:
-            return self.keep_half(error)
+            return self.keep_partial(error)
         logger.info("An answer has ended early: %s", ended.reason)
         return self.close(ended)
 
-    def keep_half(self, error: Exception) -> list[ThreadStreamEvent]:
-        """What keeps the message that an error has cut short, if the visitor reads one."""
-        if not self.is_speaking or not leaves_half(error):
+    def keep_partial(self, error: Exception) -> list[ThreadStreamEvent]:
+        """Return the events that keep a message that an error has cut short."""
+        if not self.is_writing or not keeps_partial(error):
             return []
         events = self.close(Ending("cut short"))
         if isinstance(events[0], ThreadItemDoneEvent):
-            events.append(cut_short(self._context))
+            events.append(cut_short_item(self._context))
         return events
 
     def _follow(self, event: ThreadStreamEvent) -> None:
-        """Keep what of a message the visitor reads."""
+        """Keep a copy of the message that is being streamed."""
         if isinstance(event, ThreadItemAddedEvent) and event.item.type == "assistant_message":
-            self._speaking = event.item.model_copy(deep=True)
+            self._open_message = event.item.model_copy(deep=True)
         elif isinstance(event, (ThreadItemDoneEvent, ThreadItemRemovedEvent)):
             ended = event.item.id if isinstance(event, ThreadItemDoneEvent) else event.item_id
             if isinstance(event, ThreadItemDoneEvent) and event.item.type == "assistant_message":
                 self._said = text_of(event.item)
-            if self._speaking is not None and self._speaking.id == ended:
-                self._speaking = None
-        elif isinstance(event, ThreadItemUpdatedEvent) and self._speaking is not None:
-            update, content = event.update, self._speaking.content
+            if self._open_message is not None and self._open_message.id == ended:
+                self._open_message = None
+        elif isinstance(event, ThreadItemUpdatedEvent) and self._open_message is not None:
+            update, content = event.update, self._open_message.content
             if isinstance(update, AssistantMessageContentPartTextDelta):
                 while len(content) <= update.content_index:
                     content.append(AssistantMessageContent(text=""))
@@ -175,7 +174,7 @@ class AgentRun:
         _plain_annotation(event)
         if event.type == "agent_updated_stream_event":
             new, thread = event.new_agent.name, self._context.thread
-            remember_speaker(thread, new, self._first, self._message)
+            remember_last_agent(thread, new, self._first, self._message)
         elif event.type == "raw_response_event":
             kind, response = event.data.type, getattr(event.data, "response", None)
             if kind == "response.incomplete":
@@ -190,7 +189,7 @@ class AgentRun:
         return event
 
     async def _watched(self, events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-        """The run's own events, as they come."""
+        """Yield the run's own events."""
         try:
             async for event in events:
                 if event.type == "agent_updated_stream_event":
@@ -200,19 +199,19 @@ class AgentRun:
             await events.aclose()
 
     def stream_events(self) -> AgentRun:
-        """What ``stream_agent_response`` asks of a run."""
+        """Return the iterator that ``stream_agent_response`` reads."""
         return self
 
     def __aiter__(self) -> AgentRun:
         return self
 
     def __anext__(self) -> asyncio.Future[Any]:
-        # A task of ours, where the package would make one that nobody can find again.
+        # A task that can be cancelled: the package would keep its own to itself.
         self._next = asyncio.ensure_future(self._advance())
         return self._next
 
     def stop(self) -> None:
-        """End the model's call and whatever else is running; once is enough."""
+        """End the model's call and all tasks; later calls do nothing."""
         if self._stopped:
             return
         self._stopped = True
@@ -223,17 +222,17 @@ class AgentRun:
             self._result.cancel()
 
     def forget(self) -> None:
-        """Let go of the files that the model was sent.
+        """Drop the references to the files that were sent to the model.
 
         The SDK's results refer to themselves (0.24.0), and so do the tracebacks that
-        ``stream_agent_response`` leaves (1.6.5): they are in memory until Python looks for such
-        garbage.
+        ``stream_agent_response`` leaves (1.6.5): they stay in memory until the next garbage
+        collection of cycles.
         """
         self._result.context_wrapper.turn_input = []
         self._result = None
 
     async def settle(self) -> None:
-        """Stop, and wait a moment until nothing runs any more."""
+        """Stop, and wait for the tasks, at most :data:`CLEANUP_SECONDS`."""
         self.stop()
         running = [self._next, getattr(self._result, "run_loop_task", None)]
         pending = [task for task in running if task is not None and not task.done()]
@@ -241,20 +240,20 @@ class AgentRun:
             await asyncio.wait(pending, timeout=CLEANUP_SECONDS)
         for task in running:
             if task is not None and task.done() and not task.cancelled():
-                # Looked at, so that nobody complains that it never was.
+                # Retrieved, so that asyncio doesn't log it.
                 task.exception()
-        # What it has to say was said, or is not wanted any more.
+        # Its error was raised already, or is of no use any more.
         with suppress(Exception):
             await asyncio.wait_for(self._run_events.aclose(), CLEANUP_SECONDS)
 
 
 class ToolEvents(asyncio.Queue[Any]):
-    """The events of an agent's tools; whoever waits for one is cancelled at the end."""
+    """The events of an agent's tools; :meth:`end` cancels the task that waits for one."""
 
     _ended = False
 
     def end(self) -> None:
-        """Cancel who waits for an event, now and from now on."""
+        """Cancel each task that waits for an event, also in future."""
         self._ended = True
         self.put_nowait(None)
 
@@ -267,10 +266,9 @@ class ToolEvents(asyncio.Queue[Any]):
 
 
 def _plain_annotation(event: Any) -> None:
-    """Make a streamed source of a model's a dict.
+    """Turn a streamed annotation into a dict.
 
-    openai (3.57) has a class of its own for it, and openai-chatkit (1.6.5) refuses that, and with
-    it the whole answer.
+    openai (3.57) has a class for it, which openai-chatkit (1.6.5) refuses with an error.
     """
     data = getattr(event, "data", None)
     annotation = getattr(data, "annotation", None)
@@ -278,18 +276,18 @@ def _plain_annotation(event: Any) -> None:
         data.annotation = annotation.model_dump()  # type: ignore[union-attr]  # it has one
 
 
-def clean_config(config: RunConfig | None, looked: Sequence[Any] = ()) -> RunConfig:
-    """The configuration, with half surrogates kept from the model: no client can send them.
+def clean_config(config: RunConfig | None, reread: Sequence[Any] = ()) -> RunConfig:
+    """Return a configuration that keeps lone surrogates from the model: no client can send them.
 
-    :param looked: what the model is told after all else: files that it has looked at again.
+    :param reread: messages for the end of the input: files that the model has looked at again.
     """
     config = config or RunConfig()
     own = config.call_model_input_filter
 
-    async def clean_input(data: CallModelData[Any]) -> ModelInputData:
-        given = own(data) if own is not None else data.model_data
-        told = await given if inspect.isawaitable(given) else given
-        cleaned = [*clean(told.input), *looked]
-        return ModelInputData(input=cleaned, instructions=clean(told.instructions))
+    async def clean_input(call: CallModelData[Any]) -> ModelInputData:
+        given = own(call) if own is not None else call.model_data
+        data = await given if inspect.isawaitable(given) else given
+        cleaned = [*clean(data.input), *reread]
+        return ModelInputData(input=cleaned, instructions=clean(data.instructions))
 
     return dataclasses.replace(config, call_model_input_filter=clean_input)

@@ -1,4 +1,4 @@
-"""The Agents SDK's default runner, through which the runs of exported workflows are shown."""
+"""The Agents SDK's default runner, replaced to show the runs of exported workflows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 _INSTALLING = threading.Lock()
 
 
-class Shower(Protocol):
-    """An answer that shows what the runs of an exported workflow say."""
+class Answering(Protocol):
+    """An answer that shows the runs of an exported workflow."""
 
-    #: Whether it has ended well: what its code left running is no part of it.
+    #: Whether it has ended: runs that its code left behind are not shown.
     finished: bool
 
     #: Calls from the thread of a sync workflow.
@@ -32,27 +32,27 @@ class Shower(Protocol):
     async def run(
         self, base: AgentRunner, agent: Agent[Any], given: Any, options: Mapping[str, Any]
     ) -> Any:
-        """Run an agent, and show what it says; the result is complete."""
+        """Run an agent to its end, and show its output."""
 
     def run_streamed(
         self, base: AgentRunner, agent: Agent[Any], given: Any, options: Mapping[str, Any]
     ) -> Any:
-        """Start a run that the export reads as well."""
+        """Start a run that the export reads, too."""
 
 
-#: The answer whose runs are streamed; None outside of an answer, and inside of its runs.
-answering: ContextVar[Shower | None] = ContextVar("flask_chatkit_workflow", default=None)
+#: The answer whose runs are shown; None outside of answers, and inside of a run.
+current_answer: ContextVar[Answering | None] = ContextVar("flask_chatkit_workflow", default=None)
 
 
-def _answer() -> Shower | None:
-    answer = answering.get()
+def _answer() -> Answering | None:
+    answer = current_answer.get()
     return None if answer is None or answer.finished else answer
 
 
 class WorkflowRunner(AgentRunner):
     """The Agents SDK's default runner, which streams the runs of exported workflows.
 
-    :param base: the default runner of before, which runs all the rest.
+    :param base: the former default runner, for all other runs.
     """
 
     def __init__(self, base: AgentRunner) -> None:
@@ -60,7 +60,7 @@ class WorkflowRunner(AgentRunner):
 
     @override
     async def run(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
-        """Run an agent; in an exported workflow, what it says is shown."""
+        """Run an agent; in an exported workflow, show its output."""
         answer = _answer()
         if answer is None:
             return await self.base.run(starting_agent, input, **kwargs)
@@ -68,16 +68,16 @@ class WorkflowRunner(AgentRunner):
 
     @override
     def run_sync(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
-        """The same in a thread, which waits."""
+        """Do the same in a thread, and block."""
         answer = _answer()
         if answer is None or answer.calls.is_on_loop():
-            # On the loop, it raises what it raises everywhere.
+            # On the loop, it raises as it does everywhere.
             return self.base.run_sync(starting_agent, input, **kwargs)
         return answer.calls.wait_for(answer.run(self.base, starting_agent, input, kwargs))
 
     @override
     def run_streamed(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> Any:
-        """Start a run that the export reads; what it says is shown as well."""
+        """Start a run that the export reads, and show its output."""
         answer = _answer()
         if answer is None or not answer.calls.is_on_loop():
             return self.base.run_streamed(starting_agent, input, **kwargs)
@@ -85,7 +85,7 @@ class WorkflowRunner(AgentRunner):
 
 
 def install_runner() -> None:
-    """Make our runner the default one, around what a site has set."""
+    """Make this runner the default one, around the one that the site has set."""
     with _INSTALLING:
         base = agents_run.get_default_agent_runner()
         if not isinstance(base, WorkflowRunner):
@@ -93,10 +93,10 @@ def install_runner() -> None:
 
 
 def merged_options(site_options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run is given: the export's options, and the site's where it sets none."""
+    """Merge a run's options: the export's, and the site's where it sets none."""
     options = {key: one for key, one in given.items() if one is not None}
     if options.get("max_turns") == DEFAULT_MAX_TURNS:
-        # Runner passes it on where the export says nothing.
+        # Runner passes it where the export sets nothing.
         options.pop("max_turns")
     options = {**site_options, **options}
     site, own = site_options.get("run_config"), given.get("run_config")
@@ -115,6 +115,6 @@ def merged_options(site_options: Mapping[str, Any], given: Mapping[str, Any]) ->
 
 
 def _differs(value: Any, default: Any) -> bool:
-    # Each configuration has a default provider of its own, which equals no other one.
+    # Each configuration has its own default provider, which equals no other.
     is_provider = isinstance(default, ModelProvider)
     return type(value) is not type(default) if is_provider else bool(value != default)

@@ -28,53 +28,52 @@ from ..assistants.base import BaseAssistantServer
 from ..assistants.messages import ReadAttachment, text_of
 from ..assistants.workers import call, stopping
 from ..context import ChatContext
-from .budget import HISTORY_BYTES, Budget, Share, return_large_blocks, within
+from .budget import HISTORY_BYTES, Budget, Share, return_large_blocks, trim_history
 from .choices import Choices, last_message
 from .converter import Converter, drop_unpaired_calls
-from .errors import Fault, ending, fault_of, for_visitor, told
-from .half_answers import ask_for_ends
+from .errors import Fault, describe, ending, fault_from, visible_error
+from .files import Files, text_files
+from .incomplete import require_finish_reasons
 from .mcp import Lease
-from .memory import recall, speaker
+from .memory import last_agent, recall
 from .refusals import LeftOut, Refusals, shortened_outputs
 from .run import AgentRun, clean_config
 from .titles import Title, begin_title
-from .told_files import Files, text_files
-from .tracing import guarded
+from .tracing import guard_run
 from .usage import begin_usage, count_run
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Items of a thread that an agent is told, by default.
+#: Items of a thread that are sent to an agent, by default.
 HISTORY = 100
-#: Items that a store gives at once.
+#: Items on a page of a store.
 PAGE = 100
-#: Bytes of a message's files that an agent is told at most, by default.
+#: Bytes of a message's files that are sent to an agent, by default.
 FILES_BYTES = HISTORY_BYTES
-#: Seconds that a title may take longer than the answer.
+#: Seconds that the end of an answer waits for the title.
 TITLE_SECONDS = 5.0
-#: An agent, or what makes one for a request.
+#: An agent, or a function that returns one for a request.
 AgentSource = Agent[Any] | Callable[[ChatContext], Any]
 
 
 class AgentServer(BaseAssistantServer):
     """A chat that an agent answers.
 
-    :param agent: the agent, or a function, plain or asynchronous, that makes one for a context.
-        Its tools get an :class:`chatkit.agents.AgentContext`, whose ``request_context`` is the
+    :param agent: the agent, or a sync or async function that returns one for a context. Its tools
+        get a :class:`chatkit.agents.AgentContext`, whose ``request_context`` is the
         :class:`ChatContext`.
     :param store: the history.
     :param attachment_store: the files; None for none.
-    :param handlers: what runs on actions, feedback and dictation.
-    :param read_attachment: reads a file's bytes.
-    :param titles: whether a thread gets a title, written by the agent's own model; or the agent
-        that writes it.
+    :param callbacks: the callbacks for actions, feedback and dictation.
+    :param read_attachment: returns a file's bytes.
+    :param titles: whether the agent's model writes a title for each thread; or the agent that does.
     :param run_options: for every run: ``max_turns``, ``hooks``, ``run_config``, ``error_handlers``.
-    :param history_items: how many of the thread's last items the agent is told.
-    :param budget: how much of the thread, and of its files, the agent is told.
+    :param history_items: how many of the thread's last items are sent to the agent.
+    :param budget: how much of the thread and of its files is sent to the agent.
     :param look_again: whether the agent gets a tool for files of earlier messages.
     :param models: the ids of models that a visitor may choose in the composer.
-    :param tools: the ids of tools that a visitor may choose, if not all of the agent's.
-    :raises ConfigurationError: something is not of the accepted form.
+    :param tools: the ids of tools that a visitor may choose; None: all of the agent's.
+    :raises ConfigurationError: an argument is invalid.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class AgentServer(BaseAssistantServer):
         )
         if not isinstance(agent, Agent) and not callable(agent):
             raise ConfigurationError(
-                f"an agent must be an Agent or a function that makes one, not {agent!r}"
+                f"an agent must be an Agent or a function that returns one, not {agent!r}"
             )
         self._agent = agent
         self._titler = titles if isinstance(titles, Agent) else None
@@ -120,28 +119,28 @@ class AgentServer(BaseAssistantServer):
         input_user_message: UserMessageItem | None,
         context: ChatContext,
     ) -> AsyncIterator[ThreadStreamEvent]:
-        """Have the agent answer a message, or what the page has answered."""
+        """Have the agent answer a message, or the page's result of a client tool."""
         begin_usage()
-        ask_for_ends()
+        require_finish_reasons()
         items = await self._history(thread, context)
-        agent = speaker(await self._make_agent(context), thread, input_user_message)
+        agent = last_agent(await self._make_agent(context), thread, input_user_message)
         agent, config = self.choose(agent, input_user_message, items)
-        config = guarded(agent, config)
+        config = guard_run(agent, config)
         lease = Lease(agent, keep=isinstance(self._agent, Agent))
         title = self.begin_title(agent, config, thread, items)
         files = self._files(context)
         with files, stopping(title.stop):
             try:
                 await lease.connect()
-                told = await self._told(files, thread, items)
+                sent = await self._select_history(files, thread, items)
                 if self._looks_again:
                     agent = files.with_tool(agent, LeftOut.of(thread).kept(items))
-                async for event in self._runs(agent, config, thread, told, files):
+                async for event in self._runs(agent, config, thread, sent, files):
                     yield event
             except Exception as error:
                 title.stop()
                 await self._set_title(thread, context)
-                shown = for_visitor(error)
+                shown = visible_error(error)
                 if shown is error:
                     raise
                 raise shown from None
@@ -160,10 +159,10 @@ class AgentServer(BaseAssistantServer):
             raise TypeError(f"the function returned no Agent, but {type(agent).__name__}")
         return agent
 
-    # --- what the agent is told -----------------------------------------------------------------
+    # --- the agent's input ----------------------------------------------------------------------
 
     async def _history(self, thread: ThreadMetadata, context: ChatContext) -> list[ThreadItem]:
-        """The thread's last items, the oldest first."""
+        """Load the thread's last items, the oldest first."""
         newest: list[ThreadItem] = []
         after: str | None = None
         while len(newest) < self._history_items:
@@ -179,19 +178,19 @@ class AgentServer(BaseAssistantServer):
         share = Share(context.owner, self._budget.answers_bytes)
         return Files(self.read_attachment, context, self._budget, share)
 
-    async def _told(
+    async def _select_history(
         self, files: Files, thread: ThreadMetadata, items: Sequence[ThreadItem]
     ) -> list[ThreadItem]:
-        """What of a thread is within the budget; the files of its last message are read.
+        """Return the items within the budget, and read the files of the last message.
 
-        :raises CustomStreamError: other answers take all the room for files.
+        :raises CustomStreamError: other answers use all the memory for files.
         """
         kept = LeftOut.of(thread).kept(items)
-        said = last_message(kept)
-        words = len(text_of(said)) if said is not None else 0
-        characters = min(text_files(said), max(self._budget.characters - words, 0))
-        await files.prepare(said, characters)
-        return within(items, recall(items), self._budget, characters)
+        message = last_message(kept)
+        length = len(text_of(message)) if message is not None else 0
+        characters = min(text_files(message), max(self._budget.characters - length, 0))
+        await files.prepare(message, characters)
+        return trim_history(items, recall(items), self._budget, characters)
 
     async def _input(
         self,
@@ -229,13 +228,13 @@ class AgentServer(BaseAssistantServer):
         items: Sequence[ThreadItem],
         files: Files,
     ) -> AsyncIterator[ThreadStreamEvent]:
-        """Run the agent; again, with less of the history, while a service refuses that."""
+        """Run the agent, and again with less of the history while the service refuses it."""
         refusals, context = Refusals(thread, items), files.context
         own = AgentContext[Any](thread=thread, store=self.store, request_context=context)
         carried: list[TResponseInputItem] = []
         while True:
             given = await self._input(items, files, refusals.left_out, carried)
-            run = self._begin(agent, clean_config(config, files.looked), given, own)
+            run = self._begin(agent, clean_config(config, files.reread), given, own)
             try:
                 with stopping(run.stop):
                     try:
@@ -246,16 +245,16 @@ class AgentServer(BaseAssistantServer):
                     finally:
                         await run.settle()
             except Exception as error:
-                ended, fault = ending(error, run.incomplete), fault_of(error, run.failure)
-                # What the visitor reads at this moment can't be taken back.
-                is_final = ended is not None or fault is None or run.is_speaking
-                if is_final or not self._gives_way(cast("Fault", fault), refusals, files, error):
+                ended, fault = ending(error, run.incomplete), fault_from(error, run.failure)
+                # A message that the visitor is reading can't be taken back.
+                is_final = ended is not None or fault is None or run.is_writing
+                if is_final or not self._send_less(cast("Fault", fault), refusals, files, error):
                     for event in run.end(ended, error):
                         yield event
                     if ended is not None:
                         return
                     raise
-                files.forget_looks()
+                files.clear_reread()
                 agent = files.without_dropped(run.agent)
                 carried += run.produced
             else:
@@ -263,14 +262,14 @@ class AgentServer(BaseAssistantServer):
             finally:
                 run.forget()
 
-    def _gives_way(self, fault: Fault, refusals: Refusals, files: Files, error: Exception) -> bool:
-        """Leave out what a model's service has refused: our own tool, or a part of the history."""
+    def _send_less(self, fault: Fault, refusals: Refusals, files: Files, error: Exception) -> bool:
+        """Drop what a model's service has refused: the kit's tool, or a part of the history."""
         if files.drop_tool(fault):
-            # It is the model's, in later answers too.
+            # The model has no tools, in later answers either.
             self._looks_again = False
-        elif not refusals.give_way(fault):
+        elif not refusals.leave_out_more(fault):
             return False
-        logger.info("A model's service refused a history: %s", told(error))
+        logger.info("A model's service refused the history: %s", describe(error))
         return True
 
     def _begin(
@@ -292,7 +291,7 @@ class AgentServer(BaseAssistantServer):
         thread: ThreadMetadata,
         items: Sequence[ThreadItem],
     ) -> Title:
-        """Begin to write the title of a thread that has none, where threads get titles."""
+        """Start writing the thread's title, if it has none and the chat has titles."""
         if not self._has_titles:
             return Title(None)
         return begin_title(self._titler, agent, config, thread, items)
@@ -303,8 +302,8 @@ def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     if not set(given) <= RUN_OPTIONS:
         wrong = ", ".join(sorted(set(given) - RUN_OPTIONS))
         raise ConfigurationError(
-            f"run_options may hold {', '.join(sorted(RUN_OPTIONS))}, and not {wrong}: "
-            "the history is the chat's own, for each visitor"
+            f"run_options takes {', '.join(sorted(RUN_OPTIONS))}, and not {wrong}: "
+            "each visitor has a history of their own"
         )
     if isinstance(given.get("run_config"), Mapping):
         given["run_config"] = RunConfig(**given["run_config"])
@@ -312,7 +311,7 @@ def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _from_message(items: list[ThreadItem]) -> list[ThreadItem]:
-    """A history that was cut, from the visitor's first message in it on."""
+    """Start a truncated history at its first message of the visitor."""
     places = (at for at, item in enumerate(items) if _is_message(item))
     return items[next(places, 0) :]
 

@@ -1,4 +1,4 @@
-"""How code that Agent Builder exports is recognised, without importing any extra package."""
+"""Recognises code that Agent Builder exports, without importing any extra package."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FIELD = "input_as_text"
 
 
 def workflow_input(function: object) -> type[Any] | None:
-    """The model that an exported workflow takes; None for what is no exported workflow.
+    """Return the pydantic model that an exported workflow takes; None if it is not one.
 
     :param function: a function whose one required parameter is annotated with a pydantic model
         that has a field ``input_as_text``.
-    :raises ConfigurationError: the model requires other fields, which no visitor's message has.
+    :raises ConfigurationError: the model has other required fields, which no message has.
     """
     if isinstance(function, type) or not callable(function):
         return None
@@ -47,10 +47,10 @@ def workflow_input(function: object) -> type[Any] | None:
 
 
 def checked_input(function: object, what: str) -> type[Any]:
-    """The model that an exported workflow takes.
+    """Return the pydantic model that an exported workflow takes.
 
     :param what: what the function is for, in the error.
-    :raises ConfigurationError: it is no exported workflow.
+    :raises ConfigurationError: it is not an exported workflow.
     """
     model = workflow_input(function)
     if model is None:
@@ -62,9 +62,9 @@ def checked_input(function: object, what: str) -> type[Any]:
 
 
 def refuse_workflow(function: object, what: str, name: str) -> None:
-    """Refuse an exported workflow that is declared as something else.
+    """Refuse an exported workflow for another purpose.
 
-    :raises ConfigurationError: it is one.
+    :raises ConfigurationError: the function is an exported workflow.
     """
     if workflow_input(function) is not None:
         raise ConfigurationError(
@@ -79,11 +79,11 @@ def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
     plain = inspect.unwrap(function)
     plain = getattr(plain, "func", plain)
     if not hasattr(plain, "__globals__"):
-        plain = getattr(type(plain), "__call__", plain)  # noqa: B004 - not asked whether it is
+        plain = getattr(type(plain), "__call__", plain)  # noqa: B004 - it is callable
     try:
-        # As typing.get_type_hints does; the other annotations may name what only a checker knows.
+        # Like typing.get_type_hints, whose other annotations may exist for type checkers only.
         return eval(annotation, getattr(plain, "__globals__", {}))  # noqa: S307 - the site's code
-    except Exception:  # noqa: BLE001 - whatever it is, it names no model
+    except Exception:  # noqa: BLE001 - then it is no model
         return None
 
 

@@ -1,10 +1,9 @@
-"""Where the traces of runs go: to OpenAI only where OpenAI's model has read the conversation.
+"""Keeps traces from OpenAI unless OpenAI's own model has read the conversation.
 
-The Agents SDK sends each run, with what was said in it, to OpenAI's trace store, whoever answers
-for the model. A run whose model is somebody else's is kept from it here: its configuration says
-``tracing_disabled``, and a gate before OpenAI's exporter holds back what code around the run
-traces, such as the ``with trace(…)`` of an exported workflow. Trace processors of the site's own
-get everything: it has asked for it.
+The Agents SDK sends the trace of each run, with its messages, to OpenAI's trace store, also if the
+model is another company's. For such a run, ``tracing_disabled`` is set, and a gate before OpenAI's
+exporter holds back the traces of code around the run, such as the ``with trace(…)`` of an exported
+workflow. Trace processors of the site get everything.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from .graph import reachable
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Whether nothing of the answer under way may go to OpenAI's trace store.
+#: Whether the traces of the current answer are kept from OpenAI's trace store.
 _withheld: ContextVar[bool] = ContextVar("flask_chatkit_withheld", default=False)
 
-#: Prefixes of model names that stand for adapters to other companies' services.
+#: Prefixes of model names for adapters to other services.
 _ADAPTERS = ("litellm/", "any-llm/")
 
 
@@ -53,7 +52,7 @@ class Tracing:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What the site has set up: the provider that holds the processors, and what they are."""
+    """The site's trace provider, and the kinds of its processors."""
 
     provider: DefaultTraceProvider | None
     is_on: bool
@@ -62,24 +61,24 @@ class _Setup:
 
 
 def tracing_of(agent: Agent[Any], config: RunConfig | None = None) -> Tracing:
-    """Where the traces of an agent's runs go, as ``doctor`` says it.
+    """Return where the traces of an agent's runs go, for ``doctor``.
 
     :param config: the ``run_config`` of its ``run_options``.
     """
     return _judge([agent], config)[0]
 
 
-def guarded(agent: Agent[Any], config: RunConfig | None = None) -> RunConfig | None:
-    """The configuration for a run in this answer, which keeps its traces from OpenAI if need be.
+def guard_run(agent: Agent[Any], config: RunConfig | None = None) -> RunConfig | None:
+    """Return a run's configuration, which keeps its traces from OpenAI if need be.
 
-    Called in the task that runs the agent. What the log is told, it is told once.
+    Call it in the task that runs the agent. The log has a warning, once a process.
 
-    :param config: the configuration as the site has it.
+    :param config: the site's configuration.
     """
     found, setup, foreign = _judge([agent], config)
     if not setup.is_on:
-        # Spans that go nowhere keep what the model was sent, too, and the timers of its connection
-        # keep the spans for minutes: megabytes where there are files.
+        # Spans that go nowhere hold the model's input, too, and timers of its connection hold the
+        # spans for minutes: megabytes if there are files.
         return dataclasses.replace(config or RunConfig(), trace_include_sensitive_data=False)
     if not _withhold(setup, foreign):
         return config
@@ -91,11 +90,11 @@ def guarded(agent: Agent[Any], config: RunConfig | None = None) -> RunConfig | N
 
 
 def guard_workflow(function: Callable[..., Any]) -> None:
-    """Keep the traces of an exported workflow from OpenAI if one of its agents' models is foreign.
+    """Keep the traces of an exported workflow from OpenAI if the model of an agent is foreign.
 
-    Called before the workflow in the task that runs it, since it opens a trace of its own before
-    any agent runs. Its agents are looked for among the globals of its module; where there are none,
-    it is the SDK's default model that counts. Each run is looked at by :func:`guarded` as well.
+    Call it before the workflow in the task that runs it, since a workflow opens a trace before any
+    agent runs. Its agents are the globals of its module; without any, the SDK's default model
+    counts. :func:`guard_run` checks each run as well.
     """
     known = getattr(inspect.unwrap(function), "__globals__", {})
     agents = [value for value in list(known.values()) if isinstance(value, Agent)]
@@ -106,7 +105,7 @@ def guard_workflow(function: Callable[..., Any]) -> None:
 def _judge(
     agents: Iterable[Agent[Any]], config: RunConfig | None
 ) -> tuple[Tracing, _Setup, str | None]:
-    """Where traces go, what is set up, and whose model is not OpenAI's, if one is."""
+    """Return where traces go, the site's setup, and the reason why a model is foreign."""
     setup = _setup()
     if not setup.is_on or (config is not None and config.tracing_disabled):
         off = dataclasses.replace(setup, is_on=False)
@@ -123,39 +122,39 @@ def _judge(
 
 
 def _withhold(setup: _Setup, foreign: str | None) -> bool:
-    """Hold back from OpenAI what is traced in this task from now on, if a model is foreign."""
+    """Keep this task's further traces from OpenAI if a model is foreign."""
     if foreign is None:
         return False
-    # Once is for the whole answer: what is said to one agent is told to the next one.
+    # For the whole answer: the next agent gets the messages of the one before.
     _withheld.set(True)
     _close_gates(setup.provider)
-    _Said.once(foreign)
+    _Logged.once(foreign)
     return True
 
 
-class _Said:
-    """Whether the log knows."""
+class _Logged:
+    """Whether the warning is logged."""
 
     done = False
 
     @classmethod
     def once(cls, reason: str) -> None:
-        """Tell the log, the first time."""
+        """Log the warning the first time."""
         if not cls.done:
             cls.done = True
             logger.warning(
                 "Traces of such runs are not sent to OpenAI: %s. Call "
-                "agents.set_tracing_disabled(True) if you want none, "
-                "agents.set_trace_processors([…]) to have them elsewhere",
+                "agents.set_tracing_disabled(True) for no traces, "
+                "agents.set_trace_processors([…]) for traces elsewhere",
                 reason,
             )
 
 
-# --- whose model it is --------------------------------------------------------------------------
+# --- the model's service ------------------------------------------------------------------------
 
 
 def _foreign_host(agent: Agent[Any], config: RunConfig | None) -> str | None:
-    """Where an agent's model is answered, if not at OpenAI; None for OpenAI."""
+    """Return the service of an agent's model; None for OpenAI."""
     model = config.model if config is not None and config.model is not None else agent.model
     if not isinstance(model, Model):
         if isinstance(model, str) and model.startswith(_ADAPTERS):
@@ -163,7 +162,7 @@ def _foreign_host(agent: Agent[Any], config: RunConfig | None) -> str | None:
         provider = (config or RunConfig()).model_provider
         try:
             model = provider.get_model(model)
-        except Exception as error:  # noqa: BLE001 - the run itself will say what is wrong
+        except Exception as error:  # noqa: BLE001 - the run itself raises it again
             return f"unknown ({type(error).__name__})"
     client = client_of(model)
     if not isinstance(client, AsyncOpenAI):
@@ -176,14 +175,14 @@ def _foreign_host(agent: Agent[Any], config: RunConfig | None) -> str | None:
     return None
 
 
-# --- what the site has set up -------------------------------------------------------------------
+# --- the site's setup ---------------------------------------------------------------------------
 
 
 def _setup() -> _Setup:
     provider: Any = get_trace_provider()
     inner = provider
     while inner is not None and not isinstance(inner, DefaultTraceProvider):
-        # Logfire and others put a provider of their own around the SDK's.
+        # Logfire and others wrap the SDK's provider.
         inner = getattr(inner, "wrapped", None)
     if inner is None:
         return _Setup(None, is_on=True, has_openai=False, has_own=True)
@@ -191,7 +190,7 @@ def _setup() -> _Setup:
     openais = [one for one in processors if isinstance(one, _Gate) or _is_openais(one)]
     return _Setup(
         inner,
-        # Made, but not started: nothing of it goes anywhere.
+        # Created, but not started: it is not sent.
         is_on=not isinstance(inner.create_trace("flask_chatkit"), NoOpTrace),
         has_openai=bool(openais),
         has_own=provider is not inner or len(openais) < len(processors),
@@ -199,7 +198,7 @@ def _setup() -> _Setup:
 
 
 def _is_openais(processor: TracingProcessor) -> bool:
-    """Whether it exports as the SDK does by default; a subclass of the exporter is the site's."""
+    """Whether it is the SDK's default exporter; a subclass is the site's."""
     is_batch = isinstance(processor, BatchTraceProcessor)
     return is_batch and type(exporter_of(processor)) is BackendSpanExporter
 
@@ -214,35 +213,35 @@ def _close_gates(provider: DefaultTraceProvider | None) -> None:
 
 
 class _Gate(TracingProcessor):
-    """Lets nothing through of an answer that OpenAI is not to know of."""
+    """Holds back the traces of answers that are kept from OpenAI."""
 
     def __init__(self, processor: TracingProcessor) -> None:
         self._processor = processor
 
     def on_trace_start(self, trace: Any) -> None:
-        """Called when a trace begins, in the task that traces."""
+        """Pass on the start of a trace."""
         if not _withheld.get():
             self._processor.on_trace_start(trace)
 
     def on_trace_end(self, trace: Any) -> None:
-        """Called when a trace ends."""
+        """Pass on the end of a trace."""
         if not _withheld.get():
             self._processor.on_trace_end(trace)
 
     def on_span_start(self, span: Any) -> None:
-        """Called when a span begins."""
+        """Pass on the start of a span."""
         if not _withheld.get():
             self._processor.on_span_start(span)
 
     def on_span_end(self, span: Any) -> None:
-        """Called when a span ends."""
+        """Pass on the end of a span."""
         if not _withheld.get():
             self._processor.on_span_end(span)
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """Called when the process ends; the SDK's own takes a timeout in seconds."""
+        """End with the process; the SDK's processor takes a timeout in seconds."""
         self._processor.shutdown(timeout)  # type: ignore[call-arg]
 
     def force_flush(self) -> None:
-        """Send what waits to be sent."""
+        """Send all that is queued."""
         self._processor.force_flush()

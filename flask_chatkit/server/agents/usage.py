@@ -1,4 +1,4 @@
-"""How many tokens an answer took."""
+"""The tokens that an answer uses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Usage:
-    """What the models of one answer have counted.
+    """The usage of one answer, as its models count it.
 
-    :param requests: calls to a model that were answered.
-    :param input_tokens: tokens that the models read.
-    :param output_tokens: tokens that they wrote.
-    :param total_tokens: both, as the models' services count them.
+    :param requests: answered calls to a model.
+    :param input_tokens: tokens of the models' input.
+    :param output_tokens: tokens of their output.
+    :param total_tokens: both.
     """
 
     requests: int = 0
@@ -24,7 +24,7 @@ class Usage:
 
 
 class _Counts(Protocol):
-    """A usage as the Agents SDK has it (``agents.Usage``), or ours."""
+    """A usage of the Agents SDK (``agents.Usage``), or :class:`Usage`."""
 
     requests: int
     input_tokens: int
@@ -32,32 +32,29 @@ class _Counts(Protocol):
     total_tokens: int
 
 
-#: The usages of the runs of the answer under way, which grow while the runs do.
+#: The usages of the current answer's runs; the SDK updates them while they run.
 _runs: ContextVar[list[Any]] = ContextVar("flask_chatkit_usage")
 
 
 def begin_usage() -> None:
-    """Count anew: an answer begins. To be called in the answer's task."""
+    """Start counting for a new answer. Call it in the answer's task."""
     _runs.set([])
 
 
 def count_run(usage: _Counts) -> None:
-    """Count a run of this answer, from its beginning: ``result.context_wrapper.usage``.
-
-    It does nothing outside an answer.
-    """
+    """Count a run of this answer by its ``result.context_wrapper.usage``; else do nothing."""
     runs = _runs.get(None)
     if runs is not None:
         runs.append(usage)
 
 
 def current_usage() -> Usage | None:
-    """What the answer under way has used so far; to be called in the answer's task.
+    """Return the usage of the current answer so far. Call it in the answer's task.
 
-    All runs are in it, the retried ones and the title's too. A call to a model that was stopped or
-    failed is not: no service says what it took.
+    It includes all runs, also retried ones and the title's, but no model call that was stopped or
+    failed: services don't report its usage.
 
-    :returns: None if no model was asked by way of the Agents SDK.
+    :returns: None if the Agents SDK has called no model.
     """
     runs = _runs.get(None)
     if not runs:

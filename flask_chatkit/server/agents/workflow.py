@@ -1,4 +1,4 @@
-"""A chat that a workflow answers, in the Python code that Agent Builder exports."""
+"""A chat that is answered by a workflow, in the Python code that Agent Builder exports."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from ..assistants.workers import Work, call, stopping
 from ..context import ChatContext
-from .errors import for_visitor
-from .half_answers import ask_for_ends
-from .runner import answering, install_runner
+from .errors import visible_error
+from .incomplete import require_finish_reasons
+from .runner import current_answer, install_runner
 from .server import TITLE_SECONDS, AgentServer
 from .shape import FIELD, checked_input
 from .tracing import guard_workflow
@@ -25,7 +25,7 @@ from .workflow_output import Returned
 
 
 class WorkflowServer(AgentServer):
-    """A chat that an exported workflow answers.
+    """A chat that is answered by an exported workflow.
 
     :param agent: the exported function.
     :param options: as for :class:`~flask_chatkit.server.agents.server.AgentServer`.
@@ -43,13 +43,13 @@ class WorkflowServer(AgentServer):
         input_user_message: UserMessageItem | None,
         context: ChatContext,
     ) -> AsyncIterator[ThreadStreamEvent]:
-        """Have the workflow answer a message, or what the page has answered."""
+        """Have the workflow answer a message, or the page's result of a client tool."""
         install_runner()
         begin_usage()
-        ask_for_ends()
+        require_finish_reasons()
         files = self._files(context)
         with files:
-            items = await self._told(files, thread, await self._history(thread, context))
+            items = await self._select_history(files, thread, await self._history(thread, context))
             work = Work(lambda _: True)
             answer = WorkflowAnswer(
                 self, work, thread, items, input_user_message, files, self.is_global
@@ -71,9 +71,9 @@ class WorkflowServer(AgentServer):
                 answer.title.stop()
                 await self._set_title(thread, context)
                 if error is answer.early_end:
-                    # The visitor has what was said, and a notice.
+                    # The visitor has the text so far, and a notice.
                     return
-                shown = for_visitor(error)
+                shown = visible_error(error)
                 if shown is error:
                     raise
                 raise shown from None
@@ -86,14 +86,14 @@ class WorkflowServer(AgentServer):
                 await answer.title.settle()
 
     async def _run_workflow(self, answer: WorkflowAnswer) -> Returned:
-        # In the context of this task, and of the thread of a sync workflow, alone.
-        answering.set(answer)
+        # Only in the context of this task, and of the thread of a sync workflow.
+        current_answer.set(answer)
         guard_workflow(self._workflow)
         result = await call(self._workflow, self._model(**{FIELD: answer.memory.text}))
         await answer.wait_for_streams()
         return Returned(result)
 
     def is_global(self, agent: Agent[Any]) -> bool:
-        """Whether an agent is one of the export's module, and not made for this answer."""
+        """Whether an agent is a global of the export's module, and not made for this answer."""
         known = getattr(inspect.unwrap(self._workflow), "__globals__", {})
         return any(agent is value for value in list(known.values()))

@@ -1,4 +1,4 @@
-"""One answer of an exported workflow: its runs, and what of them is shown."""
+"""One answer of an exported workflow: its runs, and their output."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from chatkit.types import (
 from ..assistants.workers import Work
 from ..assistants.writer import Writer
 from .choices import last_message
-from .errors import ending, fault_of, told
+from .errors import describe, ending, fault_from
+from .files import Files
 from .loop_calls import LoopCalls
 from .mcp import connected
 from .refusals import Refusals, shortened_outputs
 from .run import clean_config
-from .runner import answering, merged_options
+from .runner import current_answer, merged_options
 from .server import AgentServer
 from .titles import Title
-from .told_files import Files
-from .tracing import guarded
+from .tracing import guard_run
 from .usage import count_run
-from .workflow_memory import Memory, memory_of, text_item, with_text
+from .workflow_memory import Memory, load_memory, text_item, with_text
 from .workflow_output import WorkflowOutput
 from .workflow_run import WorkflowRun
 
@@ -40,15 +40,15 @@ logger = logging.getLogger("flask_chatkit")
 
 T = TypeVar("T")
 
-#: A run that continues a conversation of its own is given no earlier turns.
+#: Options of a run with its own conversation, which gets no earlier turns.
 _OWN_HISTORY = ("session", "conversation_id", "previous_response_id")
 
 
 class WorkflowAnswer:
-    """One answer of an exported workflow: its runs, and what of them is shown.
+    """One answer of an exported workflow: its runs, and their output.
 
     :param files: the files of the answer.
-    :param is_global: whether an agent is one of the export's module.
+    :param is_global: whether an agent is a global of the export's module.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class WorkflowAnswer:
         work: Work,
         thread: ThreadMetadata,
         items: Sequence[ThreadItem],
-        said: UserMessageItem | None,
+        message: UserMessageItem | None,
         files: Files,
         is_global: Callable[[Agent[Any]], bool],
     ) -> None:
@@ -66,13 +66,13 @@ class WorkflowAnswer:
         self._work = work
         self._thread = thread
         self._items = items
-        self._said = self._said_first = said
+        self._message = self._first_message = message
         self._files = files
         self._context = files.context
         self._refusals = Refusals(thread, items)
         self.memory = Memory("", [], [], [])
         self.title = Title(None)
-        #: The error of a run that ended early, which is no fault.
+        #: The error of a run that ended early without a fault.
         self.early_end: Exception | None = None
         self._has_title = False
         self._output = WorkflowOutput()
@@ -80,23 +80,23 @@ class WorkflowAnswer:
         self.calls = LoopCalls()
         self._runs: set[WorkflowRun] = set()
         self._streams: set[asyncio.Task[None]] = set()
-        #: Those whose end the export itself has been given.
+        #: Streams whose error the export has received.
         self._read: set[asyncio.Task[None]] = set()
         self._stopped = False
-        #: Whether it has ended well: what its code left running is no part of it.
+        #: Whether it has ended: runs that its code left behind are not shown.
         self.finished = False
 
     # --- the answer's side ----------------------------------------------------------------------
 
     async def remember(self) -> None:
-        """Read what the export does not know, without what a model's service has refused."""
+        """Load earlier turns and files, without those that a model's service has refused."""
         kept = self._refusals.left_out.kept(self._items)
         start = self.memory.start
-        self.memory = await memory_of(self._files, kept, self._said_first)
+        self.memory = await load_memory(self._files, kept, self._first_message)
         self.memory.start = start
 
     async def events(self) -> AsyncIterator[ThreadStreamEvent]:
-        """The events that ChatKit's client reads."""
+        """Yield the events for the page."""
         store, thread, context = self._server.store, self._thread, self._context
         writer = Writer(thread, lambda kind: store.generate_item_id(kind, thread, context))
         try:
@@ -111,7 +111,7 @@ class WorkflowAnswer:
             yield event
 
     def stop(self) -> None:
-        """End the workflow and the model's calls; once is enough."""
+        """End the workflow and the model's calls; later calls do nothing."""
         if self._stopped:
             return
         self._stopped = True
@@ -128,9 +128,9 @@ class WorkflowAnswer:
     async def run(
         self, base: AgentRunner, agent: Agent[Any], given: Any, options: Mapping[str, Any]
     ) -> RunResultStreaming:
-        """Run an agent, and show what it says; the result is complete."""
+        """Run an agent to its end, and show its output."""
         if not self.calls.is_on_loop():
-            # A sync workflow that runs a loop of its own.
+            # A sync workflow with its own loop.
             future = self.calls.begin(self.run(base, agent, given, options))
             return cast("RunResultStreaming", await asyncio.wrap_future(future))
         async with connected(agent, keep=self._is_global(agent)):
@@ -139,7 +139,7 @@ class WorkflowAnswer:
     async def _run_until_accepted(
         self, base: AgentRunner, agent: Agent[Any], given: Any, options: Mapping[str, Any]
     ) -> RunResultStreaming:
-        """Run an agent; again, with less of the thread, while a model's service refuses that."""
+        """Run an agent, and again with less of the thread while the service refuses it."""
         carried: list[Any] = []
         start = self.memory.start
         while True:
@@ -147,11 +147,11 @@ class WorkflowAnswer:
             try:
                 await self._show(run)
             except Exception as error:
-                fault = fault_of(error, run.failure)
-                # What the visitor reads at this moment can't be taken back.
-                if fault is None or run.is_speaking or not self._refusals.give_way(fault):
+                fault = fault_from(error, run.failure)
+                # A message that the visitor is reading can't be taken back.
+                if fault is None or run.is_writing or not self._refusals.leave_out_more(fault):
                     raise
-                logger.info("A model's service refused a history: %s", told(error))
+                logger.info("A model's service refused the history: %s", describe(error))
                 agent, carried = run.agent, carried + run.produced
                 self.memory.start = start
                 await self.remember()
@@ -161,7 +161,7 @@ class WorkflowAnswer:
     def run_streamed(
         self, base: AgentRunner, agent: Agent[Any], given: Any, options: Mapping[str, Any]
     ) -> RunResultStreaming:
-        """Start a run that the export reads as well."""
+        """Start a run that the export reads, too."""
         run = self._begin(base, agent, given, options)
         copy: asyncio.Queue[Any] = asyncio.Queue()
         run.copy = copy
@@ -172,7 +172,7 @@ class WorkflowAnswer:
             while True:
                 event = await copy.get()
                 if event is None:
-                    # Raises what the run has ended with.
+                    # Raises the run's error.
                     self._read.add(task)
                     await task
                     return
@@ -182,11 +182,11 @@ class WorkflowAnswer:
         return run.result
 
     async def wait_for_streams(self) -> None:
-        """Wait until all that streams has been shown."""
+        """Wait until all streamed runs have been shown."""
         if self._streams:
             await asyncio.wait(self._streams)
             for task in self._streams:
-                # What the export did not read is raised here.
+                # The errors that the export did not read are raised here.
                 if not task.cancelled() and task.exception() is not None and task not in self._read:
                     task.result()
 
@@ -216,7 +216,7 @@ class WorkflowAnswer:
         self._output.note_run(run.result)
 
     async def _end_early(self, run: WorkflowRun, error: Exception) -> None:
-        """Show the text so far of a run that ended early; the export is told as always."""
+        """Show the text so far of a run that ended early; the export gets the error as usual."""
         ended = ending(error, run.incomplete)
         if ended is not None:
             self.early_end = error
@@ -235,16 +235,15 @@ class WorkflowAnswer:
     ) -> WorkflowRun:
         settings = merged_options(self._server.run_options, options)
         chosen, config = self._choose(agent, settings["run_config"])
-        settings["run_config"] = clean_config(guarded(agent, config))
-        own = AgentContext[Any](
-            thread=self._thread, store=self._server.store, request_context=self._context
-        )
+        settings["run_config"] = clean_config(guard_run(agent, config))
+        store, context = self._server.store, self._context
+        own = AgentContext[Any](thread=self._thread, store=store, request_context=context)
         if not isinstance(given, RunState):
             given = self._input(given, options, carried)
             if settings.get("context") is None:
                 settings["context"] = own
-        # The runs inside of this one, by tools and handoffs, and the title's, are plain ones.
-        token = answering.set(None)
+        # Runs within this one, by tools, and the title's are not shown.
+        token = current_answer.set(None)
         try:
             if not self._has_title:
                 self._has_title = True
@@ -253,28 +252,28 @@ class WorkflowAnswer:
             count_run(result.context_wrapper.usage)
             run = WorkflowRun(result, own, config)
         finally:
-            answering.reset(token)
+            current_answer.reset(token)
         run.begin(agent, self._work)
         return run
 
     def _choose(
         self, agent: Agent[Any], config: RunConfig | None
     ) -> tuple[Agent[Any], RunConfig | None]:
-        """The agent and configuration with what the visitor chose, a tool for one run only."""
-        choice = self._said.inference_options.tool_choice if self._said is not None else None
+        """Return the agent and configuration with the visitor's choices; a tool for one run."""
+        choice = self._message.inference_options.tool_choice if self._message is not None else None
         has_tool = choice is not None and any(one.name == choice.id for one in agent.tools)
-        message = self._said if has_tool else None
+        message = self._message if has_tool else None
         if has_tool:
-            self._said = None
-        asked = last_message(self._items)
-        return self._server.choose(agent, message, [asked] if asked else [], config)
+            self._message = None
+        last = last_message(self._items)
+        return self._server.choose(agent, message, [last] if last else [], config)
 
     def _input(self, given: Any, options: Mapping[str, Any], carried: Sequence[Any]) -> Any:
-        """What a run is given: the thread's earlier turns come first."""
+        """Return a run's input, beginning with the thread's earlier turns."""
         if any(options.get(key) for key in _OWN_HISTORY):
-            return self.memory.accompany(given)
+            return self.memory.attach_files(given)
         is_first = self.memory.start is None
-        given = [*self.memory.precede(given), *carried]
+        given = [*self.memory.prepend_history(given), *carried]
         if is_first:
             self._keep_changed()
         if self._refusals.left_out.short_outputs:
@@ -282,13 +281,12 @@ class WorkflowAnswer:
         return given
 
     def _keep_changed(self) -> None:
-        """Keep what a guardrail made of this message: titles and later turns are told that."""
-        text = self.memory.changed_text()
-        asked = last_message(self._items)
-        if text is None or asked is None:
+        """Store the text that a guardrail made of this message, for titles and later turns."""
+        text, last = self.memory.changed_text(), last_message(self._items)
+        if text is None or last is None:
             return
-        self._items = [with_text(one, text) if one is asked else one for one in self._items]
+        self._items = [with_text(one, text) if one is last else one for one in self._items]
         if not self._work.channel.closed:
             new_id = self._server.store.generate_item_id("message", self._thread, self._context)
-            item = text_item(new_id, asked, text)
+            item = text_item(new_id, last, text)
             self._work.channel.put(ThreadItemDoneEvent(item=item))

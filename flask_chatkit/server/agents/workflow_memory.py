@@ -1,4 +1,4 @@
-"""What an exported workflow does not know of its thread: earlier turns, and files."""
+"""The parts of a thread that an exported workflow is not given: earlier turns, and files."""
 
 from __future__ import annotations
 
@@ -18,75 +18,75 @@ from chatkit.types import (
 from ..assistants.messages import text_of
 from ..history.tool_outputs import KIND, is_memory
 from ..surrogates import clean
-from .converter import Converter, ToldFiles, drop_unpaired_calls
+from .converter import Converter, FileParts, drop_unpaired_calls
 from .memory import recall
 
-#: Where a hidden item keeps the texts that models are told in the place of messages.
+#: The key of a hidden item's content for texts that models get in place of messages.
 TEXTS = "texts"
 
 
 @dataclasses.dataclass
 class Memory:
-    """What the export does not know: earlier turns, and what came with this message.
+    """Earlier turns, and what belongs to this message.
 
-    :param text: this message.
-    :param earlier: what was said before it.
-    :param parts: its files, and what else belongs to it.
-    :param after: what followed it: the page's answers.
+    :param text: the text of this message.
+    :param earlier: the input before it.
+    :param parts: its files, and its other content.
+    :param after: the results of client tools after it.
     """
 
     text: str
     earlier: list[Any]
     parts: list[Any]
     after: list[Any]
-    #: What the input of the first run begins with, which a guardrail may have changed.
+    #: The first item of the first run's input, which a guardrail may have changed.
     start: Any = None
-    #: Whether a run that keeps its conversation elsewhere has been given the files.
+    #: Whether a run that keeps its conversation elsewhere has the files.
     is_sent: bool = False
 
-    def precede(self, given: Any) -> list[Any]:
-        """What a run of the export is given, with what precedes it."""
-        told: list[Any] = list(ItemHelpers.input_to_new_input_list(given))
-        if self.earlier and told[: len(self.earlier)] == self.earlier:
-            # It goes on with the whole input of a run before.
-            return told
-        first = told[0] if told else None
+    def prepend_history(self, given: Any) -> list[Any]:
+        """Return a run's input with the thread's history before it."""
+        given_input: list[Any] = list(ItemHelpers.input_to_new_input_list(given))
+        if self.earlier and given_input[: len(self.earlier)] == self.earlier:
+            # It continues with the whole input of an earlier run.
+            return given_input
+        first = given_input[0] if given_input else None
         if self.start is None:
             self.start = first if first is not None else {}
         elif not self._is_message(first) and first != self.start:
-            # A node without the chat's history: it is given what its author has chosen.
-            return told
-        return [*self.earlier, *self._with_parts(told), *self.after]
+            # A node without the chat's history: it gets the input that its author has chosen.
+            return given_input
+        return [*self.earlier, *self._with_parts(given_input), *self.after]
 
-    def accompany(self, given: Any) -> Any:
-        """What a run that keeps its conversation elsewhere is given: this message's files, once."""
+    def attach_files(self, given: Any) -> Any:
+        """Return the input of a run that keeps its conversation elsewhere, with the files, once."""
         if not self.parts or self.is_sent:
             return given
         self.is_sent = True
         return self._with_parts(list(ItemHelpers.input_to_new_input_list(given)))
 
     def changed_text(self) -> str | None:
-        """What the first run was told in the place of this message's text, if not that as well."""
+        """Return the text that the first run got in place of this message's, if it replaces it."""
         if not isinstance(self.start, Mapping) or self.start.get("role") != "user":
             return None
         text = _text_in(self.start)
         return text if text and self.text not in text else None
 
-    def _with_parts(self, told: list[Any]) -> list[Any]:
-        if not self.parts or self._has_parts(told):
-            return told
-        first = told[0] if told else None
+    def _with_parts(self, given_input: list[Any]) -> list[Any]:
+        if not self.parts or self._has_parts(given_input):
+            return given_input
+        first = given_input[0] if given_input else None
         is_user = isinstance(first, Mapping) and first.get("role") == "user"
         content = first.get("content") if is_user and first is not None else None
         if isinstance(content, str):
             content = [{"type": "input_text", "text": content}]
         if isinstance(content, list):
-            return [{**cast("Any", first), "content": [*self.parts, *content]}, *told[1:]]
-        return [{"role": "user", "content": list(self.parts)}, *told]
+            return [{**cast("Any", first), "content": [*self.parts, *content]}, *given_input[1:]]
+        return [{"role": "user", "content": list(self.parts)}, *given_input]
 
-    def _has_parts(self, told: list[Any]) -> bool:
-        """Whether a run goes on with the whole input of one before, files included."""
-        contents = [one.get("content") for one in told if isinstance(one, Mapping)]
+    def _has_parts(self, given_input: list[Any]) -> bool:
+        """Whether a run continues with the whole input of an earlier one, files included."""
+        contents = [one.get("content") for one in given_input if isinstance(one, Mapping)]
         there = [part for content in contents if isinstance(content, list) for part in content]
         return all(part in there for part in self.parts)
 
@@ -105,7 +105,7 @@ def _text_in(message: Mapping[str, Any]) -> str:
 
 
 def _put_texts(earlier: Sequence[ThreadItem], items: Sequence[ThreadItem]) -> list[ThreadItem]:
-    """Earlier items with what models were told in place of messages; see :func:`text_item`."""
+    """Return earlier items with the texts that replace those of messages; see :func:`text_item`."""
     texts: dict[str, str] = {}
     for item in items:
         if is_memory(item):
@@ -114,16 +114,16 @@ def _put_texts(earlier: Sequence[ThreadItem], items: Sequence[ThreadItem]) -> li
 
 
 def with_text(item: ThreadItem, text: str) -> ThreadItem:
-    """A message with another text; another item as it is."""
+    """Return a message with another text; any other item as it is."""
     if not isinstance(item, UserMessageItem):
         return item
     return item.model_copy(update={"content": [UserMessageTextContent(text=text)]})
 
 
 def text_item(item_id: str, message: UserMessageItem, text: str) -> HiddenContextItem:
-    """What keeps in the thread which text models are told in the place of a message's own.
+    """Build an item that keeps the text that models get in place of a message's own.
 
-    A guardrail may have masked what no model is to read, in later turns neither.
+    A guardrail may have masked what no model may read, in later turns either.
     """
     return HiddenContextItem(
         id=item_id,
@@ -134,7 +134,7 @@ def text_item(item_id: str, message: UserMessageItem, text: str) -> HiddenContex
 
 
 def _parts(message: Sequence[Any], text: str) -> list[Any]:
-    """The parts of a message as the model is told it, without its text."""
+    """Return the content of a message without its text."""
     parts = [part for item in message for part in item.get("content") or ()]
     plain = {"type": "input_text", "text": text}
     if plain in parts:
@@ -142,13 +142,13 @@ def _parts(message: Sequence[Any], text: str) -> list[Any]:
     return parts
 
 
-async def memory_of(
-    files: ToldFiles, items: Sequence[ThreadItem], said: UserMessageItem | None
+async def load_memory(
+    files: FileParts, items: Sequence[ThreadItem], message: UserMessageItem | None
 ) -> Memory:
-    """What the export does not know of a thread: earlier turns, and this message's files."""
+    """Collect the earlier turns of a thread, and this message's files."""
     places = [at for at, item in enumerate(items) if isinstance(item, UserMessageItem)]
     at = places[-1] if places else len(items)
-    message = cast("UserMessageItem", items[at]) if places else said
+    message = cast("UserMessageItem", items[at]) if places else message
     text = text_of(message) if message is not None else ""
     converter = Converter(files, recall(items))
     earlier = drop_unpaired_calls(await converter.to_agent_input(_put_texts(items[:at], items)))

@@ -1,4 +1,4 @@
-"""The output of an exported workflow, as the events that ChatKit's client reads."""
+"""The output of an exported workflow, as events of the ChatKit protocol."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from .shape import FIELD
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Kinds of items that count as shown: with one of them, what the export returns is not.
+#: Types of items that count as output: after one of them, the export's result is not shown.
 _SHOWN = frozenset({"assistant_message", "client_tool_call", "generated_image", "widget"})
 
 
 @dataclass
 class Returned:
-    """What the exported function has returned."""
+    """The result of the exported function."""
 
     value: Any
 
 
 class WorkflowOutput:
-    """The output of an answer: what its runs put into the channel, and what the export returns."""
+    """The output of an answer: that of its runs, through the channel, and the export's result."""
 
     def __init__(self) -> None:
         self._shown: dict[str, None] = {}
         self._last_text = ""
 
     def note_run(self, result: RunResultStreaming) -> None:
-        """Note the text of a run, which is shown if nothing else is."""
+        """Keep the text of a run, which is shown if nothing else is."""
         text = ItemHelpers.text_message_outputs(result.new_items)
         output = result.final_output
         self._last_text = text or (output if isinstance(output, str) else self._last_text)
@@ -52,9 +52,9 @@ class WorkflowOutput:
     async def events(
         self, channel: AsyncIterable[Any], writer: Writer
     ) -> AsyncIterator[ThreadStreamEvent]:
-        """The events of the channel's outputs.
+        """Yield the events for the channel's outputs.
 
-        :raises CustomStreamError: the export has returned what a failed guardrail has found.
+        :raises CustomStreamError: the export has returned the result of a failed guardrail.
         """
         async for output in channel:
             if isinstance(output, Returned):
@@ -70,7 +70,7 @@ class WorkflowOutput:
                 yield event
             item = getattr(output, "item", None)
             if isinstance(item, ClientToolCallItem) and item.status == "pending":
-                # ChatKit takes the page's answer for the last item only.
+                # ChatKit accepts the page's result for the last item only.
                 break
 
     def _note(self, event: ThreadStreamEvent) -> None:
@@ -83,7 +83,7 @@ class WorkflowOutput:
             self._shown.pop(event.item_id, None)
 
     def _take_back(self, _value: Any, writer: Writer) -> list[ThreadStreamEvent]:
-        """Remove what the visitor reads of an answer that a guardrail stopped."""
+        """Remove the items of an answer that a guardrail stopped."""
         logger.warning("A guardrail stopped an answer")
         ended = list(writer.end())
         for event in ended:
@@ -95,13 +95,13 @@ class WorkflowOutput:
             return []
         text = _text_returned(value) or self._last_text
         if not text.strip():
-            logger.warning("A workflow has neither shown nor returned a text")
+            logger.warning("A workflow has neither shown nor returned any text")
             return []
         return list(writer.write(text))
 
 
 def _is_failed_guardrail(value: Any) -> bool:
-    """Whether this is what ``build_guardrail_fail_output`` of an export returns."""
+    """Whether this is a result of the export's ``build_guardrail_fail_output``."""
     if not isinstance(value, Mapping) or "output_text" in value:
         return False
     return any(
@@ -110,7 +110,7 @@ def _is_failed_guardrail(value: Any) -> bool:
 
 
 def _text_returned(value: Any) -> str:
-    """The text of what an export returns; empty for none."""
+    """Return the text of an export's result; empty for none."""
     if isinstance(value, str):
         return value
     if isinstance(value, BaseModel):

@@ -1,4 +1,4 @@
-"""A run of an exported workflow: an agent with a structured output shows a step instead."""
+"""A run of an exported workflow, in which an agent with structured output shows a step."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _RAW_TEXT = ("response.output_text.", "response.content_part.", "response.refusa
 
 
 class WorkflowRun(AgentRun):
-    """A run of an exported workflow: an agent with a structured output shows a step instead."""
+    """A run of an exported workflow, in which an agent with structured output shows a step."""
 
-    #: What the export reads of this run, if it streams itself.
+    #: The run's events for the export, if it streams itself.
     copy: asyncio.Queue[Any] | None = None
     _is_hidden = False
     _work: Work
@@ -33,7 +33,7 @@ class WorkflowRun(AgentRun):
         return result
 
     def begin(self, agent: Agent[Any], work: Work) -> None:
-        """Begin with the agent that the export has named."""
+        """Begin with the agent that the export runs."""
         self._work = work
         self._enter(agent)
 

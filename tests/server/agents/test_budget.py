@@ -18,8 +18,8 @@ from chatkit.types import FileAttachment
 
 from flask_chatkit.identity.visitor import Visitor
 from flask_chatkit.server.agents import budget as budget_module
-from flask_chatkit.server.agents import told_files
-from flask_chatkit.server.agents.budget import COPIES, ROOM, TOO_MUCH, Budget
+from flask_chatkit.server.agents import files as agent_files
+from flask_chatkit.server.agents.budget import BUSY, COPIES, POOL, Budget
 from flask_chatkit.server.context import ChatContext
 from flask_chatkit.server.ids import new_id
 from tests.helpers.driving import ALICE, BOB, Answer, call, deltas, kinds, said, thread_of, upload
@@ -34,9 +34,9 @@ PICTURE = PNG + bytes(3 * MB - len(PNG))
 @pytest.fixture(autouse=True)
 def room() -> Iterator[None]:
     """Each answer has given back what it took."""
-    ROOM.clear()
+    POOL.clear()
     yield
-    assert ROOM.taken == 0
+    assert POOL.taken == 0
 
 
 def _read(attachment: Any, context: ChatContext) -> bytes:
@@ -161,14 +161,14 @@ def test_five_visitors_share_the_room(
     """Five answers with nine pictures each follow each other, as far as there is room for them."""
     picture = PICTURE[: MB // 10]
     most: list[int] = []
-    taken = budget_module.Room._try
+    taken = budget_module.MemoryPool._try
 
     def note(self: Any, *given: Any) -> bool:
         done = taken(self, *given)
         most.append(self.taken)
         return done
 
-    monkeypatch.setattr(budget_module.Room, "_try", note)
+    monkeypatch.setattr(budget_module.MemoryPool, "_try", note)
     api.replies = [Say(["Nice"]) for _ in range(5)]
     budget = Budget(answers_bytes=4 * MB)
     server = site.server(site.agent(), read_attachment=lambda *_: picture, budget=budget)
@@ -202,13 +202,13 @@ def test_no_room_is_told_in_words(
         await asyncio.to_thread(api.is_hanging.wait, 5)
         message = said("Look", attachments=await _pictures(server, 1, BOB))
         events = await call(server, "threads.create", BOB, input=message)
-        assert (events[-1].message, events[-1].allow_retry) == (TOO_MUCH, True)
+        assert (events[-1].message, events[-1].allow_retry) == (BUSY, True)
         thread = thread_of(events)
         given = {"thread_id": thread, "input": said("Hello")}
         assert deltas(await call(server, "threads.add_user_message", BOB, **given)) == "Hi"
         answer.task.cancel()
         await asyncio.wait([answer.task])
-        assert ROOM.taken == 0
+        assert POOL.taken == 0
         given = {"thread_id": thread, "input": message}
         assert deltas(await call(server, "threads.add_user_message", BOB, **given)) == "Nice"
 
@@ -219,19 +219,19 @@ def test_one_visitor_has_half_of_the_room() -> None:
     """Whoever has some already leaves half of the room to others who have some."""
 
     async def test() -> None:
-        assert await ROOM.take(60, 100, "a", 0)
+        assert await POOL.take(60, 100, "a", 0)
         # Nobody else is there.
-        assert await ROOM.take(10, 100, "a", 0)
-        assert await ROOM.take(10, 100, "b", 0)
-        assert not await ROOM.take(10, 100, "a", 0)
-        assert await ROOM.take(10, 100, "b", 0)
-        assert not await ROOM.take(20, 100, "c", 0)
-        ROOM.give_back(70, "a")
-        ROOM.give_back(20, "b")
+        assert await POOL.take(10, 100, "a", 0)
+        assert await POOL.take(10, 100, "b", 0)
+        assert not await POOL.take(10, 100, "a", 0)
+        assert await POOL.take(10, 100, "b", 0)
+        assert not await POOL.take(20, 100, "c", 0)
+        POOL.give_back(70, "a")
+        POOL.give_back(20, "b")
         # More than all is told alone.
-        assert await ROOM.take(300, 100, "c", 0)
-        assert not await ROOM.take(1, 100, "b", 0)
-        ROOM.give_back(300, "c")
+        assert await POOL.take(300, 100, "c", 0)
+        assert not await POOL.take(1, 100, "b", 0)
+        POOL.give_back(300, "c")
 
     asyncio.run(test())
 
@@ -414,7 +414,7 @@ def test_looks_give_the_room_back(
     site: Site, api: ModelApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of what an agent has looked at, only the files that it is told still take room."""
-    monkeypatch.setattr(told_files, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(agent_files, "LOOK_SECONDS", 0.1)
     looks = ["a.txt", "b.txt", "gone.txt", "a.txt", "0.png", "1.png", "2.png", "0.png"]
     api.replies = [Say(["Nice"]), *map(_look, looks), Say(["Done"])]
     # Two pictures are told at a time, and the room is for three.
@@ -423,7 +423,7 @@ def test_looks_give_the_room_back(
     seen: list[int] = []
 
     def read(attachment: Any, context: ChatContext) -> bytes:
-        seen.append(ROOM.taken)
+        seen.append(POOL.taken)
         if attachment.name == "gone.txt":
             raise FileNotFoundError
         if attachment.name.endswith(".txt"):
@@ -477,13 +477,13 @@ def test_encoding_does_not_hold_the_loop(
 ) -> None:
     """Files are encoded in another thread than that in which all answers run."""
     where: list[Any] = []
-    url = told_files._url
+    url = agent_files._url
 
     def note(*given: Any) -> str:
         where.append(threading.current_thread())
         return url(*given)
 
-    monkeypatch.setattr(told_files, "_url", note)
+    monkeypatch.setattr(agent_files, "_url", note)
     api.replies = [Say(["Nice"])]
     server = site.server(site.agent(), read_attachment=_read)
 

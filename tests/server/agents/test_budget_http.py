@@ -14,7 +14,7 @@ from agents import Agent
 from flask_chatkit import ChatKit
 from flask_chatkit.errors import ConfigurationError
 from flask_chatkit.server.agents import budget
-from flask_chatkit.server.agents.budget import ROOM, TOO_MUCH
+from flask_chatkit.server.agents.budget import BUSY, POOL
 from tests.helpers.model_api import Half, ModelApi, Say
 from tests.helpers.served import Client, said, visit
 from tests.helpers.sites import MakeApp
@@ -72,12 +72,12 @@ def test_too_much_at_a_time_is_a_refusal(
 ) -> None:
     """Without room for its files a message is refused in words, with Retry, and noted."""
     monkeypatch.setattr(budget, "WAIT_SECONDS", 0.1)
-    monkeypatch.setattr(ROOM, "_taken", Counter({"somebody": 10**12}))
+    monkeypatch.setattr(POOL, "_taken", Counter({"somebody": 10**12}))
     ann = site()
     file = ann.upload().json()
     with caplog.at_level(logging.INFO, "flask_chatkit"):
         stream = ann.stream("threads.create", input=said("look", attachments=[file["id"]]))
-    assert (stream[-1]["message"], stream[-1]["allow_retry"]) == (TOO_MUCH, True)
+    assert (stream[-1]["message"], stream[-1]["allow_retry"]) == (BUSY, True)
     assert api.asked == []
     assert [
         (record.chatkit_reason, record.chatkit_limit)

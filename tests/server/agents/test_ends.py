@@ -90,7 +90,7 @@ def test_the_log_names_the_cure_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A fault of the set-up is logged with what to do, in one line and once a process."""
-    monkeypatch.setattr(errors, "_cured", set())
+    monkeypatch.setattr(errors, "_advised", set())
     api.replies = [failure, failure]
     server = site.server(site.agent())
 

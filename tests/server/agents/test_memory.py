@@ -44,7 +44,7 @@ def test_the_oldest_outputs_are_dropped(
 ) -> None:
     """Outputs are cut, and all of them together keep to a size."""
     monkeypatch.setattr(memory, "OUTPUT_CHARACTERS", 100)
-    monkeypatch.setattr(memory, "TOLD_CHARACTERS", 500)
+    monkeypatch.setattr(memory, "RECALLED_CHARACTERS", 500)
     answers = iter("abc")
 
     @function_tool

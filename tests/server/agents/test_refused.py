@@ -9,7 +9,12 @@ import pytest
 from agents import function_tool
 
 from flask_chatkit.server.agents.errors import Blame, Fault
-from flask_chatkit.server.agents.refusals import ATTEMPTS, BEGINNING_LEFT_OUT, NO_WAY_ON, TOO_LONG
+from flask_chatkit.server.agents.refusals import (
+    ATTEMPTS,
+    BEGINNING_LEFT_OUT,
+    CANNOT_CONTINUE,
+    TOO_LONG,
+)
 from tests.helpers.driving import call, deltas, kinds, said, thread_of, upload
 from tests.helpers.model_api import Fail, ModelApi, Say, Use
 from tests.server.agents.test_server import PNG, Site, texts
@@ -152,7 +157,7 @@ def test_attempts_are_bounded(site: Site, api: ModelApi, dialect: str) -> None:
         await _send(site, server, thread, "three")
         api.replies = [Fail(400, "prompt is too long: 9 tokens > 8 maximum")] * 20
         events = await _send(site, server, thread, "four", "c.png")
-        assert (events[-1].message, events[-1].allow_retry) == (NO_WAY_ON, False)
+        assert (events[-1].message, events[-1].allow_retry) == (CANNOT_CONTINUE, False)
         assert 20 - len(api.replies) <= ATTEMPTS
         api.replies = []
 

@@ -19,7 +19,7 @@ from openai import AsyncOpenAI
 
 from flask_chatkit import ChatKit
 from flask_chatkit.server.agents import tracing
-from flask_chatkit.server.agents.tracing import guard_workflow, guarded, tracing_of
+from flask_chatkit.server.agents.tracing import guard_run, guard_workflow, tracing_of
 from flask_chatkit.server.streaming import loop
 from tests.helpers.model_api import KEY, ModelApi, Say, serve_model
 from tests.helpers.served import said, visit
@@ -101,7 +101,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     exporter = BackendSpanExporter(api_key="sk-traces", endpoint=made.url)
     agents.set_trace_processors([BatchTraceProcessor(exporter)])
     agents.set_tracing_disabled(False)
-    monkeypatch.setattr(tracing._Said, "done", False)
+    monkeypatch.setattr(tracing._Logged, "done", False)
     yield made
     agents.set_tracing_disabled(True)
     provider.shutdown(5)
@@ -246,7 +246,7 @@ def test_processors_of_the_sites_own_get_all_traces(
 async def workflow() -> None:
     """An exported workflow, in so far as it traces itself."""
     with trace("My workflow"):
-        await Runner.run(workflow.agent, "my secret wish", run_config=guarded(workflow.agent))  # type: ignore[attr-defined]
+        await Runner.run(workflow.agent, "my secret wish", run_config=guard_run(workflow.agent))  # type: ignore[attr-defined]
 
 
 def test_trace_of_a_workflow_is_kept_back(

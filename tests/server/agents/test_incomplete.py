@@ -10,7 +10,7 @@ import pytest
 from agents import Runner, function_tool
 from chatkit.types import SDKHiddenContextItem
 
-from flask_chatkit.server.agents.half_answers import CUT_SHORT
+from flask_chatkit.server.agents.incomplete import CUT_SHORT
 from tests.helpers.driving import ALICE, call, deltas, kinds, said, stored, thread_of
 from tests.helpers.model_api import Gateway, Half, ModelApi, Say
 from tests.server.agents.test_server import Site
