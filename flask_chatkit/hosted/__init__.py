@@ -1,1 +1,1 @@
-"""OpenAI's hosted ChatKit API, over requests. Knows nothing of Flask."""
+"""A client of OpenAI's hosted ChatKit API, independent of Flask."""

@@ -1,4 +1,4 @@
-"""OpenAI's answers: their JSON, their errors, and what of them may be logged."""
+"""Parses OpenAI's responses: their JSON, their errors, and their parts for the log."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ logger = logging.getLogger("flask_chatkit")
 
 @dataclass(frozen=True)
 class Session:
-    """What ``POST /chatkit/sessions`` answers, as far as minting needs it.
+    """The fields of a ``POST /chatkit/sessions`` response that minting needs.
 
     :param id: ``cksess_…``.
-    :param client_secret: opaque; for the browser.
+    :param client_secret: an opaque string for the browser.
     :param expires_at: Unix seconds.
-    :param request_id: OpenAI's id of the call, for the log.
+    :param request_id: OpenAI's request id, for the log.
     """
 
     id: str
@@ -37,7 +37,7 @@ _WORD = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 def read_session(answer: Mapping[str, Any], request_id: str) -> Session:
-    """Read the answer to ``POST /chatkit/sessions``.
+    """Read the response to ``POST /chatkit/sessions``.
 
     :raises UpstreamRejected: it is not an active session.
     """
@@ -58,10 +58,10 @@ def read_session(answer: Mapping[str, Any], request_id: str) -> Session:
 
 @dataclass(frozen=True)
 class Reply:
-    """What OpenAI answered to one call, be it a refusal.
+    """OpenAI's response to one call, also if it is a refusal.
 
-    :param headers: those of the answer; case does not matter.
-    :param error: OpenAI's error, with its ``message``, ``type`` and ``code``; {} without one.
+    :param headers: its headers, case-insensitive.
+    :param error: OpenAI's error with ``message``, ``type`` and ``code``; {} without one.
     """
 
     status: int
@@ -71,20 +71,20 @@ class Reply:
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:
-    """OpenAI's id of a call, for the log."""
+    """Return OpenAI's request id, for the log."""
     return printable(headers.get("x-request-id", "none"))
 
 
 def malformed(reason: str, request_id: str) -> NoReturn:
-    """Log why an answer is of no use, and refuse it."""
+    """Log why a response is malformed, and raise UpstreamRejected."""
     logger.error("OpenAI's answer is of no use (request id %s): %s", request_id, reason)
     raise UpstreamRejected
 
 
 def parse(raw: bytes, headers: Mapping[str, str], request_id: str) -> dict[str, Any]:
-    """Read a JSON object.
+    """Parse a JSON object.
 
-    :raises UpstreamRejected: the answer is none.
+    :raises UpstreamRejected: the response is not one.
     """
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -94,12 +94,12 @@ def parse(raw: bytes, headers: Mapping[str, str], request_id: str) -> dict[str, 
     except (ValueError, RecursionError):
         malformed("it is not JSON", request_id)
     if not isinstance(answer, dict):
-        malformed("it is no JSON object", request_id)
+        malformed("it is not a JSON object", request_id)
     return answer
 
 
 def error_of(raw: bytes) -> dict[str, Any]:
-    """OpenAI's error in an answer; {} without one."""
+    """Return OpenAI's error in a response; {} without one."""
     try:
         error = json.loads(raw)["error"]
     except (ValueError, RecursionError, TypeError, KeyError):
@@ -108,12 +108,12 @@ def error_of(raw: bytes) -> dict[str, Any]:
 
 
 def printable(value: object, length: int = 80) -> str:
-    """A value of an answer, as printable ASCII characters for one line of the log."""
+    """Return a value as printable ASCII characters, for one line of the log."""
     return re.sub(r"[^\x20-\x7e]", "?", str(value))[:length]
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from either form of ``Retry-After``."""
+    """Return the seconds of a ``Retry-After`` header, which may also be a date."""
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
         return float(value)

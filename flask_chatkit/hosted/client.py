@@ -1,8 +1,8 @@
-"""OpenAI's ChatKit API.
+"""A client of OpenAI's ChatKit API.
 
-``POST /chatkit/sessions`` and ``POST /chatkit/sessions/{id}/cancel``, which minting needs, and what
-:mod:`flask_chatkit.hosted.threads` asks; as in OpenAI's OpenAPI document 2.3.0 and the ``openai``
-SDK's ``client.beta.chatkit``.
+It calls ``POST /chatkit/sessions`` and ``POST /chatkit/sessions/{id}/cancel`` for minting, and the
+endpoints of :mod:`flask_chatkit.hosted.threads`, as OpenAI's OpenAPI document 2.3.0 and the
+``openai`` SDK's ``client.beta.chatkit`` define them.
 """
 
 from __future__ import annotations
@@ -40,36 +40,35 @@ from .transport import NEVER, Call, PageTooLargeError, Transport, failed_to_conn
 logger = logging.getLogger("flask_chatkit")
 
 BETA = "chatkit_beta=v1"
-#: The day on which OpenAI shuts Agent Builder, and with it hosted workflows, down
-#: (announced 2026-06-03).
+#: The day on which OpenAI shuts down Agent Builder and hosted workflows (announced 2026-06-03).
 WORKFLOWS_END = datetime.date(2026, 11, 30)
-#: What a visitor reads of a chat whose workflow has ended, and by which reason the widget knows.
+#: The message for visitors of a chat whose workflow has ended, and the reason for the widget.
 ENDED = "This chat has ended and is no longer available."
 WORKFLOW_ENDED = "workflow_ended"
 MAX_ANSWER_BYTES = 1_000_000
-#: Statuses of an id that OpenAI does not have; and of a session that is not active any more.
+#: Statuses for an unknown id; and for a session that is not active any more.
 GONE = frozenset({404, 410})
 ENDED_SESSION = GONE | {400, 409}
-#: Bytes of a page of threads or items; and of a page of a single one.
+#: The most bytes of a page of threads or items; and of a page with a single one.
 MAX_PAGE_BYTES = 8 * 2**20
 MAX_ENTRY_BYTES = 64 * 2**20
 ATTEMPTS = 3
-#: For what a command asks: attempts, seconds of one attempt at least, and of one wait at most.
+#: For commands: attempts, the least seconds of one attempt, and the longest wait.
 PATIENT_ATTEMPTS = 8
 PATIENT_SECONDS = 30.0
 LONGEST_PATIENCE = 60.0
-#: Answers after which asking again is safe: nothing was done, or a session that nobody will use.
+#: Statuses after which a retry is safe: nothing was done, or a session that nobody will use.
 RETRIED = frozenset({429, 502, 503, 504})
-#: Seconds of Retry-After that are waited for here.
+#: The most seconds of Retry-After that are waited here.
 LONGEST_WAIT = 3.0
-#: Seconds that a browser is told to wait at most.
+#: The most seconds of Retry-After that a browser is sent.
 MAX_RETRY_AFTER = 3600
 
 _SECRETS = re.compile(r"\b(sk|ek|sess)[-_][\w*.-]+")
 
 
 class _Again(Exception):
-    """Why an attempt failed, and how many seconds OpenAI wants to be left alone."""
+    """An attempt failed and may be repeated, after the seconds that OpenAI asks for."""
 
     def __init__(self, error: ApiError, wait: float | None = None) -> None:
         self.error = error
@@ -84,9 +83,9 @@ class Client:
     :param base: the API's base URL, without a slash at its end.
     :param timeout: seconds to connect, and seconds to wait for the next part of an answer. Once
         connected, a whole call, retries included, ends after their sum.
-    :param at_a_time: calls of a process that may wait while the API is slow; see
+    :param at_a_time: calls of a process that may wait for a slow API; see
         :class:`~flask_chatkit.hosted.share.Share`.
-    :param today: the date, for what the log says about the end of hosted workflows.
+    :param today: returns the date, for log messages about the end of hosted workflows.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class Client:
         self._today = today
         self._headers = {
             "Accept": "application/json",
-            # Answers are small, and what is not compressed can't unfold into a gigabyte.
+            # Responses are small, and an uncompressed one can't unfold into a gigabyte.
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
             "OpenAI-Beta": BETA,
@@ -127,7 +126,7 @@ class Client:
 
         :param body: the documented body; ``user`` and ``workflow`` are required.
         :raises Misconfigured: there is no key.
-        :raises UpstreamRejected: OpenAI refused, or its answer is not of the documented form.
+        :raises UpstreamRejected: OpenAI refused, or its response is malformed.
         :raises UpstreamUnavailable: OpenAI can't be reached, is overloaded or is down.
         :raises UpstreamTimeout: OpenAI did not answer in time.
         """
@@ -140,7 +139,7 @@ class Client:
     def cancel_session(self, session_id: str, budget: float | None = None) -> None:
         """Cancel a session. One that OpenAI no longer knows as active counts as cancelled.
 
-        :param budget: how many seconds it may take at most, if that is less than usual.
+        :param budget: the most seconds it may take, if less than usual.
         :raises ApiError: as for :meth:`create_session`.
         """
         path = f"/chatkit/sessions/{quote(session_id, safe='')}/cancel"
@@ -157,16 +156,16 @@ class Client:
         most: int = MAX_PAGE_BYTES,
         sleep: Callable[[float], None] = time.sleep,
     ) -> dict[str, Any]:
-        """Read or delete something, patiently: a command waits for it, and no visitor.
+        """Read or delete something for a command, with more patience than for a visitor.
 
-        What may come right is asked again, up to eight times, after as long as OpenAI's
-        ``Retry-After`` says, a minute at most.
+        Failed attempts are repeated, up to eight in all, after the seconds of OpenAI's
+        ``Retry-After``, a minute at most.
 
         :param method: ``GET`` or ``DELETE``.
         :param path: the path below the base URL, with its query.
-        :param gone_is_fine: True for an empty mapping in place of an error where there is nothing.
-        :param most: bytes of the longest answer.
-        :raises PageTooLargeError: the answer is longer.
+        :param gone_is_fine: whether to return {} instead of an error if there is nothing.
+        :param most: the most bytes of the response.
+        :raises PageTooLargeError: the response is longer.
         :raises ApiError: as for :meth:`create_session`.
         """
         self._check_key()
@@ -190,11 +189,11 @@ class Client:
     def download(self, url: str, most: int) -> bytes:
         """Fetch a file that OpenAI links to, without the key.
 
-        :param url: an ``https`` address on the internet, or one of where the API itself is.
-        :param most: bytes that it may have.
-        :raises UpstreamRejected: the address is none of these, or it has no such file.
-        :raises UpstreamTimeout: it did not come in time.
-        :raises UpstreamUnavailable: it can't be reached.
+        :param url: an ``https`` address on the internet, or one on the API's host.
+        :param most: the most bytes that it may have.
+        :raises UpstreamRejected: the address is not allowed, or there is no such file.
+        :raises UpstreamTimeout: it did not arrive in time.
+        :raises UpstreamUnavailable: the host can't be reached.
         """
         is_public = self._is_elsewhere(url)
         call = Call("GET", url, None, most, is_link=True, is_public=is_public)
@@ -212,9 +211,9 @@ class Client:
         return raw
 
     def _is_elsewhere(self, url: str) -> bool:
-        """Whether a link leads to another place than the API's own.
+        """Whether a link leads to another host than the API's.
 
-        :raises UpstreamRejected: it is none that is followed.
+        :raises UpstreamRejected: the link is not allowed.
         """
         try:
             link, base = urlsplit(url), urlsplit(self._base)
@@ -229,11 +228,11 @@ class Client:
     def look(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, seconds: float = 4.0
     ) -> Reply:
-        """Ask once, and return what OpenAI answers, whatever it is: for ``doctor``.
+        """Make one call for ``doctor``, and return the response, whatever it is.
 
         :param path: the path below the base URL, with its query.
-        :param seconds: how long it may take at most.
-        :raises ApiError: there is no key, or no whole answer.
+        :param seconds: the most seconds it may take.
+        :raises ApiError: there is no key, or no complete response.
         """
         self._check_key()
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -270,11 +269,11 @@ class Client:
             try:
                 return self._once(call, deadline)
             except _Again as again:
-                # Jitter, so that workers which failed together do not come back together.
+                # Jitter, so that workers that failed together don't retry together.
                 wait = again.wait
                 if wait is None:
                     wait = random.uniform(0.1, 0.3) * attempt  # noqa: S311
-                # A wait keeps one of the site's workers; a long one is the browser's to wait.
+                # A wait occupies one of the site's workers; the browser does the long ones.
                 if (
                     attempt == ATTEMPTS
                     or wait > LONGEST_WAIT
@@ -285,15 +284,14 @@ class Client:
                 attempt += 1
 
     def _once(self, call: Call, deadline: float) -> tuple[dict[str, Any], str]:
-        """Ask once; the answer, and OpenAI's id of the call.
+        """Make one attempt; return the response and OpenAI's request id.
 
-        :raises ApiError: for good.
-        :raises _Again: asking again is safe, and may help.
+        :raises ApiError: it failed for good.
+        :raises _Again: a retry is safe, and may help.
         """
         try:
             status, headers, raw = self._transport.send(call, self._all_headers(), deadline)
         except PageTooLargeError:
-            # Whoever asks for pages knows what to do.
             raise
         except ApiError as error:
             if error.detail:
@@ -318,7 +316,7 @@ class Client:
     def _refusal(
         self, call: Call, status: int, headers: Mapping[str, str], raw: bytes, request_id: str
     ) -> ApiError:
-        """Log OpenAI's refusal, and return the error that is sent to the browser."""
+        """Log OpenAI's refusal, and return the error for the browser."""
         error = error_of(raw)
         logger.error(
             "OpenAI: %s: %s, request id %s, type %s, code %s: %s",
@@ -352,8 +350,8 @@ class Client:
     def _has_ended(self, status: int) -> bool:
         """Whether a refused mint means that the workflow has ended.
 
-        What OpenAI answers after the end is not documented: 410 and 404 mean it on any day, and
-        once the day has come so does what else is said of a key that is good.
+        OpenAI has not documented its response after the end: 410 and 404 mean it on any day, and
+        400 and 403 from that day on.
         """
         return status in {404, 410} or (status in {400, 403} and self._today() >= WORKFLOWS_END)
 

@@ -1,4 +1,4 @@
-"""HTTP calls whose connection a :class:`.Watchdog` closes at the deadline."""
+"""HTTP connections that a :class:`.Watchdog` closes at the deadline of their call."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _here = threading.local()
 
 
 class Call:
-    """A call under way.
+    """A current call.
 
-    :param deadline: by ``time.monotonic()``, in seconds.
-    :param public: whether it may reach addresses of the internet only.
+    :param deadline: seconds of ``time.monotonic()``.
+    :param public: whether it may reach public addresses only.
     """
 
     def __init__(self, deadline: float, *, public: bool = False) -> None:
         self.deadline = deadline
         self.public = public
-        # Kept here: an answer with Connection: close takes it from its connection.
+        # Kept here: a response with Connection: close removes it from its connection.
         self.sock: socket.socket | None = None
         self.ended = False
 
     def end(self) -> None:
-        """Make whoever reads from the connection see its end."""
+        """End reads from the connection."""
         self.ended = True
         if self.sock is not None:
-            # TLS within TLS, through a proxy, has a socket of its own kind around the real one.
+            # TLS within TLS, through a proxy, wraps the real socket.
             sock = getattr(self.sock, "socket", self.sock)
             with contextlib.suppress(OSError):
-                # Not that of a TLS socket, which would pull the layer from under its reader.
+                # Not the TLS socket's, which would remove the TLS layer under its reader.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
@@ -52,7 +52,7 @@ class Watch:
 
     @contextlib.contextmanager
     def call(self, deadline: float, *, public: bool = False) -> Iterator[Call]:
-        """Watch what this thread asks for until the block ends; see :class:`Call`."""
+        """Watch this thread's call until the block ends; see :class:`Call`."""
         call = _here.call = Call(deadline, public=public)
         try:
             self._watchdog.add(call)
@@ -68,13 +68,13 @@ class _Shown:
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
         call = getattr(_here, "call", None)
-        # Here, and not by the name before: what a name leads to may change in between. Behind a
-        # proxy it is the proxy that is reached.
+        # Checked after connecting: a name may resolve to another address the next time. Behind a
+        # proxy, the address is the proxy's.
         if call is None or not call.public or self.proxy is not None:  # type: ignore[attr-defined]
             return sock
         if not ip_address(sock.getpeername()[0]).is_global:
             sock.close()
-            raise NewConnectionError(self, "the address is none of the internet")  # type: ignore[arg-type]
+            raise NewConnectionError(self, "the address is not public")  # type: ignore[arg-type]
         return sock
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,11 +85,11 @@ class _Shown:
 
 
 class _HTTP(_Shown, HTTPConnection):
-    """Plain."""
+    """A plain connection."""
 
 
 class _HTTPS(_Shown, HTTPSConnection):
-    """Over TLS."""
+    """A TLS connection."""
 
 
 class _HTTPPool(HTTPConnectionPool):
@@ -104,12 +104,12 @@ class Adapter(HTTPAdapter):
     """An adapter whose connections a :class:`Watch` can end."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool of connections; called by requests."""
+        """Create the connection pools; called by requests."""
         super().init_poolmanager(*args, **kwargs)
         _use(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Make the pool of connections to a proxy; called by requests."""
+        """Create the connection pools to a proxy; called by requests."""
         manager = super().proxy_manager_for(*args, **kwargs)
         _use(manager)
         return manager

@@ -1,7 +1,7 @@
-"""OpenAI's threads as JSON Lines: one line a thread or item, just as OpenAI sends them.
+"""Exports OpenAI's threads as JSON Lines: one line a thread or item, as OpenAI sends them.
 
-A thread's line comes before those of its items, the oldest thread first. So the last thread and
-the last item of a file say where to go on after a break.
+A thread's line comes before those of its items, the oldest thread first. An export is resumed after
+the last thread and the last item of its file.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ Advance = Callable[[int], object]
 
 THREAD = "chatkit.thread"
 ITEM = "chatkit.thread_item"
-#: Bytes that are read at once from the end of a file.
+#: Bytes of one read from the end of a file.
 _BLOCK = 64 * 1024
-#: What an export begins with.
+#: The first bytes of an export.
 _BEGINNING = b'{"object":"chatkit.thread"'
 
 
 class FileFormError(ChatKitError, ValueError):
-    """A line of a file is no thread or item of an export; the message names the line."""
+    """A line of a file is not a thread or item of an export; the message has the line's number."""
 
 
 @dataclass
 class Exported:
-    """What an export wrote.
+    """The result of an export.
 
-    :param threads: threads that were written, without those that the file had.
+    :param threads: threads that were written, without those that the file had before.
     :param items: items that were written, likewise.
-    :param resumed_after: the id of the thread that a resumed export went on with; else None.
-    :param cut: the ids of threads that are not whole, for an item of more than 64 MiB.
+    :param resumed_after: the id of the thread at which it was resumed; else None.
+    :param cut: the ids of threads that are incomplete due to an item of more than 64 MiB.
     """
 
     threads: int = 0
@@ -52,7 +52,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an export stopped.
+    """The place at which an export stopped.
 
     :param thread: the last thread of the file.
     :param item: the id of the last item of that thread; None if it has none yet.
@@ -74,10 +74,10 @@ def export_threads(
     """Write threads and their items to a file, each as soon as it is read.
 
     :param file: a text file, opened for writing.
-    :param user: whose threads; None for everybody's.
-    :param since: threads that were begun then or later; a time without a zone is in UTC.
-    :param place: where an earlier export to the file stopped, by :func:`last_place`.
-    :param advance: is called with 1 after each thread.
+    :param user: whose threads; None for all visitors'.
+    :param since: the earliest creation time of threads; a naive one is in UTC.
+    :param place: where an earlier export to the file stopped; see :func:`last_place`.
+    :param advance: called with 1 after each thread.
     :raises ApiError: OpenAI refuses, or can't be reached for long.
     """
     done = Exported(resumed_after=place.thread["id"] if place else None)
@@ -97,14 +97,14 @@ def export_threads(
 def threads_since(
     hosted: HostedThreads, user: str | None, since: datetime | None, after: Json | None = None
 ) -> Iterator[Json]:
-    """The threads that were begun at a time or later, the oldest first.
+    """Yield the threads that were created since a time, the oldest first.
 
-    :param after: a thread to go on after, which may be gone by now.
+    :param after: the thread to continue after, which may be deleted by now.
     """
     least = _timestamp(since)
     for thread in _after(hosted, user, after):
         created = thread.get("created_at")
-        # What has no time, or no id, is for whoever reads the export to report.
+        # An entry without a time or an id is reported by the reader of the export.
         if not isinstance(created, int) or created >= least:
             yield thread
 
@@ -124,7 +124,7 @@ def _after(hosted: HostedThreads, user: str | None, after: Json | None) -> Itera
     try:
         first = next(reading, None)
     except UpstreamRejected:
-        # The thread was deleted meanwhile, and OpenAI knows no place after it.
+        # The thread was deleted meanwhile, and OpenAI can't continue after it.
         yield from _younger(hosted, user, after)
         return
     if first is not None:
@@ -134,7 +134,7 @@ def _after(hosted: HostedThreads, user: str | None, after: Json | None) -> Itera
 
 def _younger(hosted: HostedThreads, user: str | None, after: Json) -> Iterator[Json]:
     for thread in hosted.threads(user):
-        # Others of its second may be in the file, or not: who reads it knows a thread by its id.
+        # Threads of the same second may be in the file already: readers match them by id.
         if thread.get("created_at", 0) >= after.get("created_at", 0):
             yield thread
 
@@ -150,7 +150,7 @@ def _write_items(file: IO[str], thread: str, items: Iterable[Json], done: Export
 
 
 def items_after(hosted: HostedThreads, thread: str, after: str | None) -> Iterator[Json]:
-    """The items of a thread after one; all of them, where that one was deleted meanwhile.
+    """Yield the items of a thread after one; all of them, if that one was deleted meanwhile.
 
     :param after: the item's id; None for all of them.
     :raises ApiError: OpenAI refuses, or can't be reached for long.
@@ -163,7 +163,7 @@ def items_after(hosted: HostedThreads, thread: str, after: str | None) -> Iterat
     except UpstreamRejected:
         if after is None:
             raise
-        # Who reads them knows an item by its id.
+        # Readers match items by id.
         reading = hosted.items(thread)
         first = next(reading, None)
     if first is not None:
@@ -172,20 +172,20 @@ def items_after(hosted: HostedThreads, thread: str, after: str | None) -> Iterat
 
 
 def _write(file: IO[str], entry: Mapping[str, Any]) -> None:
-    # First what it is, by which a file is known that was broken off in its first line.
+    # "object" comes first, so that a file that broke off in its first line is recognised.
     line = {"object": entry.get("object"), **entry}
     file.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
-# --- an export that is there ----------------------------------------------------------------------
+# --- existing exports -----------------------------------------------------------------------------
 
 
 def last_place(path: Path) -> Place | None:
-    """Where an export to a file stopped; None for a file that is missing or empty.
+    """Return where an export to a file stopped; None for a missing or empty file.
 
-    A last line that was not written whole is cut off.
+    An incomplete last line is removed.
 
-    :raises FileFormError: the file is no export.
+    :raises FileFormError: the file is not an export.
     """
     if not path.exists() or not path.stat().st_size:
         return None
@@ -205,9 +205,9 @@ def last_place(path: Path) -> Place | None:
 
 @contextlib.contextmanager
 def open_for_export(path: Path) -> Iterator[IO[str]]:
-    """Open a file to write an export to its end; a new one is for its owner's eyes only.
+    """Open a file to append an export; only its owner can read a new one.
 
-    A file in which nothing was written when an error comes is taken away again.
+    A file that is still empty at an error is removed again.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "a", encoding="utf-8") as file:
@@ -221,10 +221,10 @@ def open_for_export(path: Path) -> Iterator[IO[str]]:
 
 
 def read_lines(file: Iterable[bytes | str], name: str) -> Iterator[Json]:
-    """The threads and items of an export.
+    """Yield the threads and items of an export.
 
     :param name: the file's name, for errors.
-    :raises FileFormError: a line is none of these; the message names the line.
+    :raises FileFormError: a line is neither; the message has the line's number.
     """
     for number, line in enumerate(file, 1):
         if line.strip():
@@ -247,9 +247,9 @@ def _parsed(line: bytes | str, where: str) -> Json:
 
 
 def _check_beginning(file: IO[bytes], name: str) -> None:
-    """Check that a file is an export, before anything of it is changed.
+    """Check that a file is an export, before it is changed.
 
-    :raises FileFormError: it is none.
+    :raises FileFormError: it is not.
     """
     first = file.readline(_BLOCK)
     if first.endswith(b"\n"):
@@ -259,7 +259,7 @@ def _check_beginning(file: IO[bytes], name: str) -> None:
 
 
 def _cut_half_line(file: IO[bytes]) -> int:
-    """Cut off what is after the last line's end; the file's size then."""
+    """Remove an incomplete last line; return the file's new size."""
     position = file.seek(0, os.SEEK_END)
     while position:
         start = max(0, position - _BLOCK)
@@ -274,7 +274,7 @@ def _cut_half_line(file: IO[bytes]) -> int:
 
 
 def _lines_backwards(file: IO[bytes], end: int) -> Iterator[bytes]:
-    """The lines of a file from the last one on, without reading all of it."""
+    """Yield the lines of a file from the last to the first, without reading it whole."""
     rest, position = b"", end
     while position:
         start = max(0, position - _BLOCK)

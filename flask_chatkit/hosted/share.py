@@ -1,4 +1,4 @@
-"""How much of a process may wait for OpenAI: a hanging API must not take the rest along."""
+"""Bounds how many calls of a process wait for OpenAI: a slow API must not block the site."""
 
 from __future__ import annotations
 
@@ -11,37 +11,36 @@ from ..errors import UpstreamTimeout, UpstreamUnavailable
 from ..runtime._upstream import worker_threads
 from ..runtime.processes import PerProcess
 
-#: Seconds that a call may be under way, and none be answered, before the API counts as hanging.
+#: The API counts as hanging if a call waits this many seconds, and none is answered meanwhile.
 SLOW_SECONDS = 1.0
-#: Seconds that a call beyond the share gets.
+#: Seconds for a call beyond the share.
 BEYOND_SECONDS = 2.0
-#: Calls that may wait in a server whose number of threads is not known.
+#: Calls that may wait in a server with an unknown number of threads.
 UNKNOWN = 16
-#: Seconds that a browser is told to wait.
+#: Seconds of Retry-After for browsers.
 RETRY_AFTER = 5
 
 
 class Share:
-    """Lets at most so many calls wait for an API that is slow.
+    """Lets at most so many calls wait for a slow API.
 
-    While it answers more may be under way, as many as the server has threads. A call beyond the
-    share gets little time, though, and once one has waited for :data:`SLOW_SECONDS`, and none was
-    answered meanwhile, no further one begins.
+    While the API answers, there may be more, as many as the server has threads. A call beyond the
+    share gets little time, though, and none begins once a call has waited :data:`SLOW_SECONDS`
+    while no other was answered.
 
-    :param size: how many; None for half of the threads of gunicorn's worker, and :data:`UNKNOWN`
-        in another server.
+    :param size: how many; None: half of the threads of gunicorn's worker, or :data:`UNKNOWN` in
+        another server.
     """
 
     def __init__(self, size: int | None = None) -> None:
-        # A lock may be held while a process is forked, and gunicorn's worker is known by then.
+        # Per process: a lock may be held during a fork, after which gunicorn's worker is known.
         self._places = PerProcess(lambda: _Places(size))
 
     @contextmanager
     def call(self) -> Iterator[float | None]:
-        """Hold a place; yields the seconds that the call may take, None for as long as usual.
+        """Hold a place; yield the seconds that the call may take, None for as long as usual.
 
-        :raises UpstreamUnavailable: there is no place, or the call had little time, and it was
-            not enough.
+        :raises UpstreamUnavailable: there is no place, or a call beyond the share timed out.
         """
         places = self._places.get()
         me, now = object(), time.monotonic()
@@ -65,13 +64,13 @@ class Share:
 
 
 class _Places:
-    """What one process has under way."""
+    """The current calls of one process."""
 
     def __init__(self, size: int | None) -> None:
         self.lock = threading.Lock()
-        #: When each call began, the oldest first.
+        #: The start of each call, the oldest first, in seconds of time.monotonic().
         self.begun: dict[object, float] = {}
-        #: When one was answered last, by time.monotonic().
+        #: The time of the last response, in seconds of time.monotonic().
         self.answered_at = float("-inf")
         self.size = size or _default_size()
 

@@ -1,7 +1,7 @@
-"""The threads that OpenAI keeps of hosted chats, read page by page, and deleted.
+"""Reads and deletes the threads of hosted chats at OpenAI.
 
-The calls and their fields are those of OpenAI's API reference for ``/v1/chatkit/threads`` (OpenAPI
-document 2.3.0). A thread has ``id``, ``title``, ``created_at`` (Unix seconds), ``status`` and
+The calls follow OpenAI's API reference for ``/v1/chatkit/threads`` (OpenAPI document 2.3.0). A
+thread has ``id``, ``title``, ``created_at`` (Unix seconds), ``status`` and
 ``user``; an item ``id``, ``thread_id``, ``created_at`` and ``type``.
 """
 
@@ -19,9 +19,9 @@ from ..errors import UpstreamRejected
 from .client import MAX_ENTRY_BYTES, MAX_PAGE_BYTES
 from .transport import PageTooLargeError
 
-#: The most threads or items that OpenAI sends at once.
+#: The most threads or items of OpenAI's pages.
 PAGE = 100
-#: Calls that are under way at once where many threads are read.
+#: Parallel calls while many threads are read.
 FETCHES = 4
 
 Json = dict[str, Any]
@@ -29,32 +29,32 @@ T = TypeVar("T")
 
 
 class Asks(Protocol):
-    """What is asked of a :class:`~flask_chatkit.hosted.client.Client`."""
+    """The method of a :class:`~flask_chatkit.hosted.client.Client` that is needed."""
 
     def ask(
         self, method: str, path: str, *, gone_is_fine: bool = False, most: int = MAX_PAGE_BYTES
     ) -> Json:
-        """Ask OpenAI, patiently."""
+        """Call OpenAI, with retries."""
 
 
 class HostedThreads:
     """Reads and deletes the threads of hosted chats.
 
-    Every method raises an :class:`~flask_chatkit.ApiError` where OpenAI refuses, or can't be
-    reached for long.
+    Every method raises an :class:`~flask_chatkit.ApiError` if OpenAI refuses, or can't be reached
+    for long.
 
-    :param client: how OpenAI is asked.
+    :param client: calls OpenAI.
     """
 
     def __init__(self, client: Asks) -> None:
         self._client = client
 
     def threads(self, user: str | None = None, *, after: str | None = None) -> Iterator[Json]:
-        """The threads, the oldest first, each fetched when it is asked for.
+        """Yield the threads, the oldest first, fetched as they are iterated over.
 
-        :param user: whose, as the kit named them to OpenAI: ``user:<login id>`` or ``anon:<id>``.
-            None for everybody's.
-        :param after: the id of the thread to go on after.
+        :param user: whose, by the kit's name for them: ``user:<login id>`` or ``anon:<id>``; None
+            for all visitors'.
+        :param after: the id of the thread to continue after.
         """
         for thread in self._pages("/chatkit/threads", {"user": user} if user else {}, after):
             if not isinstance(thread.get("id"), str):
@@ -62,14 +62,14 @@ class HostedThreads:
             yield thread
 
     def items(self, thread_id: str, *, after: str | None = None) -> Iterator[Json]:
-        """The items of a thread, the oldest first; none if the thread is gone.
+        """Yield the items of a thread, the oldest first; none if the thread is gone.
 
-        :param after: the id of the item to go on after.
+        :param after: the id of the item to continue after.
         """
         yield from self._pages(f"/chatkit/threads/{quote(thread_id, safe='')}/items", {}, after)
 
     def delete(self, thread_id: str) -> bool:
-        """Delete a thread; False if there was none."""
+        """Delete a thread; return False if there was none."""
         path = f"/chatkit/threads/{quote(thread_id, safe='')}"
         answer = self._client.ask("DELETE", path, gone_is_fine=True)
         return bool(answer.get("deleted"))
@@ -79,7 +79,7 @@ class HostedThreads:
         seen = {after}
         while True:
             asked = {"limit": size, "order": "asc", **query, **({"after": after} if after else {})}
-            # A thread may be deleted while others are read; the list of threads is always there.
+            # A thread may be deleted meanwhile; the list of threads always exists.
             is_items = path.endswith("/items")
             most = MAX_PAGE_BYTES if size > 1 else MAX_ENTRY_BYTES
             try:
@@ -96,7 +96,7 @@ class HostedThreads:
                 raise UpstreamRejected(detail="OpenAI sent a page without a list of data")
             yield from (entry for entry in entries if isinstance(entry, dict))
             last = page.get("last_id")
-            # A page that goes on from where one began would be asked for without an end.
+            # A cursor that comes again would never end.
             if not page.get("has_more") or not isinstance(last, str) or last in seen:
                 return
             seen.add(last)
@@ -106,11 +106,11 @@ class HostedThreads:
 def read_ahead(
     entries: Iterable[T], read: Callable[[T], Iterator[Json]]
 ) -> Iterator[tuple[T, Iterator[Json]]]:
-    """Each entry with its items, in order, while the first items of the next ones are fetched.
+    """Yield each entry with its items, while the first items of the next ones are fetched.
 
-    :param entries: threads, or whatever items are read of.
-    :param read: reads the items of an entry; it runs in another thread, in this context. What it
-        raises is raised where the items are iterated over.
+    :param entries: threads.
+    :param read: reads the items of an entry; it runs in another thread, in this context. Its errors
+        are raised by the iteration over the items.
     """
 
     def begin(entry: T) -> Iterator[Json]:

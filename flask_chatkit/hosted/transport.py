@@ -1,4 +1,4 @@
-"""HTTP to OpenAI, over one pool of connections a process. Only this module imports requests."""
+"""Sends HTTP requests to OpenAI, over one connection pool a process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ NEVER: frozenset[int] = frozenset()
 
 @dataclass(frozen=True)
 class Call:
-    """One call: what is sent, and how much may come back.
+    """A call.
 
-    :param path: below the base URL, with its query.
-    :param most: bytes of the longest answer.
-    :param is_link: whether ``path`` is a whole address, which is sent no key.
-    :param is_public: whether it may lead to addresses of the internet only.
-    :param gone: statuses that say there is nothing any more, where that is no failure.
+    :param path: the path below the base URL, with its query.
+    :param most: the most bytes of the response.
+    :param gone: statuses of something that is gone, if that is not an error.
+    :param is_link: whether ``path`` is a whole URL, to which no key is sent.
+    :param is_public: whether it may reach public addresses only.
     """
 
     method: str
@@ -43,12 +43,12 @@ class Call:
 
     @property
     def shown(self) -> str:
-        """The call as the log has it: a query names people."""
+        """The call for the log, without its query, which has names of visitors."""
         return f"{self.method} {self.path.partition('?')[0]}"
 
 
 class PageTooLargeError(UpstreamRejected):
-    """A page has more bytes than were asked for; one of fewer entries may do."""
+    """A page has too many bytes; ask for one with fewer entries."""
 
 
 class _Pool(requests.Session):
@@ -64,7 +64,7 @@ class _Pool(requests.Session):
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         )
         self.trust_env = False
-        # A cookie that OpenAI's edge sets for one visitor's mint is no business of the next one's.
+        # Cookies of OpenAI's edge must not pass from one visitor's mint to the next.
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = Adapter(pool_connections=2, pool_maxsize=64, max_retries=0)
         self.mount("https://", adapter)
@@ -74,8 +74,8 @@ class _Pool(requests.Session):
 class Transport:
     """Sends calls to OpenAI.
 
-    One pooled :class:`requests.Session` serves a process. It is made at the first call, and again
-    after a fork: two processes must not share a TLS connection.
+    Each process has one pooled :class:`requests.Session`, created at its first call: two processes
+    must not share a TLS connection.
 
     :param base: the API's base URL, without a slash at its end.
     :param timeout: seconds to connect, and seconds to wait for the next part of an answer.
@@ -90,14 +90,14 @@ class Transport:
     def send(
         self, call: Call, headers: Mapping[str, str], deadline: float
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send once, and read the answer.
+        """Make one attempt, and read the response.
 
-        :param headers: those of the API; a link is sent none.
-        :param deadline: when the call ends, by ``time.monotonic()``, in seconds.
+        :param headers: the API's headers; a link gets none.
+        :param deadline: the end of the call, in seconds of ``time.monotonic()``.
         :returns: the status, the headers and the body.
-        :raises UpstreamTimeout: the answer did not end in time.
+        :raises UpstreamTimeout: the response did not end in time.
         :raises UpstreamUnavailable: the connection failed.
-        :raises UpstreamRejected: the answer is too long.
+        :raises UpstreamRejected: the response is too long.
         """
         pool = self._pool()
         answered: Mapping[str, str] = {}
@@ -146,7 +146,7 @@ class Transport:
         pid = os.getpid()
         pool = self._pools.get(pid)
         if pool is None:
-            # setdefault is atomic: of two threads that get here at once, one pool is never used.
+            # setdefault is atomic: two threads get the same pool.
             pool = self._pools.setdefault(pid, _Pool(self._base))
         return pool
 
@@ -160,14 +160,14 @@ def _refuse_long(call: Call, headers: Mapping[str, str]) -> NoReturn:
 
 
 def failed_to_connect(error: ApiError) -> bool:
-    """Whether nobody was reached or the line broke; an answer that is slow stays slow."""
+    """Whether there was no connection or it broke; a slow API is not retried."""
     return isinstance(error, UpstreamUnavailable) or isinstance(
         error.__cause__, requests.ConnectTimeout
     )
 
 
 def _innermost(error: BaseException) -> str:
-    """The name of the failure beneath the wrappers; its text may hold a proxy's password."""
+    """Return the innermost error's name; its message may contain a proxy's password."""
     seen = error
     while True:
         inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__

@@ -1,1 +1,1 @@
-"""What each process of a server has: objects made after the fork, worker threads, watchdogs."""
+"""Per-process objects, worker threads and watchdogs."""

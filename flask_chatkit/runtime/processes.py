@@ -1,4 +1,4 @@
-"""What each process of a server has for itself."""
+"""Objects that each process has for itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class PerProcess(Generic[T]):
-    """Something that a forked process must not share with its parent: a lock, a thread.
+    """An object that a forked process must not share with its parent, such as a lock or a thread.
 
-    :param make: makes it when a process first needs it.
+    :param make: creates it, at a process's first :meth:`get`.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -20,9 +20,9 @@ class PerProcess(Generic[T]):
         self._made: dict[int, T] = {}
 
     def get(self) -> T:
-        """The current process's own."""
+        """Return this process's object."""
         pid = os.getpid()
         if pid not in self._made:
-            # setdefault is atomic: of two threads that get here at once, one's is discarded.
+            # setdefault is atomic: two threads get the same object.
             return self._made.setdefault(pid, self._make())
         return self._made[pid]

@@ -1,8 +1,8 @@
-"""A wall-clock end for what waits on a socket, which timeouts of sockets are not.
+"""Ends calls at a wall-clock deadline, which socket timeouts don't.
 
-A timeout bounds each wait for the next bytes. A server, or a proxy, that sends a byte now and then
-keeps a thread for ever, and some drivers have no timeout at all. So one thread per process looks at
-the calls under way, and ends those that are over their time.
+A socket timeout bounds each wait for the next bytes: a server or proxy that sends a byte now and
+then blocks a thread for ever, and some drivers have no timeout at all. So one thread per process
+ends the calls that have passed their deadline.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from typing import Protocol
 
 logger = logging.getLogger("flask_chatkit")
 
-#: Seconds between looks: a call may last that much longer.
+#: Seconds between checks: a call may last that much longer.
 TICK = 0.1
 
 
 class Ending(Protocol):
-    """A call under way that can be ended from outside.
+    """A call that can be ended by another thread.
 
-    ``deadline`` is by ``time.monotonic()``, in seconds; ``ended`` is whether :meth:`end` was
-    called.
+    ``deadline`` is in seconds of ``time.monotonic()``; ``ended`` is whether :meth:`end` was called.
     """
 
     deadline: float
     ended: bool
 
     def end(self) -> None:
-        """Make whoever waits see the end; it must not block."""
+        """End the call; this must not block."""
 
 
 class Watchdog:
@@ -41,15 +40,15 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def add(self, call: Ending) -> None:
-        """Watch a call from now on."""
+        """Watch a call."""
         with self._lock:
             self._calls.add(call)
-            # None survives a fork.
+            # Threads don't survive a fork.
             if self._thread is None or not self._thread.is_alive():
                 self._start()
 
     def discard(self, call: Ending) -> None:
-        """Watch a call no more: it is not ended once this has returned."""
+        """Stop watching a call, which is not ended once this has returned."""
         with self._lock:
             self._calls.discard(call)
 
@@ -60,13 +59,13 @@ class Watchdog:
             now = time.monotonic()
             with self._lock:
                 idle = 0 if self._calls else idle + 1
-                # Under the lock: a call that is over has given its connection to another one.
+                # Under the lock: a finished call passes its connection on to another one.
                 for call in self._calls:
                     if call.deadline <= now and not call.ended:
                         _end(call)
         with self._lock:
             self._thread = None
-            if self._calls:  # one began between the last look and now
+            if self._calls:  # one was added since the last check
                 self._start()
 
     def _start(self) -> None:
@@ -79,6 +78,6 @@ def _end(call: Ending) -> None:
     try:
         call.end()
     except Exception:
-        # One that can't be ended must not keep the others from it.
+        # It must not keep the others from being ended.
         call.ended = True
-        logger.exception("A call that is over its time could not be ended")
+        logger.exception("A call past its deadline could not be ended")

@@ -1,7 +1,7 @@
-"""Threads for calls that may hang: whoever waits gives up at a deadline, and others go on.
+"""Threads for calls that may hang: the caller gives up at a deadline, and other calls continue.
 
-A ``ThreadPoolExecutor`` has no place for a thread that never comes back: it takes a worker for
-good, and the process waits for it when it ends.
+In a ``ThreadPoolExecutor``, a call that never returns occupies a worker for good, and blocks the
+end of the process.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ T = TypeVar("T")
 
 _Job = tuple["Future[Any]", Callable[[], Any]]
 
-
-#: Seconds after which a call is begun although many hang: these may never come back.
+#: Seconds after which a call is started although many hang, which may never return.
 AGAIN_SECONDS = 60.0
 
 
 class Stuck(Exception):
-    """A call did not return in time, or so many hang that no further one is begun."""
+    """A call did not return in time, or so many hang that no further one is started."""
 
 
 class _Crew:
-    """What the threads share; it knows nothing of its :class:`Workers`, which may go away."""
+    """State that the threads share, without a reference to :class:`Workers`, which may be freed."""
 
     def __init__(self, size: int, name: str) -> None:
         self.size = size
@@ -39,7 +38,7 @@ class _Crew:
         self.idle = threading.Semaphore(0)
         self.threads = 0
         self.running: WeakSet[threading.Thread] = WeakSet()
-        #: Jobs that hold a thread, and that nobody waits for any more.
+        #: Jobs that occupy a thread, and that no caller waits for any more.
         self.abandoned: set[Future[Any]] = set()
 
     def grow(self) -> None:
@@ -50,14 +49,14 @@ class _Crew:
             if self.threads >= self.size:
                 return
             self.threads += 1
-        # Not waited for when the process ends: one that hangs would keep it from ending.
+        # A daemon: a thread that hangs must not block the end of the process.
         thread = threading.Thread(target=self._work, name=self.name, daemon=True)
         thread.start()
-        # Not before: nobody can wait for one that has not been started.
+        # Added now: a thread can't be joined before it is started.
         self.running.add(thread)
 
     def stop(self) -> None:
-        """Have each thread end when it is done with what came before."""
+        """End each thread after the jobs so far."""
         with self.lock:
             count, self.threads = self.threads, self.size
         for _ in range(count):
@@ -74,11 +73,11 @@ class _Crew:
                 return
             future = job[0]
             _perform(*job)
-            # Neither the job nor what it returned is kept until the next one comes.
+            # Neither the job nor its result is kept until the next one.
             del job
             with self.lock:
                 if future in self.abandoned:
-                    # Another thread has taken this one's place.
+                    # Another thread has replaced this one.
                     self.abandoned.discard(future)
                     return
             del future
@@ -89,18 +88,18 @@ def _perform(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+    except BaseException as error:  # noqa: BLE001 - raised in the caller
         future.set_exception(error)
     else:
         future.set_result(result)
 
 
 class Workers:
-    """Threads that do pieces of work, one each at a time.
+    """A pool of threads whose calls may hang.
 
-    :param size: how many there are, beside those that hang.
-    :param name: what the threads are called.
-    :param most: how many may hang; beyond these one is begun a minute, until one comes back.
+    :param size: how many threads there are, beside those that hang.
+    :param name: the threads' name.
+    :param most: how many may hang; beyond these, one call a minute is started.
     """
 
     def __init__(self, size: int, name: str, most: int = 64) -> None:
@@ -111,14 +110,14 @@ class Workers:
         self._stop.atexit = False
 
     def close(self, seconds: float) -> None:
-        """End the threads when they have done what came before, and wait for them a while."""
+        """End the threads after the jobs so far, and wait for them at most this long."""
         self._stop()
         end = time.monotonic() + seconds
         for thread in list(self._crew.running):
             thread.join(max(0.0, end - time.monotonic()))
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Have something done.
+        """Start a call in a thread.
 
         :raises Stuck: too many threads hang.
         """
@@ -132,7 +131,7 @@ class Workers:
         return future
 
     def run(self, work: Callable[[], T], seconds: float) -> T:
-        """Have something done, and wait for it.
+        """Run a call in a thread, and return its result.
 
         :raises Stuck: it takes longer; its thread is replaced.
         """
@@ -141,12 +140,12 @@ class Workers:
             return future.result(seconds)
         except concurrent.futures.TimeoutError:
             if future.done():
-                raise  # one of its own
+                raise  # the call's own error
             self.abandon(future)
             raise Stuck(f"a call took more than {seconds:g} seconds") from None
 
     def abandon(self, future: Future[Any]) -> None:
-        """Wait no more for a job: it is not begun, or its thread is replaced if it hangs."""
+        """Give up a job: it is not started, or its thread is replaced."""
         if future.cancel():
             return
         crew = self._crew
