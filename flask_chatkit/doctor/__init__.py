@@ -1,1 +1,1 @@
-"""``flask chatkit doctor``: checks a set-up, and names each fault with its cure."""
+"""The checks of ``flask chatkit doctor``, which name each fault with its cure."""

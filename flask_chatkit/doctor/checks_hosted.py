@@ -1,4 +1,4 @@
-"""Hosted chats: the key, its organisation and project, the workflow, and the days that are left."""
+"""Checks of hosted chats: the key, its organisation and project, the workflow, its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOVE = (
     seconds=8.0,
 )
 def api_key(site: Site) -> Iterator[Finding]:
-    """Read one thread's name, which changes nothing and is what the key must be good for."""
+    """List one thread, which needs the same permission as the kit, and changes nothing."""
     if not site.hosted:
         yield skipped("no chat is hosted by OpenAI")
         return
@@ -43,7 +43,7 @@ def api_key(site: Site) -> Iterator[Finding]:
     try:
         reply = _ask(site, "GET", "/chatkit/threads?limit=1")
     except ApiError as failed:
-        yield error(f"OpenAI can't be reached: {_said(failed)}", _REACH)
+        yield error(f"OpenAI can't be reached: {_reason(failed)}", _REACH)
         return
     if reply.status == 200:
         named = {
@@ -60,8 +60,8 @@ def api_key(site: Site) -> Iterator[Finding]:
 
 
 def _refused(reply: Reply) -> Finding:
-    code, said = str(reply.error.get("code")), reply.error.get("message", "")
-    if "organization" in code or "organization" in str(said).lower():
+    code, message = str(reply.error.get("code")), str(reply.error.get("message", ""))
+    if "organization" in code or "organization" in message.lower():
         return error(
             f"the key does not belong to CHATKIT_ORGANIZATION ({reply.status}, {code})",
             "correct CHATKIT_ORGANIZATION and CHATKIT_PROJECT, or remove them",
@@ -96,7 +96,7 @@ def _refused(reply: Reply) -> Finding:
     seconds=12.0,
 )
 def workflow(site: Site) -> Iterator[Finding]:
-    """Make a session and cancel it."""
+    """Create a session and cancel it."""
     chats = [chat for chat in site.hosted if chat.workflow_id or site.settings.workflow_id]
     if not (chats and site.settings.api_key):
         yield skipped("no chat has a workflow" if not chats else "there is no API key")
@@ -106,7 +106,7 @@ def workflow(site: Site) -> Iterator[Finding]:
         try:
             reply = _ask(site, "POST", "/chatkit/sessions", body)
         except ApiError as failed:
-            yield error(f"OpenAI can't be reached: {_said(failed)}", _REACH)
+            yield error(f"OpenAI can't be reached: {_reason(failed)}", _REACH)
             return
         if reply.status == 200:
             site.kit.client.look("POST", f"/chatkit/sessions/{reply.answer.get('id')}/cancel")
@@ -116,7 +116,6 @@ def workflow(site: Site) -> Iterator[Finding]:
 
 
 def _no_session(chat: str, reply: Reply) -> Finding:
-    said = str(reply.error.get("message", ""))
     if reply.status == 410 or (reply.status == 404 and _today() >= WORKFLOWS_END):
         return error(f"OpenAI has ended the workflow of the chat {chat!r} ({reply.status})", _MOVE)
     if reply.status == 404:
@@ -129,7 +128,7 @@ def _no_session(chat: str, reply: Reply) -> Finding:
         return _refused(reply)
     if reply.status == 400:
         return error(
-            f"OpenAI refuses the session of the chat {chat!r}: {said}",
+            f"OpenAI refuses the session of the chat {chat!r}: {reply.error.get('message', '')}",
             f"correct the arguments of add_hosted({chat!r}, …)",
         )
     return _refused(reply)
@@ -167,7 +166,7 @@ def _ask(site: Site, method: str, path: str, body: dict[str, object] | None = No
     return reply
 
 
-def _said(failed: ApiError) -> str:
+def _reason(failed: ApiError) -> str:
     return str(failed.detail or failed.description)
 
 

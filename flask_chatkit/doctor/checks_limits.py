@@ -1,4 +1,4 @@
-"""Limits: where they are counted, by how many processes, and a Limiter of the site's own."""
+"""Checks of limits: their storage, several processes, and the site's own Limiter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHARE = (
     "set CHATKIT_RATELIMIT_STORAGE_URI to redis://…, the same for all, and "
     "pip install 'flask-chatkit[redis]'"
 )
-#: How often the running site is asked which process answers.
+#: Requests to find out whether several processes answer.
 ASKED = 6
 
 
@@ -27,12 +27,11 @@ ASKED = 6
     "this machine reach it",
 )
 def storage(site: Site) -> Iterator[Finding]:
-    """Ask the storage."""
+    """Check whether the storage responds."""
     if not site.settings.limiter_enabled:
-        say = ok if site.is_development else None
         yield (
-            say("limits are switched off, for development")
-            if say
+            ok("limits are switched off, for development")
+            if site.is_development
             else error(
                 "RATELIMIT_ENABLED is False: nothing is limited", "set RATELIMIT_ENABLED to True"
             )
@@ -69,7 +68,7 @@ def storage(site: Site) -> Iterator[Finding]:
     seconds=10.0,
 )
 def sharing(site: Site) -> Iterator[Finding]:
-    """Look for several processes, and for a mark that this one left in the storage."""
+    """Look for several processes, and for this one's mark in the storage."""
     seen = site.seen
     if seen is None:
         in_memory = site.kit.limiter.storage.is_in_memory
@@ -114,7 +113,7 @@ def sharing(site: Site) -> Iterator[Finding]:
     cure="limiter.exempt(chatkit)",
 )
 def default_limits(site: Site) -> Iterator[Finding]:
-    """Ask the application for a file of the kit's, and see which limits were counted."""
+    """Run the application's hooks for a call of the kit, and see which limits were counted."""
     limiters: Any = [one for one in site.app.extensions.get("limiter", ()) if one.enabled]
     if not limiters:
         yield skipped("the site has no Limiter of its own")
@@ -129,16 +128,16 @@ def default_limits(site: Site) -> Iterator[Finding]:
         try:
             site.app.preprocess_request()
         except HTTPException:
-            # A limit is used up, or a guard answers: what was counted is known nevertheless.
+            # A limit is used up, or a guard refuses: the counts are known nevertheless.
             pass
-        except Exception as failed:  # noqa: BLE001  each storage has exceptions of its own
+        except Exception as failed:  # noqa: BLE001  storages have exceptions of their own
             yield skipped(f"the site's Limiter can't count ({type(failed).__name__})")
             return
         for limiter in limiters:
             hit |= {str(found.limit) for found in limiter.current_limits}
     if hit:
         yield error(
-            "the site's Limiter counts the chat's calls, too: who chats uses up its limits, "
+            "the site's Limiter counts the chat's calls, too: chatting uses up its limits, "
             f"{', '.join(sorted(hit))}",
             "limiter.exempt(chatkit): the kit has limits of its own, counted by the same Limiter",
         )

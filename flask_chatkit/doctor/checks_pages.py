@@ -1,4 +1,4 @@
-"""The site's own pages: what their headers allow, and whether the kit's files are there."""
+"""Checks of the site's pages: their headers, and the kit's files."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
 
 _NAME = "see Content-Security-Policy in docs/security.md"
-#: What the loader loads in its turn, or a page links to, has the nonce of the page.
+#: Directives for files that have the page's nonce.
 _NONCED = frozenset({"script-src", "style-src"})
 
 
 class _Head(HTMLParser):
-    """The policies that a page's meta tags hold, and whether it shows the widget, with a nonce."""
+    """Parses a page's policies in meta tags, and whether it shows the widget, with a nonce."""
 
     def __init__(self) -> None:
         super().__init__()
         self.policies: list[str] = []
         self.has_widget = False
-        #: None where the page has no loader.
+        #: None if the page has no loader.
         self.has_nonce: bool | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Look at a tag."""
+        """Handle a tag."""
         given = dict(attrs)
         if tag == "meta" and (given.get("http-equiv") or "").lower() == "content-security-policy":
             self.policies.append(given.get("content") or "")
@@ -41,7 +41,7 @@ class _Head(HTMLParser):
 
 @dataclass
 class _View:
-    """A page of the site, as far as it could be had."""
+    """A page of the site."""
 
     path: str
     page: Page
@@ -49,7 +49,7 @@ class _View:
 
     @property
     def policies(self) -> list[dict[str, list[str]]]:
-        """The policies that hold, by directive."""
+        """The page's policies, each by directive."""
         header = self.page.headers.get("Content-Security-Policy", "")
         return [
             _directives(one) for one in (*header.split(","), *self.head.policies) if one.strip()
@@ -114,7 +114,7 @@ def pages(site: Site) -> Iterator[Finding]:
     cure=_NAME,
 )
 def csp(site: Site) -> Iterator[Finding]:
-    """Judge each policy of each page as a browser would."""
+    """Check each policy of each page as a browser does."""
     views = _views(site)
     found = [finding for view in views for finding in _judged(site, view)]
     if found:
@@ -164,7 +164,7 @@ def _shown(source: str) -> str:
 
 
 def _sources(policy: dict[str, list[str]], *directives: str) -> list[str] | None:
-    """What a policy allows for the first directive that it has; None for anything."""
+    """Return the sources of the first directive that a policy has; None if it has none."""
     return next((policy[name] for name in directives if name in policy), None)
 
 
@@ -187,7 +187,7 @@ def _allows(
 
 
 def _matches(source: str, origin: str) -> bool:
-    """Whether a source of a policy covers an origin."""
+    """Whether a policy's source matches an origin."""
     wanted = urlsplit(origin)
     if source == "*":
         return wanted.scheme in {"http", "https"}
@@ -208,7 +208,7 @@ def _matches(source: str, origin: str) -> bool:
     cure="see Cross-Origin-Embedder-Policy",
 )
 def coep(site: Site) -> Iterator[Finding]:
-    """Look at the header."""
+    """Check the header."""
     if not site.shows_openai:
         yield skipped("no chat shows OpenAI's frame")
         return
@@ -231,7 +231,7 @@ def coep(site: Site) -> Iterator[Finding]:
     cure="see Permissions-Policy",
 )
 def permissions_policy(site: Site) -> Iterator[Finding]:
-    """Look at the header, where there is dictation."""
+    """Check the header, if there is dictation."""
     if not any(_dictates(chat) for chat in site.served):
         yield skipped("no chat takes dictation")
         return
@@ -254,7 +254,7 @@ def permissions_policy(site: Site) -> Iterator[Finding]:
 def _dictates(chat: object) -> bool:
     try:
         options = element_options(getattr(chat, "widget", {}), hosted=False)
-    except Exception:  # noqa: BLE001  a wrong option was refused when the chat was declared
+    except Exception:  # noqa: BLE001  wrong options are refused elsewhere
         return False
     return bool(options.get("composer", {}).get("dictation", {}).get("enabled"))
 
@@ -265,7 +265,7 @@ def _dictates(chat: object) -> bool:
     cure="serve the site by https",
 )
 def https(site: Site) -> Iterator[Finding]:
-    """Look at the scheme, and at the header."""
+    """Check the scheme and the header."""
     if site.is_loopback or site.scheme is None:
         yield (
             ok("localhost needs no https")

@@ -1,4 +1,4 @@
-"""The running site, through all that is in front of it; only with ``--url``."""
+"""Checks of the running site and its proxies; only with ``--url``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _PROXY_FIX = (
     "app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1), with the number of "
     "proxies you run (x_prefix=1 for a site below a path), which must set these headers"
 )
-#: Seconds of difference between two clocks that are told, long before they do harm.
+#: Seconds between two clocks that are reported, long before they do harm.
 SKEW = 30
-#: Answers that are asked for at once.
+#: Parallel answers.
 AT_ONCE = 3
-#: Seconds that a body is sent for.
+#: Seconds for which a body is sent.
 UPLOAD_SECONDS = 4.0
-#: What a visitor could make up, and where it would be seen: nobody's address (RFC 5737) and host.
+#: Headers that a visitor could forge, with reserved values (RFC 5737), and what they would change.
 FORGED = (
     ("X-Forwarded-For", "x_for", "address", "192.0.2.77", "the address that limits count"),
     ("X-Forwarded-Host", "x_host", "host", "doctor.invalid", "the host of the site's own links"),
@@ -42,7 +42,7 @@ _NO_URL = "without --url the running site is not looked at"
     seconds=10.0,
 )
 def running_site(site: Site) -> Iterator[Finding]:
-    """Send a probe, and name what answers in its place."""
+    """Send a probe, and identify what responds instead of the kit."""
     if site.http is None:
         add = "to check proxy, workers, streaming and headers: add --url https://your.site"
         yield skipped(_NO_URL, "" if site.is_development else add)
@@ -114,7 +114,7 @@ def _strange(site: Site, page: Page) -> Finding:
     cure=_PROXY_FIX,
 )
 def proxy_headers(site: Site) -> Iterator[Finding]:
-    """Compare what was asked with what was seen."""
+    """Compare the request with the application's view of it."""
     seen = site.seen
     if seen is None:
         yield skipped(_NO_URL)
@@ -122,13 +122,13 @@ def proxy_headers(site: Site) -> Iterator[Finding]:
     found = list(_mistaken(site, seen))
     for header, argument, field, value, what in FORGED:
         try:
-            told = seen_in(site.look({header: value}))
+            report = seen_in(site.look({header: value}))
         except Unreachable:
             continue
-        if told is not None and told[field] == value:
+        if report is not None and report[field] == value:
             found.append(
                 error(
-                    f"whoever sends {header} chooses {what}",
+                    f"any client that sends {header} chooses {what}",
                     f"let the first proxy overwrite {header} (nginx: proxy_set_header), or lower "
                     f"ProxyFix's {argument}; nobody may reach the application past the proxy",
                 )
@@ -184,7 +184,7 @@ def _is_address(value: object) -> bool:
     seconds=15.0,
 )
 def body_limit(site: Site) -> Iterator[Finding]:
-    """Post what the largest file would take."""
+    """Post a body of the largest upload's size."""
     if site.seen is None or site.http is None:
         yield skipped(_NO_URL)
         return
@@ -230,7 +230,7 @@ def body_limit(site: Site) -> Iterator[Finding]:
     seconds=15.0,
 )
 def streaming(site: Site) -> Iterator[Finding]:
-    """Measure when the pieces of a stream of about a second arrive."""
+    """Measure the times at which the events of a one-second stream arrive."""
     if site.seen is None:
         yield skipped(_NO_URL)
         return
@@ -250,7 +250,7 @@ def streaming(site: Site) -> Iterator[Finding]:
     packed = page.headers.get("Content-Encoding", "identity")
     if spread < lasts / 2:
         yield error(
-            f"a proxy buffers answers: what took {lasts:g} seconds to say came within {spread:.1f}"
+            f"a proxy buffers answers: {lasts:g} seconds of events arrived within {spread:.1f}"
             + (f", compressed ({packed})" if packed != "identity" else ""),
             "proxy_buffering off; in nginx for the kit's prefix, or let X-Accel-Buffering: no have "
             "its effect"
@@ -274,7 +274,7 @@ def _streamed(site: Site) -> tuple[Page, list[float]]:
     headers = {**site.probe("stream"), "Accept": "text/event-stream", "Accept-Encoding": "gzip, br"}
     found = site.http.stream("POST", site.at(site.address("api")), headers)
     if found[0].status in {400, 403}:
-        # A guard against forged posts stands before it; the check csrf has told.
+        # A CSRF guard refuses it, which the check csrf reports.
         found = site.http.stream("GET", site.at(site.address("config")), headers)
     return found
 
@@ -286,7 +286,7 @@ def _streamed(site: Site) -> tuple[Page, list[float]]:
     seconds=15.0,
 )
 def workers(site: Site) -> Iterator[Finding]:
-    """Look at the server, and ask for several answers at once."""
+    """Check the server, and request several answers at once."""
     seen = site.seen
     if seen is None:
         yield skipped(_NO_URL)
@@ -315,7 +315,7 @@ def workers(site: Site) -> Iterator[Finding]:
 
 
 def _carries(site: Site) -> bool:
-    """Whether several answers are under way at once."""
+    """Whether several answers are sent at once."""
 
     def one(_: int) -> list[float]:
         try:
@@ -325,11 +325,11 @@ def _carries(site: Site) -> bool:
 
     with ThreadPoolExecutor(AT_ONCE) as clients:
         spans = [times for times in clients.map(one, range(AT_ONCE)) if times]
-    # What a proxy holds back arrives all at once, and says nothing of the workers.
+    # Events that a proxy buffers arrive at once, whatever the workers do.
     lasts = probes.EVERY * (probes.EVENTS - 1)
     if any(times[-1] - times[0] < lasts / 2 for times in spans):
         return True
-    # One that waits begins when another one has ended.
+    # A blocked answer begins when another one has ended.
     begun = [times[0] for times in spans]
     return not begun or max(begun) - min(begun) < lasts / 2
 
@@ -341,7 +341,7 @@ def _carries(site: Site) -> bool:
     cure="auth_basic off; for the kit's prefix",
 )
 def http_basic(site: Site) -> Iterator[Finding]:
-    """Send a token in the place of a name and password."""
+    """Send a token instead of a name and password."""
     if site.http is None or site.seen is None or not site.served:
         yield skipped("no served chat runs behind --url")
         return
@@ -363,9 +363,9 @@ def http_basic(site: Site) -> Iterator[Finding]:
     cure="set the clock by NTP: timedatectl set-ntp true",
 )
 def clock(site: Site) -> Iterator[Finding]:
-    """Compare the dates of answers with the time at which they came."""
+    """Compare the Date headers of responses with this machine's clock."""
     if not site.clocks:
-        yield skipped("nobody's clock was seen")
+        yield skipped("no response had a date")
         return
     fine = True
     for who, (date, here) in site.clocks.items():

@@ -1,4 +1,4 @@
-"""Served chats: OpenAI's allow-list, what agents send to OpenAI, models that leave the API."""
+"""Checks of served chats: OpenAI's allow-list, agents' traces, keys and models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..parsers import LOOPBACK
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
 
-#: The models that leave OpenAI's API, and when.
+#: The models that OpenAI's API will retire, and the date.
 RETIRING = re.compile(r"(gpt-4o|gpt-4o-mini|gpt-4\.1|gpt-4\.1-mini)(-\d{4}-\d{2}-\d{2})?")
 RETIRED = datetime.date(2027, 1, 14)
 
@@ -25,7 +25,7 @@ RETIRED = datetime.date(2027, 1, 14)
     cure="see CHATKIT_DOMAIN_KEY",
 )
 def allow_list(site: Site) -> Iterator[Finding]:
-    """Name the exact hosts: the list itself can be read by nobody but its owner."""
+    """List the exact hosts: the list itself can't be read from here."""
     hosts = sorted(_hosts(site))
     if not site.shows_openai:
         if site.served:
@@ -48,7 +48,7 @@ def allow_list(site: Site) -> Iterator[Finding]:
 
 
 def _hosts(site: Site) -> set[str]:
-    """The hosts whose pages show a chat, as far as the configuration names them."""
+    """Return the hosts whose pages show a chat, as far as the configuration has them."""
     named: set[str | None] = {site.host}
     named |= {str(host) for host in site.config.get("TRUSTED_HOSTS") or () if host[:1] != "."}
     named |= {urlsplit(origin).hostname for origin in site.settings.trusted_origins}
@@ -62,7 +62,7 @@ def _hosts(site: Site) -> set[str]:
     cure="run_config=RunConfig(tracing_disabled=True)",
 )
 def agent_tracing(site: Site) -> Iterator[Finding]:
-    """Ask the kit where the traces of each agent's runs go."""
+    """Check where the traces of each agent's runs go."""
     agents = list(_agents(site))
     if not agents:
         yield skipped("no chat is answered by an agent")
@@ -74,7 +74,7 @@ def agent_tracing(site: Site) -> Iterator[Finding]:
         if not hasattr(agent, "instructions"):
             yield skipped(f"the agent of the chat {name!r} is made for each answer")
             continue
-        found = tracing_of(agent, (server._run_options or {}).get("run_config"))  # noqa: SLF001
+        found = tracing_of(agent, (server.run_options or {}).get("run_config"))
         if found.to_openai and os.environ.get("OPENAI_API_KEY"):
             yield skipped(
                 f"what visitors say in the chat {name!r} is kept in OpenAI's trace store",
@@ -90,7 +90,7 @@ def agent_tracing(site: Site) -> Iterator[Finding]:
     cure="set OPENAI_API_KEY in the environment",
 )
 def model_key(site: Site) -> Iterator[Finding]:
-    """Make the client of each agent's model, which asks for its key, and calls nobody."""
+    """Create the client of each agent's model, which needs its key, but makes no call."""
     found = False
     for chat, agent, config in _asking(site):
         found = True
@@ -99,7 +99,7 @@ def model_key(site: Site) -> Iterator[Finding]:
         except Exception as refused:  # noqa: BLE001  adapters have errors of their own
             if type(refused).__name__ != "OpenAIError":
                 continue  # an adapter to other services
-            # A warning it is not: the site may have what this command's environment lacks.
+            # Not a warning: the site's environment may have what this command's lacks.
             yield skipped(
                 f"the Agents SDK finds no key here for the model of {agent.name!r}",
                 f"see that the site has OPENAI_API_KEY in its environment, or the chat {chat!r} "
@@ -117,7 +117,7 @@ def _make_model(agent: Any, config: Any) -> None:
 
 
 def _asking(site: Site) -> Iterator[tuple[str, Any, Any]]:
-    """The agents whose model is a name, with the ``run_config`` that they run with."""
+    """Yield the agents whose model is a name, with their ``run_config``."""
     for chat, server in site.servers.items():
         if type(server).__name__ == "AgentServer":
             known = list(_with_handoffs(server._agent))  # noqa: SLF001  the doctor looks inside
@@ -125,7 +125,7 @@ def _asking(site: Site) -> Iterator[tuple[str, Any, Any]]:
             known = _globals_of(server._workflow)  # noqa: SLF001  likewise
         else:
             continue
-        config = (server._run_options or {}).get("run_config")  # noqa: SLF001  likewise
+        config = (server.run_options or {}).get("run_config")
         for agent in known:
             if not isinstance(getattr(config, "model", None) or agent.model, (str, type(None))):
                 continue
@@ -138,7 +138,7 @@ def _asking(site: Site) -> Iterator[tuple[str, Any, Any]]:
     cure="see the agents' models",
 )
 def models(site: Site) -> Iterator[Finding]:
-    """Look at the model of each agent that is there."""
+    """Check the model of each agent."""
     found = False
     for chat, server in _agents(site):
         for agent in _with_handoffs(getattr(server, "_agent", None)):
@@ -146,12 +146,9 @@ def models(site: Site) -> Iterator[Finding]:
             name = model if isinstance(model, str) else getattr(model, "model", None)
             if isinstance(name, str) and RETIRING.fullmatch(name):
                 found = True
-                say = (
-                    error
-                    if datetime.datetime.now(datetime.timezone.utc).date() >= RETIRED
-                    else warning
-                )
-                yield say(
+                today = datetime.datetime.now(datetime.timezone.utc).date()
+                finding = error if today >= RETIRED else warning
+                yield finding(
                     f"{name}, of the agent {agent.name!r} in the chat {chat!r}, leaves the API on "
                     f"{RETIRED}",
                     "give the agent a newer model, and try it",
@@ -167,7 +164,7 @@ def _agents(site: Site) -> Iterator[tuple[str, Any]]:
 
 
 def _globals_of(workflow: Any) -> list[Any]:
-    """The agents of an exported workflow, which are globals of its module."""
+    """Return the agents of an exported workflow, which are globals of its module."""
     known = getattr(inspect.unwrap(workflow), "__globals__", {})
     return [one for one in list(known.values()) if hasattr(one, "instructions")]
 

@@ -1,4 +1,4 @@
-"""The set-up as a whole: settings, chats, packages."""
+"""Checks of the set-up as a whole: settings, chats, packages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXTRAS = ("server", "postgresql", "mysql", "redis", "async", "asgi")
     cure="look at the settings that begin with CHATKIT_",
 )
 def settings(site: Site) -> Iterator[Finding]:
-    """Compare what the kit read with what is there now."""
+    """Compare the kit's settings with the application's configuration."""
     if not site.settings.enabled:
         yield warning("CHATKIT_ENABLED is False: no chat is shown", "set CHATKIT_ENABLED to True")
     try:
@@ -97,8 +97,8 @@ def _described(chat: ServedChat, server: object) -> str:
 def _cure_of(chat: ServedChat) -> str:
     if chat.source.kind == "path":
         return (
-            "let CHATKIT_SERVER name a ChatKitServer or what makes one, an Agent, a function "
-            "(message, chat), or run_workflow as Agent Builder exports it"
+            "let CHATKIT_SERVER name a ChatKitServer or a function that returns one, an Agent, a "
+            "function (message, chat), or run_workflow as Agent Builder exports it"
         )
     return f"correct the declaration of the chat {chat.name!r}"
 
@@ -109,7 +109,7 @@ def _cure_of(chat: ServedChat) -> str:
     cure="pip install --upgrade 'flask-chatkit[server]'",
 )
 def packages(site: Site) -> Iterator[Finding]:
-    """Compare what is installed with what was tested."""
+    """Compare the installed packages with the required versions."""
     wanted = _requirements("flask-chatkit")
     if not wanted:
         yield skipped("flask-chatkit is not installed as a package")
@@ -162,7 +162,7 @@ def _version(name: str) -> str | None:
 
 
 def _needed(site: Site) -> Iterator[tuple[str, str, str]]:
-    """What the settings need beside: its name, its module, what to install."""
+    """Yield the packages that the settings need: name, module, what to install."""
     uri = str(site.settings.ratelimit_storage_uri or site.settings.limiter_storage_uri or "")
     if uri.startswith(("redis", "rediss")):
         yield "redis", "redis", "flask-chatkit[redis]"

@@ -1,4 +1,4 @@
-"""What is kept: the history's database and the files of visitors."""
+"""Checks of storage: the history's database and the visitors' files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..errors import ChatKitError, UpstreamUnavailable
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
 
-#: File systems on which SQLite's locks do not work, or not always.
+#: File systems on which SQLite's locks are not reliable.
 NETWORK = frozenset(
     "nfs nfs4 cifs smb smb2 smb3 smbfs afs ncpfs 9p glusterfs fuse.glusterfs ceph fuse.ceph "
     "fuse.sshfs fuse.s3fs fuse.gcsfuse fuse.rclone fuse.mount-s3 lustre beegfs".split()
 )
-#: File systems that are gone when the machine or container is restarted.
+#: File systems that are lost when the machine or container restarts.
 FLEETING = frozenset({"tmpfs", "ramfs"})
-#: Bytes that must be free in any case.
+#: Bytes that must be free at least.
 FREE = 100 * 2**20
 _DATABASE = "let CHATKIT_DATABASE_URI name a database that runs, and whose user may connect"
 
 
 def _store(site: Site) -> Any:
-    """The kit's own store, if a served chat keeps its history there; None otherwise."""
+    """Return the kit's own store if a served chat has its history there; else None."""
     stores = (server.store for server in site.servers.values())
     return next((store for store in stores if hasattr(store, "_database")), None)
 
@@ -47,7 +47,7 @@ def _engine(site: Site) -> Any:
     seconds=8.0,
 )
 def database(site: Site) -> Iterator[Finding]:
-    """Connect, write what is taken back, and look at the tables."""
+    """Connect, try to write, and check the tables."""
     engine = _engine(site)
     if engine is None:
         yield skipped("no chat that works keeps its history in the kit's database")
@@ -62,7 +62,7 @@ def database(site: Site) -> Iterator[Finding]:
             yield trouble
             return
         if not file.exists():
-            # Made here, it would be that of whoever runs the doctor.
+            # Created here, it would belong to the user who runs the doctor.
             yield ok("SQLite's file is made on first use")
             return
     try:
@@ -76,7 +76,7 @@ def database(site: Site) -> Iterator[Finding]:
 
 
 def _file(engine: Any) -> Path | None:
-    """SQLite's file; None for another database, or one in memory."""
+    """Return SQLite's file; None for another database, or one in memory."""
     name = engine.url.database or ""
     if (
         engine.dialect.name != "sqlite"
@@ -104,12 +104,12 @@ def _unwritable(file: Path) -> Finding | None:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder itself, or the nearest above it that is there."""
+    """Return the folder, or its nearest parent that exists."""
     return next(part for part in (folder, *folder.parents) if part.exists())
 
 
 def _may_write(path: Path) -> bool:
-    """Whether it can be written to: by trying, since modes say nothing of mounts and of root."""
+    """Whether it can be written to, by trying: modes ignore mounts and root."""
     try:
         if path.is_dir():
             with tempfile.NamedTemporaryFile(dir=path, prefix=".chatkit-doctor-"):
@@ -162,7 +162,7 @@ def _holds(is_current: Any, connection: Any) -> bool:
     cure="set CHATKIT_DATABASE_URI to a file on a local disk, or to PostgreSQL",
 )
 def sqlite(site: Site) -> Iterator[Finding]:
-    """Look at the file system below the database."""
+    """Check the file system of the database."""
     engine = _engine(site)
     if engine is None or engine.dialect.name != "sqlite":
         yield skipped("the history is not kept in SQLite")
@@ -187,7 +187,7 @@ def sqlite(site: Site) -> Iterator[Finding]:
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
-    """The type of the file system that a path is on; None where that is not known."""
+    """Return the type of a path's file system; None if it is not known."""
     try:
         lines = mounts.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -197,7 +197,7 @@ def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
         _, point, kind = [*line.split(" "), "", "", ""][:3]
         root = Path(point.replace("\\040", " "))
         depth = len(root.parts)
-        # Of two mounts at one place the later one is what is seen.
+        # Of two mounts at one place, the later one counts.
         if (place == root or root in place.parents) and depth >= found[0]:
             found = depth, kind
     return found[1] or None
@@ -234,7 +234,7 @@ def uploads(site: Site) -> Iterator[Finding]:
     except ChatKitError as failed:
         yield error(str(getattr(failed, "detail", None) or failed), cure)
         return
-    except Exception as failed:  # noqa: BLE001  drivers of fsspec have exceptions of their own
+    except Exception as failed:  # noqa: BLE001  fsspec's drivers have exceptions of their own
         yield error(f"the upload folder can't be written to ({type(failed).__name__})", cure)
         return
     if folder is None:
@@ -254,7 +254,7 @@ def _space(folder: Path, largest: int) -> Finding:
 
     usage = shutil.disk_usage(_existing(folder))
     free = usage.free
-    # Below that no file is taken.
+    # With less, no file is accepted.
     if free < max(FREE, kept_free(usage.total) + 4 * largest):
         return error(
             f"{free // 2**20} MB are free in the upload folder",

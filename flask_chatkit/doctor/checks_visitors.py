@@ -1,4 +1,4 @@
-"""Who visitors are known by: the secret key, the cookie, CSRF guards, trusted origins."""
+"""Checks of visitors' identity: the secret key, the cookie, CSRF guards, trusted origins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .http import Unreachable
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
 
-#: What tutorials write for a secret key.
+#: Secret keys of tutorials.
 _EXAMPLES = frozenset(
     (
         "dev development secret secret-key secretkey secret_key mysecret my-secret my-secret-key "
@@ -29,7 +29,7 @@ _EXAMPLES = frozenset(
         "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf"
     ).split()
 )
-#: Bytes of a key, and bits by the frequency of its characters, that are enough.
+#: The least bytes of a key, and its least bits by the frequency of its characters.
 _MIN_BYTES, _MIN_BITS = 16, 40.0
 _MAKE_KEY = "python -c 'import secrets; print(secrets.token_hex())'"
 
@@ -40,7 +40,7 @@ _MAKE_KEY = "python -c 'import secrets; print(secrets.token_hex())'"
     cure=f"set SECRET_KEY to what this prints: {_MAKE_KEY}",
 )
 def secret_key(site: Site) -> Iterator[Finding]:
-    """Look at each key that a visitor's cookie is accepted with."""
+    """Check each key that signs visitors' cookies."""
     set_one = f"set SECRET_KEY to what this prints: {_MAKE_KEY}"
     try:
         keys = signing_keys(site.config)
@@ -94,7 +94,7 @@ def _weakness(key: bytes) -> str | None:
     needs_key=True,
 )
 def cookie(site: Site) -> Iterator[Finding]:
-    """Judge the attributes as a browser would."""
+    """Check the attributes as a browser does."""
     given = site.settings
     found = [*_secure(site), *_domain(site), *_cookie_path(site)]
     if given.cookie_max_age < 3600:
@@ -187,7 +187,7 @@ def _cookie_path(site: Site) -> Iterator[Finding]:
     needs_key=True,
 )
 def csrf(site: Site) -> Iterator[Finding]:
-    """Post a call without a token to the application, and see who answers."""
+    """Post a call without a CSRF token to the application."""
     exempt = "csrf.exempt(chatkit): its calls are JSON of the same origin, and need no token"
     try:
         found = site.inside("POST", site.address("api"), site.probe("body"))
@@ -214,7 +214,7 @@ def csrf(site: Site) -> Iterator[Finding]:
 
 
 def _lacks_token(site: Site) -> bool:
-    """Whether a page shows the widget, and has no token for it."""
+    """Whether a page shows the widget without a CSRF token."""
     name = site.config.get("WTF_CSRF_META_NAME") or "csrf-token"
     for path in site.paths:
         try:
@@ -246,7 +246,7 @@ def _limited(site: Site, exempt: str) -> Iterator[Finding]:
     cure="see CHATKIT_TRUSTED_ORIGINS",
 )
 def trusted_origins(site: Site) -> Iterator[Finding]:
-    """Look at each origin whose pages may call the kit."""
+    """Check each origin whose pages may call the kit."""
     found = []
     for origin in sorted(site.settings.trusted_origins):
         parts = urlsplit(origin)
@@ -288,7 +288,7 @@ def trusted_origins(site: Site) -> Iterator[Finding]:
 
 
 def _listed(site: Site, origin: str) -> str:
-    """The setting that lists an origin."""
+    """Return the setting that lists an origin."""
     name = "LOGIN" if origin in site.settings.login_origins else "TRUSTED"
     return f"CHATKIT_{name}_ORIGINS"
 

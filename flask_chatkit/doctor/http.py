@@ -1,4 +1,4 @@
-"""How the doctor asks the running site, and what went wrong on the way, in plain words."""
+"""The doctor's HTTP client for the running site, with its errors in plain words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 #: Seconds to connect, and seconds to wait for the next bytes.
 TIMEOUT = (3.0, 4.0)
-#: Seconds to wait for a word about a body before it is sent.
+#: Seconds to wait for "100 Continue" or a refusal before a body is sent.
 EXPECT_SECONDS = 1.5
 #: Bytes of a page that are read.
 MAX_PAGE = 2 * 2**20
@@ -26,14 +26,14 @@ _CHUNK = 64 * 1024
 
 
 class Unreachable(Exception):
-    """The site did not answer; its text says why, without what may be secret."""
+    """The site did not respond; the message has the reason, without secrets."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """An answer.
+    """A response.
 
-    :param headers: those of the answer; case does not matter.
+    :param headers: its headers, case-insensitive.
     """
 
     status: int
@@ -42,7 +42,7 @@ class Page:
 
 
 def plain_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
-    """Headers by name in any case; those that are there twice are one, as browsers read them."""
+    """Return case-insensitive headers; repeated ones are joined, as browsers do."""
     found: CaseInsensitiveDict[str] = CaseInsensitiveDict()
     for name, value in headers:
         found[name] = f"{found[name]}, {value}" if name in found else value
@@ -50,7 +50,7 @@ def plain_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
 
 
 class Http:
-    """A client of the running site, that follows no redirect and keeps no cookie.
+    """A client of the running site, without redirects and cookies.
 
     :param url: the site's base URL, perhaps with a name and password for HTTP Basic.
     """
@@ -92,8 +92,8 @@ class Http:
         auth: bool,
         piece: int,
     ) -> tuple[Page, list[float]]:
-        with _told(), requests.Session() as session:
-            session.trust_env = False  # a netrc's name and password are not for this
+        with _plain_errors(), requests.Session() as session:
+            session.trust_env = False  # no credentials of a .netrc
             with session.request(
                 method,
                 _bare(url),
@@ -106,7 +106,7 @@ class Http:
                 verify=self._verify,
             ) as response:
                 times, body = [], bytearray()
-                # As a browser has them: after the decoder of a compressed answer.
+                # After decompression, as in a browser.
                 for chunk in response.iter_content(piece):
                     times.append(time.monotonic())
                     body += chunk
@@ -116,17 +116,17 @@ class Http:
                 return Page(response.status_code, response.headers, text), times
 
     def upload(self, url: str, headers: Mapping[str, str], size: int, seconds: float) -> int:
-        """Announce a body of zeros, and send it unless it is refused first; the answer's status.
+        """Announce a body of zeros, and send it unless it is refused; return the status.
 
-        What refuses a body for its size does so when it reads its length, so a large one need not
-        be sent whole: 0 says that the time was over, and nobody had refused.
+        Servers refuse a body for its size when they read its length, so a large one need not be
+        sent whole: 0 stands for no refusal within the time.
 
         :param size: the body's length in bytes.
-        :param seconds: how long to go on sending.
-        :raises Unreachable: there was no answer.
+        :param seconds: how long to send.
+        :raises Unreachable: there was no response.
         """
         parts = urlsplit(_bare(url))
-        with _told(), ExitStack() as opened:
+        with _plain_errors(), ExitStack() as opened:
             sock = opened.enter_context(
                 self._connect(parts.hostname or "", parts.scheme, parts.port)
             )
@@ -160,7 +160,7 @@ class Http:
 def _send_body(sock: socket.socket, size: int, deadline: float) -> int:
     sock.settimeout(TIMEOUT[1])
     sent = 0
-    # Who refuses while it is sent has closed the line, and its answer is there to read.
+    # A server that refuses meanwhile closes the connection; its response can still be read.
     with suppress(ConnectionError):
         while sent < size:
             if time.monotonic() > deadline:
@@ -172,7 +172,7 @@ def _send_body(sock: socket.socket, size: int, deadline: float) -> int:
 
 
 def _status(sock: socket.socket) -> int:
-    """The status of the next answer."""
+    """Read the status of the next response."""
     head = b""
     while b"\r\n\r\n" not in head:
         piece = sock.recv(_CHUNK)
@@ -183,21 +183,21 @@ def _status(sock: socket.socket) -> int:
     if found is None:
         raise Unreachable("the connection was closed without an answer")
     status = int(found[1])
-    # Some say "go on", and what they think of it, in one breath.
+    # Some servers send "100 Continue" and the response at once.
     rest = head.partition(b"\r\n\r\n")[2]
     later = re.match(rb"HTTP/1\.[01] (\d{3})", rest)
     return int(later[1]) if status == 100 and later else status
 
 
 def _bare(url: str) -> str:
-    """A URL without its name and password."""
+    """Return a URL without its name and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turn what may go wrong on the way into one line."""
+def _plain_errors() -> Iterator[None]:
+    """Raise errors of the connection as :class:`Unreachable`."""
     try:
         yield
     except (requests.exceptions.SSLError, ssl.SSLError) as error:
@@ -216,9 +216,10 @@ def _reason(error: BaseException) -> str:
 
 
 def _plain(error: BaseException) -> str:
-    said = str(error)
-    if "getaddrinfo" in said or "NameResolutionError" in said or "Name or service" in said:
+    message = str(error)
+    names = ("getaddrinfo", "NameResolutionError", "Name or service")
+    if any(name in message for name in names):
         return "its host name is not known"
-    if "refused" in said.lower():
+    if "refused" in message.lower():
         return "the connection was refused"
     return f"the connection failed ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""What the doctor finds, and the registry of its checks."""
+"""The doctor's findings, and the registry of its checks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SECONDS = 5.0
 class Finding:
     """One thing that a check found.
 
-    :param status: ``ok``; ``warning``, what will hurt some visitors or some day; ``error``, what
-        hurts now; ``skipped``, what does not apply, or can't be checked from here.
-    :param found: what was found, in one line, without any secret.
-    :param cure: what to do, in one line; empty where there is nothing to do.
+    :param status: ``ok``; ``warning`` for a fault that affects some visitors, or later; ``error``
+        for one that affects visitors now; ``skipped`` for what does not apply or can't be checked.
+    :param found: the finding, in one line, without any secret.
+    :param cure: what to do, in one line; empty if there is nothing to do.
     """
 
     status: Status
@@ -31,33 +31,33 @@ class Finding:
 class Result(Finding):
     """A finding with the check that made it.
 
-    :param check: the check's name, which stays the same from release to release.
+    :param check: the check's name, which stays the same in later releases.
     """
 
     check: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """The result as ``--json`` prints it."""
+        """Return the result for ``--json``."""
         return {"check": self.check, **{k: v for k, v in asdict(self).items() if k != "check"}}
 
 
 def ok(found: str) -> Finding:
-    """All is well."""
+    """Return a finding for something that is right."""
     return Finding("ok", found)
 
 
 def warning(found: str, cure: str) -> Finding:
-    """Some visitors will be hurt, or all of them some day."""
+    """Return a finding for a fault that affects some visitors, or all of them later."""
     return Finding("warning", found, cure)
 
 
 def error(found: str, cure: str) -> Finding:
-    """The chat does not work, or is not safe."""
+    """Return a finding for a chat that does not work or is not safe."""
     return Finding("error", found, cure)
 
 
 def skipped(found: str, cure: str = "") -> Finding:
-    """It does not apply; or, with a cure, it is for a person to look after."""
+    """Return a finding for what does not apply or, with a cure, has to be checked by a person."""
     return Finding("skipped", found, cure)
 
 
@@ -65,13 +65,13 @@ def skipped(found: str, cure: str = "") -> Finding:
 class Check:
     """One check.
 
-    :param name: what it is called in the output.
-    :param about: what it checks, as the table of ``docs/deployment.md`` has it.
-    :param run: a function of the :class:`~flask_chatkit.doctor.site.Site` that yields the findings,
-        called inside the application's context.
-    :param cure: what to do where the check itself fails or does not end.
-    :param seconds: how long it may take.
-    :param needs_key: whether it says nothing without a ``SECRET_KEY``.
+    :param name: its name in the output.
+    :param about: what it checks, for the table of ``docs/deployment.md``.
+    :param run: a function of the :class:`~flask_chatkit.doctor.site.Site` that yields findings,
+        called in the application context.
+    :param cure: what to do if the check itself fails or does not end.
+    :param seconds: the most seconds it may take.
+    :param needs_key: whether it needs a ``SECRET_KEY``.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Check:
     needs_key: bool = False
 
 
-#: All checks, in the order in which they are made.
+#: All checks, in the order in which they run.
 CHECKS: list[Check] = []
 
 C = TypeVar("C", bound=Callable[[Any], Iterable[Finding]])

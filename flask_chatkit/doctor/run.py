@@ -1,4 +1,4 @@
-"""Makes all checks, each for itself: one that fails or hangs does not keep the others from it."""
+"""Runs each check in its own thread, so that one that fails or hangs does not stop the others."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MODULES = (
     *(checks_limits, checks_storage, checks_pages, checks_proxy),
 )
 _PLACES = {module.__name__: place for place, module in enumerate(_MODULES)}
-# Each module has registered its checks; what one finds out the later ones use.
+# The order matters: later checks use results of earlier ones.
 CHECKS.sort(key=lambda made: _PLACES[made.run.__module__])
 
 #: Settings whose values are secret as a whole.
 _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE")
-#: What is secret wherever it stands: keys, client secrets, a password in a URL.
+#: Secrets in any string: keys, client secrets, the password of a URL.
 _SECRETS = re.compile(r"\b(?:sk|ek|ck|sess)[-_][\w*.-]{6,}|(?<=://)[^\s/@]*:[^\s/@]*(?=@)")
 
 
@@ -48,14 +48,14 @@ def diagnose(
 ) -> list[Result]:
     """Check a kit's set-up.
 
-    :param url: the running site's base URL; None to look from inside only.
+    :param url: the running site's base URL; None to check the application only.
     :param pages: paths of pages that are fetched for their headers.
     :param advance: called with 1 after each check.
-    :raises OptionError: the URL or a path is not of the accepted form.
+    :raises OptionError: the URL or a path is invalid.
     """
     site = Site(app, kit, _checked(url), tuple(_path(page) for page in pages))
     if site.served and site.has_key:
-        # Packages take their time to be imported on a busy machine; no check is to blame for it.
+        # Imports take a while on a busy machine, which must not count for a check.
         with app.app_context(), suppress(ChatKitError):
             _ = site.kit.service
     hide = _hider(app.config)
@@ -70,7 +70,7 @@ def diagnose(
 
 
 def _within(made: Check, site: Site) -> Iterable[Finding]:
-    """What a check finds in its time, in a thread of its own; a failure is a finding."""
+    """Run a check in a thread, at most its time; a failure is a finding."""
     if not site.settings.enabled and made.name != "settings":
         return [skipped("the kit is switched off")]
     if made.needs_key and not site.has_key:
@@ -81,10 +81,10 @@ def _within(made: Check, site: Site) -> Iterable[Finding]:
         try:
             with site.app.app_context():
                 found.extend(made.run(site))
-        except Exception as failed:  # noqa: BLE001  that is what this is for
+        except Exception as failed:  # noqa: BLE001  reported as a finding
             found.append(error(f"this check failed ({type(failed).__name__})", made.cure))
 
-    # A thread of a pool would keep the process from ending while it hangs.
+    # A daemon: a thread that hangs must not block the end of the process.
     thread = threading.Thread(target=run, name=f"doctor-{made.name}", daemon=True)
     thread.start()
     thread.join(made.seconds)
@@ -104,7 +104,7 @@ def _hider(config: Mapping[str, object]) -> Callable[[str], str]:
             values.update(texts)
         else:
             values.update(_password(item) for item in texts)
-    # What is as short as a word stands in sentences of ours, and says nothing.
+    # Short values may be words of the findings.
     secrets = sorted((value for value in values if len(value) > 7), key=len, reverse=True)
 
     def hide(line: str) -> str:

@@ -1,4 +1,4 @@
-"""The site that is looked at: from inside, as an application, and from outside, by its URL."""
+"""The site that is checked: the application, and the running site at its URL."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 class Site:
-    """A kit on an application, and where it runs.
+    """A kit on an application, and the URL of the running site.
 
     :param app: the application.
-    :param kit: the kit that is looked at.
-    :param url: the running site's base URL; None if it is looked at from inside only.
-    :param pages: paths of pages that are fetched.
+    :param kit: the kit that is checked.
+    :param url: the running site's base URL; None to check the application only.
+    :param pages: paths of pages to fetch.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Site:
         self.http = Http(self.url) if self.url else None
         self.settings = kit.settings
         self.config: Mapping[str, Any] = app.config
-        #: The servers of the chats that could be set up, by the chat's name.
+        #: The servers of the chats that could be set up, by name.
         self.servers: dict[str, Any] = {}
         self._pages: dict[str, Page] = {}
-        #: When answers came, by the clock of who answered and by ours: Unix seconds.
+        #: By server: the Date header of a response, and this machine's time in Unix seconds.
         self.clocks: dict[str, tuple[str, float]] = {}
 
-    # -- what it is --
+    # -- facts --
 
     @property
     def hosted(self) -> list[HostedChat]:
@@ -64,7 +64,7 @@ class Site:
 
     @cached_property
     def has_key(self) -> bool:
-        """Whether there is a secret key to sign with."""
+        """Whether there is a secret key."""
         try:
             return bool(signing_keys(self.config))
         except ConfigurationError:
@@ -72,7 +72,7 @@ class Site:
 
     @property
     def is_development(self) -> bool:
-        """Whether the application says that it is being developed or tested."""
+        """Whether the application is in debug or testing mode."""
         return bool(self.app.debug or self.app.testing)
 
     @cached_property
@@ -90,28 +90,28 @@ class Site:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the site is looked at on this machine, where browsers are less strict."""
+        """Whether the site is on this machine, where browsers are less strict."""
         host = self.host or ""
         return host in LOOPBACK or host.endswith(".localhost")
 
     @property
     def scheme(self) -> str | None:
-        """``http`` or ``https``, as far as it is known without asking."""
+        """``http`` or ``https``, as far as it is known without a request."""
         if self.url:
             return self.parts.scheme
         return "https" if self.config.get("PREFERRED_URL_SCHEME") == "https" else None
 
     @property
     def shows_openai(self) -> bool:
-        """Whether a chat uses OpenAI's element in production: the others have the built-in one."""
+        """Whether a chat uses OpenAI's element in production, and not the built-in one."""
         return bool(self.hosted) or bool(self.served and self.settings.domain_key)
 
     # -- its pages and calls --
 
     def address(self, endpoint: str, **values: Any) -> str:
-        """Where one of the kit's endpoints is, from the root of the host, as in ``/chatkit/api``.
+        """Return the path of one of the kit's endpoints, such as ``/chatkit/api``.
 
-        :raises LookupError: its URL has variables that only the site can fill in.
+        :raises LookupError: its URL has variables of the site.
         """
         base = self.url or "http://localhost"
         with self.app.test_request_context("/", base_url=base):
@@ -123,13 +123,13 @@ class Site:
                 ) from None
 
     def at(self, path: str) -> str:
-        """The URL of a path on the running site's host."""
+        """Return the URL of a path on the running site's host."""
         return f"{self.parts.scheme}://{self.parts.netloc}{path}"
 
     def page(self, path: str) -> Page:
-        """One of the site's pages, from the running site or else from the application.
+        """Return a page of the running site, or else of the application.
 
-        :raises Unreachable: the running site does not answer.
+        :raises Unreachable: the running site does not respond.
         """
         found = self._pages.get(path)
         if found is None:
@@ -141,11 +141,11 @@ class Site:
         return found
 
     def inside(self, method: str, path: str, sent: Mapping[str, str] | None = None) -> Page:
-        """Ask the application without a server, as a browser of the site's own pages would."""
+        """Send a request to the application without a server."""
         host = self.config.get("SERVER_NAME") or "localhost"
         found = self._ask_inside(method, path, f"{self.scheme or 'http'}://{host}", sent)
         if 300 < found.status < 400 and found.headers.get("Location") == f"https://{host}{path}":
-            # An extension such as Flask-Talisman wants https, which a proxy would provide.
+            # An extension such as Flask-Talisman requires https, which a proxy would provide.
             found = self._ask_inside(method, path, f"https://{host}", sent)
         return found
 
@@ -162,20 +162,20 @@ class Site:
 
     @cached_property
     def nonce(self) -> str:
-        """What is marked in the storage of the limits, for the running site to find."""
+        """A mark in the storage of the limits, for the running site to find."""
         nonce = secrets.token_hex(8)
         if not self.kit.limiter.storage.is_in_memory:
             self.kit.limiter.storage.mark(probes.mark_name(nonce), 60)
         return nonce
 
     def probe(self, purpose: Any) -> dict[str, str]:
-        """The headers of a probe."""
+        """Return the headers of a probe."""
         return {HEADER: self.kit.probes.sign(purpose, self.nonce)}
 
     def look(self, headers: Mapping[str, str] | None = None) -> Page:
-        """What ``…/config`` of the running site answers to a probe.
+        """Send a probe to ``…/config`` of the running site, and return the response.
 
-        :raises Unreachable: it does not answer.
+        :raises Unreachable: it does not respond.
         """
         assert self.http is not None  # noqa: S101  for the type checker
         url = self.at(self.address("config"))
@@ -183,7 +183,7 @@ class Site:
 
     @cached_property
     def seen(self) -> dict[str, Any] | None:
-        """What the running site saw of a probe; None without a URL, or if it did not answer it."""
+        """The running site's report on a probe; None without a URL or a report."""
         if self.http is None or not self.has_key:
             return None
         try:
@@ -192,7 +192,7 @@ class Site:
             return None
 
     def remember(self, key: str, make: Callable[[], T]) -> T:
-        """Make something once for all checks."""
+        """Return a value that is created once for all checks."""
         kept = self.__dict__.setdefault("_remembered", {})
         if key not in kept:
             kept[key] = make()
@@ -201,11 +201,11 @@ class Site:
 
 
 def seen_in(page: Page) -> dict[str, Any] | None:
-    """What a probe was answered, if the kit answered it."""
+    """Return the kit's report in the response to a probe; None if there is none."""
     if page.status != 200:
         return None
     try:
-        told = json.loads(page.text)
+        report = json.loads(page.text)
     except ValueError:
         return None
-    return told if isinstance(told, dict) and "has_mark" in told else None
+    return report if isinstance(report, dict) and "has_mark" in report else None

@@ -114,7 +114,7 @@ HABITS: dict[str, tuple[Habits, dict[str, Any], str, str, str]] = {
         Habits(),
         {"prefixes": 1},
         "proxy-headers",
-        "whoever sends X-Forwarded-Prefix",
+        "any client that sends X-Forwarded-Prefix",
         "x_prefix",
     ),
     "probe-is-stripped": (
