@@ -1,1 +1,1 @@
-"""The owner's commands: ``flask chatkit …``, one group for each kit."""
+"""The commands ``flask chatkit …``, one group for each kit."""

@@ -1,6 +1,6 @@
-"""What all commands share: their kit, the application context, ``--json`` and exit statuses.
+"""Shared parts of all commands: the kit, the application context, ``--json``, exit statuses.
 
-A command exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly.
+A command exits with 0 for success, 1 for a failure, and 2 for a wrong call.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..registry import ChatKitState, Declarations, kits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Seconds after which a command on a terminal shows how far it is.
+#: Seconds after which a command on a terminal shows its progress.
 PROGRESS_AFTER = 1.0
 
 
 class KitGroup(AppGroup):
     """The commands of one kit: ``flask chatkit``, or ``flask staff`` for ``ChatKit("staff")``.
 
-    :param declared: what the site declares on the kit, by which its state is found.
+    :param declared: the declarations of the kit, by which its state is found.
     """
 
     def __init__(self, declared: Declarations) -> None:
@@ -39,9 +39,9 @@ class KitGroup(AppGroup):
 
 
 def pass_kit(function: F) -> F:
-    """Call a command with its kit's state, inside the application context; a decorator.
+    """Call a command with its kit's state, in the application context; a decorator.
 
-    What the package raises is shown in one line, and the command exits with 1.
+    Errors of the package are shown in one line, and the command exits with 1.
     """
 
     @click.pass_context
@@ -68,20 +68,18 @@ def _kit_of(context: click.Context) -> ChatKitState:
     }
     if not states:
         raise OptionError("this kit is not registered on the application")
-    # One kit may be registered under several names; the one that was typed comes first.
+    # A kit may be registered under several names; the one on the command line comes first.
     return states.get(place.info_name or "") or next(iter(states.values()))
 
 
 def _message(error: ChatKitError) -> str:
     if isinstance(error, ApiError):
-        # The command line is the owner's: what only the log is told on the web is shown here.
+        # The command line is the owner's, who may see the details that are only logged on the web.
         return f"{error.description} ({error.detail})" if error.detail else str(error.description)
     return str(error)
 
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON, for a program to read."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def person(key: str) -> Visitor:
@@ -97,20 +95,25 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: ``1 thread``, ``2,000 threads``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 @contextmanager
 def progress(
     label: str, length: int | None = None, *, hidden: bool = False
 ) -> Iterator[Callable[[int], None]]:
     """Show click's progress bar on a terminal, once the work has taken more than a second.
 
-    :param label: what is being done.
-    :param length: how many steps there are; None if that is not known.
-    :param hidden: True for no bar in any case, such as with ``--json``.
+    :param label: the bar's label.
+    :param length: the number of steps; None if it is not known.
+    :param hidden: whether to show no bar at all, such as with ``--json``.
     :returns: a function to call with the number of steps done since the last call.
     """
     shown = not hidden and sys.stderr.isatty()
     started, waiting = time.monotonic(), 0
-    # Without a length click shows what the iterable gives; the count is kept by update().
+    # Without a length, click needs an iterable; update() keeps the count.
     steps: Iterable[Any] | None = None if length is not None else iter(())
     bar = click.progressbar(steps, length=length, label=label, file=sys.stderr)
     entered = False

@@ -13,11 +13,11 @@ from ..doctor.run import diagnose
 from ..errors import OptionError
 from ..registry import ChatKitState
 from ..runtime._upstream import this_app
-from .base import json_option, pass_kit, print_json, progress
+from .base import counted, json_option, pass_kit, print_json, progress
 
 
 @click.command()
-@click.option("--url", help="The running site's address, to look at what is in front of it, too.")
+@click.option("--url", help="The running site's address, to check its proxies, too.")
 @click.option(
     "--page",
     "pages",
@@ -50,7 +50,7 @@ def doctor(kit: ChatKitState, *, url: str | None, pages: tuple[str, ...], as_jso
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the log still: what fails is told by the checks, and with its cure."""
+    """Disable the log: the checks report failures, with their cures."""
     logger = logging.getLogger("flask_chatkit")
     was, logger.disabled = logger.disabled, True
     try:
@@ -60,7 +60,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _lines(results: Sequence[Result]) -> Iterator[str]:
-    """The report: faults first, then what a person has to look after, then the sum."""
+    """Yield the report: faults, then what a person has to check, then the numbers."""
     faults = [result for result in results if result.status in {"error", "warning"}]
     faults.sort(key=lambda result: result.status)
     for result in faults:
@@ -76,12 +76,8 @@ def _lines(results: Sequence[Result]) -> Iterator[str]:
     good = len({result.check for result in results if result.status == "ok"})
     if faults:
         yield (
-            f"{_number(errors, 'error')} and {_number(len(faults) - errors, 'warning')}; "
-            f"{_number(good, 'check')} found nothing wrong"
+            f"{counted(errors, 'error')} and {counted(len(faults) - errors, 'warning')}; "
+            f"{counted(good, 'check')} found nothing wrong"
         )
     else:
-        yield click.style(f"All well: {_number(good, 'check')} found nothing wrong", fg="green")
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
+        yield click.style(f"All well: {counted(good, 'check')} found nothing wrong", fg="green")

@@ -1,4 +1,4 @@
-"""``flask chatkit stats``: what happened in the kit's chats lately."""
+"""``flask chatkit stats``: figures of the kit's chats."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def time_span(value: str) -> timedelta | datetime:
         return datetime.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(
-            f"{value!r} is no time span (90m, 24h, 7d, 2w) and no date (2026-11-28)"
+            f"{value!r} is neither a time span (90m, 24h, 7d, 2w) nor a date (2026-11-28)"
         ) from None
 
 
@@ -40,10 +40,10 @@ def time_span(value: str) -> timedelta | datetime:
 @json_option
 @pass_kit
 def stats(kit: ChatKitState, since: timedelta | datetime, *, as_json: bool) -> None:
-    """Show what happened in the kit's chats: messages, answers, refusals, feedback.
+    """Show figures of the kit's chats: messages, answers, refusals, feedback.
 
-    Threads, messages and feedback are read of the history, to the second. Answers, secrets and
-    refusals are counted by day in UTC: they are those since the beginning of the first day.
+    Threads, messages and feedback are read from the history, to the second. Answers, secrets and
+    refusals are counted by day in UTC, from the beginning of the first day.
     """
     try:
         found = read_stats(kit, since)

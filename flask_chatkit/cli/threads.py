@@ -1,4 +1,4 @@
-"""``flask chatkit threads``: OpenAI's threads to a file, and into the site's own history."""
+"""``flask chatkit threads``: exports OpenAI's threads, and imports them into the history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..hosted.export import (
 )
 from ..identity.visitor import Visitor
 from ..registry import ChatKitState
-from .base import json_option, pass_kit, person, print_json, progress
+from .base import counted, json_option, pass_kit, person, print_json, progress
 
 if TYPE_CHECKING:
     from ..owner.carry import Carried
@@ -46,7 +46,7 @@ def moment(given: str) -> datetime:
 
 def function(given: str) -> Callable[[str], Any]:
     """The type of ``--map-users``: ``module:function``."""
-    form = "it must be module:function, of a function that takes OpenAI's user"
+    form = "it must be module:function, for a function of OpenAI's user"
     try:
         found = import_string(given)
     except (ImportStringError, ValueError) as error:
@@ -54,19 +54,19 @@ def function(given: str) -> Callable[[str], Any]:
         raise click.BadParameter(f"{form}: {reason}") from None
     if ":" not in given or not callable(found):
         raise click.BadParameter(form)
-    return found  # type: ignore[no-any-return]  # anything that can be called
+    return found  # type: ignore[no-any-return]  # any callable
 
 
 user_option = click.option(
     "--user", type=person, metavar="KEY", help="Only the threads of one person: user:… or anon:…"
 )
 since_option = click.option(
-    "--since", type=moment, metavar="DATE", help="Only threads begun then or later (UTC)."
+    "--since", type=moment, metavar="DATE", help="Only threads created then or later (UTC)."
 )
 
 
 def import_options(command: F) -> F:
-    """What ``import`` and ``migrate`` share."""
+    """The options of ``import`` and ``migrate``."""
     for option in (
         json_option,
         click.option("--dry-run", is_flag=True, help="Only count and check; change nothing."),
@@ -74,7 +74,7 @@ def import_options(command: F) -> F:
             "--map-users",
             type=function,
             metavar="MODULE:FUNCTION",
-            help="Makes a person's key of OpenAI's user, or None to leave the thread out.",
+            help="Returns a person's key for OpenAI's user, or None to leave the thread out.",
         ),
         click.option(
             "--chat", default=DEFAULT, show_default=True, help="The served chat they belong to."
@@ -86,7 +86,7 @@ def import_options(command: F) -> F:
 
 @click.group("threads")
 def group() -> None:
-    """Carry the threads that OpenAI keeps of hosted chats over to your own history."""
+    """Move the threads of hosted chats from OpenAI to your own history."""
 
 
 @group.command("export")
@@ -104,7 +104,7 @@ def export_command(
 ) -> None:
     """Write OpenAI's threads and items to FILE as JSON Lines, or print them.
 
-    When FILE has an earlier export, it is gone on with.
+    If FILE has an earlier export, it is continued.
     """
     place = None if file is None else last_place(file)
     opened = nullcontext(sys.stdout) if file is None else open_for_export(file)
@@ -118,7 +118,7 @@ def export_command(
             advance=advance,
         )
     for thread in done.cut:
-        click.echo(f"The thread {thread} is not whole: an item has more than 64 MiB.", err=True)
+        click.echo(f"The thread {thread} is incomplete: an item has more than 64 MiB.", err=True)
     if as_json and file is not None:
         print_json(dataclasses.asdict(done))
     else:
@@ -131,7 +131,7 @@ def _print_export(done: Exported, file: Path | None) -> None:
     after = f", after {done.resumed_after}" if done.resumed_after else ""
     where = f" to {file}" if file else ""
     words = (
-        f"Wrote {_count(done.threads, 'thread')} and {_count(done.items, 'item')}{where}{after}."
+        f"Wrote {counted(done.threads, 'thread')} and {counted(done.items, 'item')}{where}{after}."
     )
     click.echo(words, err=file is None)
 
@@ -148,9 +148,9 @@ def import_command(
     dry_run: bool,  # noqa: FBT001  an option
     as_json: bool,  # noqa: FBT001  an option
 ) -> None:
-    """Carry FILE, an export, into the history of a served chat.
+    """Import FILE, an export, into the history of a served chat.
 
-    It may be repeated: what is there already is left as it is.
+    It may be repeated: existing threads and items are left as they are.
     """
     check_extra("an import of threads")
     from ..owner.carry import Carrier
@@ -175,9 +175,9 @@ def migrate_command(
     dry_run: bool,  # noqa: FBT001  an option
     as_json: bool,  # noqa: FBT001  an option
 ) -> None:
-    """Carry OpenAI's threads straight into the history of a served chat.
+    """Import OpenAI's threads directly into the history of a served chat.
 
-    It may be repeated: of a thread that is there already, only what is new is fetched.
+    It may be repeated: only new items of existing threads are fetched.
     """
     check_extra("an import of threads")
     from ..owner.carry import Carrier
@@ -191,7 +191,7 @@ def migrate_command(
 
 @contextmanager
 def _usage_errors() -> Iterator[None]:
-    """Show a chat of a wrong name as what it is: a wrong call."""
+    """Report an unknown chat as a usage error."""
     try:
         yield
     except ConfigurationError as error:
@@ -210,12 +210,12 @@ def _report(done: Carried, *, as_json: bool) -> None:
 def _print_words(done: Carried) -> None:
     verb = "Would carry" if done.dry_run else "Carried"
     click.echo(
-        f"{verb} {_count(done.threads, 'thread')} with {_count(done.items, 'item')} and "
-        f"{_count(done.files, 'file')} into the chat {done.chat!r}."
+        f"{verb} {counted(done.threads, 'thread')} with {counted(done.items, 'item')} and "
+        f"{counted(done.files, 'file')} into the chat {done.chat!r}."
     )
     if done.known_threads or done.known_items:
         click.echo(
-            f"{_count(done.known_threads, 'thread')} and {_count(done.known_items, 'item')} were "
+            f"{counted(done.known_threads, 'thread')} and {counted(done.known_items, 'item')} were "
             "there before."
         )
     for lost, title in ((True, "Not carried over"), (False, "Carried over in part")):
@@ -227,7 +227,3 @@ def _print_words(done: Carried) -> None:
             click.echo(f"  thread {problem.thread}{item}: {problem.reason}", err=True)
     if done.more_problems:
         click.echo(f"And {done.more_problems:,} more.", err=True)
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}" + ("" if number == 1 else "s")

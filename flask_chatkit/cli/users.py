@@ -1,4 +1,4 @@
-"""``user export`` and ``user delete``: one person's data. ``prune``: what nobody uses any more."""
+"""``user export`` and ``user delete`` for one person's data; ``prune`` for unused data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import click
 from ..config import check_extra
 from ..identity.visitor import Visitor
 from ..registry import ChatKitState
-from .base import json_option, pass_kit, person, print_json, progress
+from .base import counted, json_option, pass_kit, person, print_json, progress
 
 if TYPE_CHECKING:
     from ..owner.people import Deletion
@@ -43,9 +43,9 @@ def age(value: str) -> timedelta:
 
 @click.group()
 def user() -> None:
-    """Export or delete all that there is of one person.
+    """Export or delete all data of one person.
 
-    KEY is user:<login id> or anon:<id>; a login id alone is taken for user:.
+    KEY is user:<login id> or anon:<id>; a bare login id stands for user:.
     """
 
 
@@ -67,9 +67,9 @@ def export_command(
     folder: Path | None,
     hosted: bool | None,  # noqa: FBT001  an option
 ) -> None:
-    """Write all that there is of a person as JSON Lines, one record a line.
+    """Write all data of a person as JSON Lines, one record a line.
 
-    To FILE, which is for its owner's eyes only, or to the terminal.
+    To FILE, which only its owner can read, or to the terminal.
     """
     check_extra("the export of a person's data")
     from ..owner.export import export_person
@@ -84,22 +84,22 @@ def export_command(
             written[record["record"]] += 1
             advance(1)
     if file != "-":
-        _tell_export(key, file, written)
+        _print_export(key, file, written)
     _fail_with(problems)
 
 
 def _opened(file: str) -> AbstractContextManager[IO[str]]:
-    """The file, or the terminal; what somebody has said is nothing for others to read."""
+    """Open the file, which only its owner can read, or the terminal."""
     if file == "-":
         return nullcontext(sys.stdout)
     descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC | os.O_CREAT, 0o600)
     return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
-def _tell_export(key: Visitor, file: str, written: Counter[str]) -> None:
+def _print_export(key: Visitor, file: str, written: Counter[str]) -> None:
     written.pop("person", None)
-    said = ", ".join(_counted(count, kind) for kind, count in written.items())
-    click.echo(f"Wrote to {file}: {said or f'nothing is known of {key.key}'}.")
+    counts = ", ".join(counted(count, kind) for kind, count in written.items())
+    click.echo(f"Wrote to {file}: {counts or f'nothing is known of {key.key}'}.")
 
 
 @user.command("delete")
@@ -115,7 +115,7 @@ def delete_command(
     hosted: bool | None,  # noqa: FBT001  an option
     as_json: bool,  # noqa: FBT001  an option
 ) -> None:
-    """Delete all that there is of a person, for good."""
+    """Delete all data of a person, for good."""
     check_extra("the deletion of a person's data")
     from ..owner.people import delete_person
 
@@ -124,7 +124,7 @@ def delete_command(
     if as_json:
         print_json(dataclasses.asdict(done))
     else:
-        _tell_deletion(done)
+        _print_deletion(done)
     _fail_with(done.problems)
 
 
@@ -143,9 +143,9 @@ def prune_command(
     dry_run: bool,  # noqa: FBT001  an option
     as_json: bool,  # noqa: FBT001  an option
 ) -> None:
-    """Delete threads that nobody uses any more, and files that were never sent.
+    """Delete unused threads, and files that were never sent.
 
-    Without an age, and without CHATKIT_KEEP_DAYS, only the files.
+    Without an age and without CHATKIT_KEEP_DAYS, only the files.
     """
     check_extra("pruning the history")
     from ..owner.prune import prune
@@ -156,7 +156,7 @@ def prune_command(
         since = done.unused_since and done.unused_since.isoformat()
         print_json({**dataclasses.asdict(done), "unused_since": since})
     else:
-        _tell_pruned(done)
+        _print_pruned(done)
     _fail_with(done.problems)
 
 
@@ -168,48 +168,44 @@ def _fail_with(problems: list[str]) -> None:
         click.get_current_context().exit(1)
 
 
-def _counted(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def _tell_deletion(done: Deletion) -> None:
+def _print_deletion(done: Deletion) -> None:
     verb = "Would delete" if done.dry_run else "Deleted"
     click.echo(
-        f"{verb} of {done.key}: {_counted(done.threads, 'thread')} with "
-        f"{_counted(done.items, 'item')}, {_counted(done.files, 'file')}, "
-        f"{_counted(done.feedback, 'thumb up or down', 'thumbs up or down')}."
+        f"{verb} of {done.key}: {counted(done.threads, 'thread')} with "
+        f"{counted(done.items, 'item')}, {counted(done.files, 'file')}, "
+        f"{counted(done.feedback, 'thumb up or down', 'thumbs up or down')}."
     )
     if done.aliases:
-        ids = _counted(len(done.aliases), "anonymous id")
+        ids = counted(len(done.aliases), "anonymous id")
         click.echo(f"With what was begun before signing in, under {ids}: {', '.join(done.aliases)}")
     if done.asked_openai:
-        click.echo(f"{verb} at OpenAI: {_counted(done.hosted_threads, 'hosted thread')}.")
+        click.echo(f"{verb} at OpenAI: {counted(done.hosted_threads, 'hosted thread')}.")
     else:
         click.echo("OpenAI was not asked: the kit has no hosted chats (--hosted asks anyway).")
     if not done.dry_run:
         click.echo("Secrets of served chats that were handed out before are refused from now on.")
 
 
-def _tell_pruned(done: Pruned) -> None:
+def _print_pruned(done: Pruned) -> None:
     verb = "Would delete" if done.dry_run else "Deleted"
     if done.unused_since is None:
-        click.echo("No thread was looked at: give --older-than, or set CHATKIT_KEEP_DAYS.")
+        click.echo("Threads were not checked: give --older-than, or set CHATKIT_KEEP_DAYS.")
     else:
         click.echo(
             f"{verb}, unused since {done.unused_since:%Y-%m-%d %H:%M} UTC: "
-            f"{_counted(done.threads, 'thread')} with {_counted(done.items, 'item')} and "
-            f"{_counted(done.files, 'file')}."
+            f"{counted(done.threads, 'thread')} with {counted(done.items, 'item')} and "
+            f"{counted(done.files, 'file')}."
         )
     click.echo(
-        f"{verb}: {_counted(done.unsent, 'file')} never sent, "
-        f"{_counted(done.orphans, 'file')} that nothing refers to any more, "
-        f"{_counted(done.leftovers, 'broken upload')}."
+        f"{verb}: {counted(done.unsent, 'file')} never sent, "
+        f"{counted(done.orphans, 'file')} that nothing refers to any more, "
+        f"{counted(done.leftovers, 'broken upload')}."
     )
     if done.strays:
-        click.echo(f"{verb}: {_counted(done.strays, 'message')} of threads that are gone already.")
+        click.echo(f"{verb}: {counted(done.strays, 'message')} of threads that are gone already.")
     for note in done.notes:
         click.echo(note)
 
 
-#: What the kit's group gets.
+#: The commands of the kit's group.
 COMMANDS: tuple[click.Command, ...] = (user, prune_command)
