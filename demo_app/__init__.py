@@ -1,15 +1,15 @@
 """A small outdoor shop that chats with its customers: ``flask --app demo_app run``.
 
-Who answers is told in a line at the start and on each page. It depends on the environment:
+A line at the start and on each page names what answers. It depends on the environment:
 
 * nothing set: a small assistant in this package (:mod:`demo_app.assistant`), without a model;
 * ``OPENAI_API_KEY``: an agent (:mod:`demo_app.agent`) on a current model, or ``OPENAI_MODEL``;
 * ``OPENAI_BASE_URL``: the same agent, on an endpoint that is compatible with OpenAI's;
 * ``OPENAI_API_KEY`` and ``CHATKIT_WORKFLOW_ID``: a workflow that OpenAI hosts, until 2026-11-30;
-* ``CHATKIT_SERVER``: whatever of yours it names.
+* ``CHATKIT_SERVER``: your own code.
 
-Without the packages of ``flask-chatkit[server]`` the chats are hosted by two stand-ins of
-``flask_chatkit.testing`` in this process. ``FLASK_DEMO_MODE`` chooses one of :data:`MODES` itself.
+Without the packages of ``flask-chatkit[server]``, stand-ins of ``flask_chatkit.testing`` in this
+process host the chats. ``FLASK_DEMO_MODE`` chooses one of :data:`MODES`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from flask_chatkit.testing import OpenAIStandIn
 
 OPENAI = "https://cdn.platform.openai.com"
 STANDIN = "/standin"
-#: Who can answer: code of yours, OpenAI's workflow, the agent, the assistant, the stand-ins.
+#: What can answer: your code, OpenAI's workflow, the agent, the assistant, the stand-ins.
 MODES = ("own", "hosted", "agent", "assistant", "standins")
-#: What answers in a mode that the shop serves itself.
+#: CHATKIT_SERVER in the modes that the shop serves itself.
 SERVERS = {"agent": "demo_app.agent:agent", "assistant": "demo_app.assistant:answer"}
-#: What is read from the environment by these names too, beside FLASK_….
+#: Variables of the environment that are read without the prefix FLASK_, too.
 VARIABLES = (
     "CHATKIT_API_KEY",
     "CHATKIT_SERVER",
@@ -50,8 +50,8 @@ VARIABLES = (
 )
 
 chatkit = ChatKit()
-# The chat "default" comes from CHATKIT_WORKFLOW_ID or CHATKIT_SERVER, and so do these two: they
-# have sessions, limits and a look of their own, and change sides with that one setting.
+# CHATKIT_WORKFLOW_ID or CHATKIT_SERVER answers in the chat "default" and in these two, which have
+# their own sessions, limits and look.
 chatkit.add_hosted(
     "help",
     file_upload={"max_file_size": 8, "max_files": 3},
@@ -65,14 +65,14 @@ for _chat in ("default", "help", "stylist"):
 
 @chatkit.user_loader
 def customer() -> str | None:
-    """Who is signed in; None for everybody else."""
+    """Return the name of the signed-in customer; None for everybody else."""
     return session.get("name")
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Make the shop.
+    """Create the shop's application.
 
-    :param config: settings that win over those of the environment.
+    :param config: settings that override those of the environment.
     """
     app = Flask(__name__)
     app.config.update(SESSION_COOKIE_SAMESITE="Lax", CHATKIT_RATELIMIT_STORAGE_URI="memory://")
@@ -85,19 +85,19 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     if mode == "standins":
         use_standins(app)
     elif mode != "own":
-        # It would go before a workflow.
+        # It would take precedence over a workflow.
         app.config["CHATKIT_SERVER"] = SERVERS.get(mode)
     notice = describe(mode, app.config)
     click.echo(f" * {notice}", err=True)
     keep(app)
 
     @app.context_processor
-    def tell() -> dict[str, str]:
+    def add_notice() -> dict[str, str]:
         return {"notice": notice}
 
     @app.after_request
     def protect(response: Response) -> Response:
-        # Only the page of looks has pages of the shop's own in frames.
+        # Only the page of looks has frames with pages of the shop.
         frames = ["'self'"] if request.endpoint == "looks.bench" else []
         csp = policy("'self'" if mode == "standins" else OPENAI, frames)
         response.headers["Content-Security-Policy"] = csp
@@ -111,7 +111,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 def has_key(config: Mapping[str, Any]) -> bool:
-    """Whether there is a key of OpenAI's."""
+    """Whether there is a key for OpenAI's API."""
     return bool(config.get("CHATKIT_API_KEY") or config.get("OPENAI_API_KEY"))
 
 
@@ -121,7 +121,7 @@ def can_serve() -> bool:
 
 
 def who_answers(config: Mapping[str, Any]) -> str:
-    """One of the modes, by what is configured and installed."""
+    """Return the mode for the configuration and the installed packages."""
     if has_key(config) and config.get("CHATKIT_WORKFLOW_ID") and not config.get("CHATKIT_SERVER"):
         return "hosted"
     if not can_serve():
@@ -132,7 +132,7 @@ def who_answers(config: Mapping[str, Any]) -> str:
 
 
 def describe(mode: str, config: Mapping[str, Any]) -> str:
-    """Say in a line who answers in the chats, and what would change it."""
+    """Describe in a line what answers in the chats, and how to change it."""
     if mode == "own":
         return f"This demo is answered by {config['CHATKIT_SERVER']}."
     if mode == "hosted":
@@ -144,7 +144,7 @@ def describe(mode: str, config: Mapping[str, Any]) -> str:
         from demo_app.agent import model_name
 
         endpoint = config.get("OPENAI_BASE_URL")
-        # Only the host: an address may hold a password.
+        # Only the host: a URL may contain a password.
         where = f"at {urlsplit(endpoint).hostname}" if endpoint else "of OpenAI's"
         return (
             f"This demo is answered by an agent, on the model {model_name(config)} {where}. "
@@ -169,10 +169,10 @@ def _for_more(config: Mapping[str, Any]) -> str:
 
 
 def policy(chat_origin: str, frames: Iterable[str] = ()) -> str:
-    """Write the Content-Security-Policy: nothing inline, and nothing foreign but the chat.
+    """Return a Content-Security-Policy for no inline code and no other origin than the chat's.
 
-    :param chat_origin: where the chat's script and frame come from.
-    :param frames: what else may be in a frame.
+    :param chat_origin: the origin of the chat's script and frame.
+    :param frames: other sources of frames.
     """
     return "; ".join(
         [
@@ -191,9 +191,9 @@ def policy(chat_origin: str, frames: Iterable[str] = ()) -> str:
 
 
 def keep(app: Flask) -> None:
-    """See that there is a folder for the history, and a key that outlives a restart.
+    """Ensure that there is a folder for the history, and a key that survives a restart.
 
-    An installed demo's instance folder may be nobody's to write; then it is one for the moment.
+    If the instance folder can't be written to, a temporary one is used.
     """
     folder = Path(app.instance_path)
     try:
@@ -208,13 +208,13 @@ def keep(app: Flask) -> None:
             f" * The history is kept in {folder}, as long as the system keeps that.", err=True
         )
     if not app.config.get("SECRET_KEY"):
-        # A site sets FLASK_SECRET_KEY. Whoever changes it signs all visitors out of their chats.
+        # A real site sets FLASK_SECRET_KEY. Changing it signs all visitors out of their chats.
         app.config["SECRET_KEY"] = _kept_key(folder / "secret_key")
 
 
 def _kept_key(path: Path) -> str:
     if not path.exists():
-        # Written beside and moved: a process that starts at the same time reads a whole one.
+        # Written to another file and moved: a process that starts meanwhile reads a whole key.
         handle, draft = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex())
@@ -223,9 +223,9 @@ def _kept_key(path: Path) -> str:
 
 
 def use_standins(app: Flask) -> None:
-    """Put OpenAI's API on a loopback port, and the chat's script and frame on the demo's own.
+    """Serve OpenAI's API on a loopback port, and the chat's script and frame on the demo's own.
 
-    They keep everything in this process's memory, so this wants one process, as ``flask run`` has.
+    All is kept in this process's memory, so there must be one process only, like ``flask run``.
     """
     standin = OpenAIStandIn(api_key=f"sk-{secrets.token_hex()}", reply=reply)
     standin.start()

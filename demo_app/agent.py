@@ -1,8 +1,8 @@
-"""The shop's agent: the same knowledge as the built-in assistant, and a model that uses it.
+"""The shop's agent: a model with the same knowledge as the built-in assistant.
 
-``CHATKIT_SERVER="demo_app.agent:agent"`` puts it into the chats. ``OPENAI_API_KEY`` is all that it
-needs; ``OPENAI_MODEL`` names another model than the Agents SDK's default, and ``OPENAI_BASE_URL``
-another endpoint, anything that speaks chat completions: Ollama, vLLM, LM Studio, OpenRouter, …
+``CHATKIT_SERVER="demo_app.agent:agent"`` puts it into the chats. It needs ``OPENAI_API_KEY`` only;
+``OPENAI_MODEL`` sets another model than the Agents SDK's default, and ``OPENAI_BASE_URL`` another
+endpoint for chat completions, such as Ollama, vLLM, LM Studio or OpenRouter.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def order_status(context: Context, number: str) -> str:
     :param number: The order's number, four digits.
     """
     order = find_order(number.strip().lstrip("#"))
-    # Somebody else's order is none.
+    # Other customers' orders are not found.
     if order is None or not order.is_of(context.context.request_context.visitor.user_id):
         return f"There is no order {number}. Ask for the number; it is on the receipt."
     card = knowledge.order_card(order, site(context))
@@ -99,41 +99,41 @@ def show_product(context: Context, slug: str) -> str:
 
 
 def site(context: Context) -> str:
-    """The shop's address, without a slash: the chat's page is /chatkit/ below it."""
+    """Return the shop's address without a trailing slash; the chat's page is /chatkit/ below it."""
     return context.context.request_context.url.rpartition("/chatkit/")[0]
 
 
 def make_agent(config: Mapping[str, Any]) -> Agent[AgentContext[ChatContext]]:
-    """Make the agent.
+    """Create the agent.
 
-    :param config: the application's, with the keys that the module names.
+    :param config: the application's configuration, with the keys that the module names.
     """
     key = config.get("CHATKIT_API_KEY") or config.get("OPENAI_API_KEY")
     endpoint = config.get("OPENAI_BASE_URL")
     name = model_name(config)
-    # Traces go to OpenAI, with the key in the environment: not those of what is asked elsewhere.
+    # Traces go to OpenAI with the key in the environment: not those of another endpoint.
     set_tracing_disabled(bool(endpoint) or not os.environ.get("OPENAI_API_KEY"))
-    # What serves at home mostly wants no key, but the client insists on one.
+    # Local servers mostly need no key, but the client requires one.
     client = AsyncOpenAI(api_key=key or "none", base_url=endpoint or None)
     return Agent(
         name="Larch & Lantern",
         instructions=INSTRUCTIONS,
         model=(OpenAIChatCompletionsModel if endpoint else OpenAIResponsesModel)(name, client),
-        # What a model of OpenAI's is told about reasoning and verbosity, others refuse.
+        # Other services refuse OpenAI's settings for reasoning and verbosity.
         model_settings=ModelSettings() if endpoint else get_default_model_settings(name),
         tools=[order_status, sizes, opening_hours, delivery_and_returns, show_product],
-        # The page runs this one: the answer goes on when it has told how that went.
+        # The page runs this one: the answer continues with the page's result.
         tool_use_behavior=StopAtTools(stop_at_tool_names=[show_product.name]),
     )
 
 
 def model_name(config: Mapping[str, Any]) -> str:
-    """The model that is asked: ``OPENAI_MODEL``, else what the Agents SDK takes at present."""
+    """Return the model's name: ``OPENAI_MODEL``, or else the Agents SDK's default."""
     return str(config.get("OPENAI_MODEL") or get_default_model())
 
 
 def __getattr__(name: str) -> Any:
-    """Make ``agent`` when CHATKIT_SERVER asks for it, of the application's configuration."""
+    """Create ``agent`` from the application's configuration when CHATKIT_SERVER imports it."""
     if name == "agent":
         return make_agent(current_app.config)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""The shop's built-in assistant: a function that yields what is to be said. No model, no key.
+"""The shop's built-in assistant: a function that yields the answer, without a model or a key.
 
-``CHATKIT_SERVER="demo_app.assistant:answer"`` is all that puts it into the chats. It looks for a
-few words in the message and answers from ``shop.json``; to all else it says what it is.
+``CHATKIT_SERVER="demo_app.assistant:answer"`` puts it into the chats. It looks for a few words in
+the message and answers from ``shop.json``; to all else, it explains what it is.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from demo_app.catalogue import (
 if TYPE_CHECKING:
     from flask_chatkit.server import Chat, Message
 
-#: Seconds between two words of what is told word by word, and for a look into the books.
+#: Seconds between two words of a streamed answer, and to look something up.
 WORD = 0.03
 LOOK = 0.6
 
-#: What a message is about: the first one that it holds a word of.
+#: Topics, and the words by which they are found; the first match counts.
 TOPICS = {
     "order": r"\b\d{4}\b|\border(ed)?\b|\bparcel\b|\btrack",
     "packing": r"\bpack\b|\bpacking\b|\bweekend\b|\btrip\b",
@@ -77,7 +77,7 @@ def answer(message: Message, chat: Chat) -> Iterator[Any]:
 
 
 def topic(text: str) -> str:
-    """What a message is about."""
+    """Return the topic of a message."""
     for name, words in TOPICS.items():
         # Only a product can be shown.
         if re.search(words, text, re.IGNORECASE) and (name != "show" or find_product(text)):
@@ -85,7 +85,7 @@ def topic(text: str) -> str:
     return "product" if find_product(text) else "unknown"
 
 
-# --- the answers: what is yielded is said, what the chat's helpers do is shown --------------------
+# --- the answers: they yield text, and show the rest by the chat's helpers ------------------------
 
 
 def order(text: str, chat: Chat) -> Iterator[Any]:
@@ -97,7 +97,7 @@ def order(text: str, chat: Chat) -> Iterator[Any]:
     chat.progress(f"Looking for order {number[0]}…", icon="search")
     time.sleep(LOOK)
     found = find_order(number[0])
-    # Somebody else's order is none.
+    # Other customers' orders are not found.
     if found is None or not found.is_of(chat.visitor.user_id):
         yield f"There is no order {number[0]}. {WHICH_ORDER}"
         return
@@ -106,7 +106,7 @@ def order(text: str, chat: Chat) -> Iterator[Any]:
 
 
 def packing(_text: str, chat: Chat) -> Iterator[Any]:
-    """Tell something longer, as a model would: first a thought, then word by word."""
+    """Give a longer answer like a model: first thoughts, then word by word."""
     chat.thinking("Two days and one night, and it rains. What gets wet, and what must not?")
     time.sleep(LOOK)
     chat.thinking("Warm while moving, dry while sitting, and nothing that has to be carried twice.")
@@ -115,14 +115,14 @@ def packing(_text: str, chat: Chat) -> Iterator[Any]:
 
 
 def show(text: str, chat: Chat) -> Iterator[Any]:
-    """Have the page show a product; static/shop.js does it, and `shown` hears how it went."""
+    """Have the page show a product; static/shop.js does it, and `shown` gets the result."""
     product = find_product(text)
     if product is not None:
         yield chat.client_tool("show_product", {"slug": product.slug})
 
 
 def shown(result: Any, chat: Chat) -> Iterator[Any]:
-    """Say what the page has done. Its answer comes from a browser, so it is looked at with care."""
+    """Answer with the page's result, which comes from a browser and can't be trusted."""
     product = PRODUCTS.get(str(result.arguments.get("slug")))
     if product is None:
         yield UNKNOWN
@@ -133,19 +133,19 @@ def shown(result: Any, chat: Chat) -> Iterator[Any]:
 
 
 def sizes(text: str, _chat: Chat) -> Iterator[Any]:
-    """Tell sizes as tables, row by row."""
+    """Stream the sizes as tables, row by row."""
     yield from spoken(knowledge.sizes(find_product(text)))
 
 
 def about(text: str, chat: Chat) -> Iterator[Any]:
-    """Tell about a product."""
+    """Describe a product."""
     product = find_product(text)
     if product is not None:
         yield f"{knowledge.about(product)} [See it]({link(product, chat)})."
 
 
 def hello(_text: str, chat: Chat) -> Iterator[Any]:
-    """Greet whoever it is, by name if they are signed in."""
+    """Greet the customer, by name if they are signed in."""
     name = chat.visitor.user_id
     yield f"Hello{f' {name}' if name else ''}! What are you getting ready for?"
 
@@ -153,7 +153,7 @@ def hello(_text: str, chat: Chat) -> Iterator[Any]:
 def received(message: Message) -> Iterator[Any]:
     """Confirm files, of a damaged seam for example."""
     for file in message.attachments:
-        # Only read what you need: here, how much of it has come.
+        # Read only what you need: here, its size.
         yield f"I have got **{file.name}** ({len(file.read()) / 1024:.1f} kB). "
     yield (
         "Somebody from the workshop would look at it now, if this shop were not invented. "
@@ -164,8 +164,7 @@ def received(message: Message) -> Iterator[Any]:
 def return_label(payload: Any, chat: Chat) -> Iterator[Any]:
     """Answer the button of an order's card: the action ``return_label``.
 
-    The payload is one that a card of this visitor's has; whose order it is, is for the shop to
-    check all the same.
+    The payload is that of a card in this visitor's thread; the shop still checks whose order it is.
     """
     found = find_order(payload.get("order")) if isinstance(payload, dict) else None
     if found is None or not found.is_of(chat.visitor.user_id) or not found.is_packed:
@@ -194,27 +193,27 @@ ANSWERS: dict[str, Callable[[str, Chat], Iterator[Any]]] = {
 
 
 def spoken(text: str) -> Iterator[str]:
-    """A text in pieces, with a short pause after each, as it would come from a model."""
+    """Yield a text in pieces, with short pauses, like a model."""
     for piece in re.findall(r"\|.*\n*|\S+\s*", text):
         yield piece
         time.sleep(WORD)
 
 
 def site(chat: Chat) -> str:
-    """The shop's address, without a slash: the chat's page is /chatkit/ below it."""
+    """Return the shop's address without a trailing slash; the chat's page is /chatkit/ below it."""
     return chat.context.url.rpartition("/chatkit/")[0]
 
 
 def link(product: Product, chat: Chat) -> str:
-    """The address of a product's page; absolute, as a chat may be in another origin's frame."""
+    """Return the absolute URL of a product's page: a chat may be in another origin's frame."""
     return f"{site(chat)}/products/{product.slug}"
 
 
-# --- in plain words, for the stand-in of a hosted workflow, which has no cards and no tools -------
+# --- plain text, for the stand-in of a hosted workflow, which has no cards and no tools -----------
 
 
 def reply(text: str) -> str:
-    """Answer a customer's message with a text."""
+    """Return a text that answers a customer's message."""
     product, number = find_product(text), re.search(r"\b\d{4}\b", text)
     found = find_order(number[0]) if number else None
     is_open = found is not None and found.is_of(None)

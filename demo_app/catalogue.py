@@ -1,4 +1,4 @@
-"""What the shop sells, has sent and is open for: read from ``shop.json``, once."""
+"""The shop's products, orders and opening hours, read from ``shop.json`` once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DATA: dict[str, Any] = json.loads(Path(__file__).with_name("shop.json").read_te
 
 
 class Fit(NamedTuple):
-    """A size table, and what to do between two sizes."""
+    """A size table, and advice for somebody between two sizes."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -22,7 +22,7 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True)
 class Product:
-    """One thing on the shelf; its picture is ``static/<slug>.svg``."""
+    """A product; its picture is ``static/<slug>.svg``."""
 
     slug: str
     name: str
@@ -36,12 +36,12 @@ class Product:
 
     @property
     def kind(self) -> str:
-        """What people call it: the last word of its name, in small letters."""
+        """Its short name: the last word of its name, in lower case."""
         return self.name.split()[-1].lower()
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Product:
-        """Make one of its entry in the file."""
+        """Create a product from its entry in the file."""
         fit = data.get("fit")
         return cls(
             **{key: data[key] for key in ("slug", "name", "price", "summary", "description")},
@@ -62,20 +62,20 @@ class Line(NamedTuple):
 
     @property
     def price(self) -> int:
-        """Pounds."""
+        """The price in pounds."""
         return self.product.price * self.amount
 
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody has bought."""
+    """A customer's order."""
 
     number: str
     status: str
     placed: date
     expected: date
     lines: tuple[Line, ...]
-    #: Who has bought it while signed in; None for whoever has the receipt.
+    #: The login of the customer; None for an order that anybody with its number may see.
     customer: str | None
 
     def is_of(self, user_id: str | None) -> bool:
@@ -87,7 +87,7 @@ class Order:
 
     @property
     def total(self) -> int:
-        """Pounds."""
+        """The price in pounds."""
         return sum(line.price for line in self.lines)
 
     @property
@@ -102,7 +102,7 @@ class Order:
 
 
 class Opening(NamedTuple):
-    """When the shop is open on some days of the week; Monday is 0."""
+    """Opening hours of some days of the week; Monday is 0."""
 
     name: str
     weekdays: tuple[int, ...]
@@ -111,14 +111,14 @@ class Opening(NamedTuple):
 
     @property
     def times(self) -> str:
-        """As people write it."""
+        """The times as text."""
         if self.since is None or self.until is None:
             return "closed"
         return f"{_clock(self.since)} to {_clock(self.until)}"
 
 
 class Language(NamedTuple):
-    """What the help chat says by itself in a language; the rest of its words the widget has."""
+    """The help chat's own texts in a language; the widget has the others."""
 
     code: str
     name: str
@@ -142,15 +142,15 @@ HOURS = tuple(
 DELIVERY: tuple[tuple[str, str, str], ...] = tuple(
     (where, how_long, price) for where, how_long, price in _DATA["delivery"]
 )
-LANGUAGES = {code: Language(code, **said) for code, said in _DATA["languages"].items()}
+LANGUAGES = {code: Language(code, **texts) for code, texts in _DATA["languages"].items()}
 RETURN_DAYS: int = _DATA["return_days"]
 ORDERS = {data["number"]: data for data in _DATA["orders"]}
-#: The numbers that everybody may try.
+#: The numbers of orders that everybody may see.
 OPEN_ORDERS = tuple(number for number, data in ORDERS.items() if "customer" not in data)
 
 
 def now() -> datetime:
-    """The time in the shop."""
+    """Return the time in the shop."""
     try:
         zone = ZoneInfo(_DATA["hours"]["timezone"])
     except ZoneInfoNotFoundError:  # a system without time zones
@@ -159,7 +159,7 @@ def now() -> datetime:
 
 
 def find_order(number: object) -> Order | None:
-    """The order of that number; its dates are told in days from today, so that none gets old."""
+    """Return the order with this number; its dates are relative to today, so that none gets old."""
     data = ORDERS.get(number) if isinstance(number, str) else None
     if data is None:
         return None
@@ -178,20 +178,20 @@ def find_order(number: object) -> Order | None:
 
 
 def find_product(text: str) -> Product | None:
-    """The product that a text names, by its whole name or by what people call it."""
-    said = text.lower()
+    """Return the product that a text mentions, by its short name or its slug."""
+    text = text.lower()
     for product in PRODUCTS.values():
-        if product.kind in said or product.kind.removesuffix("s") in said or product.slug in said:
+        if product.kind in text or product.kind.removesuffix("s") in text or product.slug in text:
             return product
     return None
 
 
 def opening(at: datetime) -> Opening:
-    """When the shop is open on that day."""
+    """Return the opening hours of a day."""
     return next(day for day in HOURS if at.weekday() in day.weekdays)
 
 
 def is_open(at: datetime) -> bool:
-    """Whether somebody is in the shop."""
+    """Whether the shop is open."""
     day = opening(at)
     return day.since is not None and day.until is not None and day.since <= at.time() < day.until

@@ -1,6 +1,6 @@
-"""What the shop tells its customers, whoever asks: the built-in assistant, an agent, a stand-in.
+"""The texts of the shop's answers, for the built-in assistant, the agent and the stand-in.
 
-Texts are Markdown. :func:`order_card` is a widget, as plain data.
+Texts are Markdown. :func:`order_card` returns a widget as plain data.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from demo_app.catalogue import (
 
 
 def day(of: date) -> str:
-    """A date as people say it: ``Monday 23 November``."""
+    """Return a date as text: ``Monday 23 November``."""
     return f"{of:%A} {of.day} {of:%B}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def hours(at: datetime | None = None) -> str:
-    """When the shop is open, and whether it is now."""
+    """Return the opening hours, and whether the shop is open now."""
     at = at or now()
     today = opening(at)
     if is_open(at):
-        said = f"Yes, we are **open** until {today.times.split()[-1]} today."
+        status = f"Yes, we are **open** until {today.times.split()[-1]} today."
     elif today.since is not None and at.time() < today.since:
-        said = f"Not yet: we open at {today.times.split()[0]} today."
+        status = f"Not yet: we open at {today.times.split()[0]} today."
     else:
-        said = "We are **closed** at the moment."
+        status = "We are **closed** at the moment."
     listed = "\n".join(f"- **{each.name}**: {each.times}" for each in HOURS)
-    return f"{said}\n\n{listed}"
+    return f"{status}\n\n{listed}"
 
 
 def delivery() -> str:
-    """How long delivery takes, and what it costs."""
+    """Return the times and prices of delivery."""
     rows = table(("Where", "How long", "Price"), DELIVERY)
     return f"This is how it gets to you:\n\n{rows}"
 
 
 def returns() -> str:
-    """How to send something back."""
+    """Return how to send something back."""
     return (
         f"You have **{RETURN_DAYS} days** to send anything back, worn once on a walk included. "
         "Tell me your order's number and I send you a label. Refunds take three working days."
@@ -63,7 +63,7 @@ def returns() -> str:
 
 
 def sizes(product: Product | None = None) -> str:
-    """The size table of a product, or of everything that is worn."""
+    """Return the size table of a product, or of all clothes."""
     wanted = [product] if product else PRODUCTS.values()
     tables = [
         f"**{each.name}**\n\n{table(each.fit.columns, each.fit.rows)}\n\n{each.fit.advice}"
@@ -76,18 +76,18 @@ def sizes(product: Product | None = None) -> str:
 
 
 def about(product: Product) -> str:
-    """What there is to say about a product."""
+    """Describe a product."""
     return f"The **{product.name}** is £{product.price}. {product.description}"
 
 
 def order_text(order: Order) -> str:
-    """An order in a sentence or two."""
+    """Describe an order in a sentence or two."""
     lines = ", ".join(f"{named(line)} ({line.size})" for line in order.lines)
     return f"**Order {order.number}**, {lines}: {order.status.lower()}. {arrival(order)}"
 
 
 def arrival(order: Order, *, short: bool = False) -> str:
-    """When an order comes, or came."""
+    """Return when an order arrives, or has arrived."""
     if short:
         return f"{'On' if order.is_there else 'By'} {day(order.expected)}"
     came = "It arrived on" if order.is_there else "You should have it by"
@@ -95,10 +95,10 @@ def arrival(order: Order, *, short: bool = False) -> str:
 
 
 def order_card(order: Order, site: str, *, label_sent: bool = False) -> dict[str, Any]:
-    """An order as a card, whose button is answered by ``return_label``.
+    """Build an order's card, whose button has the action ``return_label``.
 
-    :param site: the shop's address, in front of the paths of pictures.
-    :param label_sent: whether the button has been used.
+    :param site: the shop's address, for the URLs of pictures.
+    :param label_sent: whether the label has been sent.
     """
     colour = "success" if order.is_there else "info" if order.is_packed else "secondary"
     button = {
@@ -124,14 +124,14 @@ def order_card(order: Order, site: str, *, label_sent: bool = False) -> dict[str
             *(_line(line, site) for line in order.lines),
             {"type": "Divider"},
             _spread(arrival(order, short=True), f"£{order.total}"),
-            # What has not left the shop yet needs no label to come back.
+            # An order that has not left the shop yet needs no return label.
             *([button] if order.is_packed else []),
         ],
     }
 
 
 def named(line: Line) -> str:
-    """What a line of an order is about."""
+    """Return the name and amount of an order's line."""
     many = f"{line.amount} pairs of" if line.product.kind == "socks" else f"{line.amount}"
     return line.product.name if line.amount == 1 else f"{many} {line.product.name}"
 

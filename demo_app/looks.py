@@ -1,4 +1,4 @@
-"""The page of looks: the chat at home on four kinds of pages, and a bench to try its options on."""
+"""The page of looks: the chat on four kinds of pages, with controls to try its options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from flask_chatkit import OptionError
 
-#: Characters of a text that somebody may put into a page by its address.
+#: The most characters of a text in the address.
 LONGEST_TEXT = 60
 
 pages = Blueprint("looks", __name__, url_prefix="/looks")
@@ -20,15 +20,15 @@ pages = Blueprint("looks", __name__, url_prefix="/looks")
 
 @dataclass(frozen=True)
 class Site:
-    """A page that looks as those of a framework do; its style is ``static/look-<name>.css``."""
+    """A page in the style of a framework, which is in ``static/look-<name>.css``."""
 
     name: str
     title: str
     about: str
-    #: The attribute of ``<html>`` that says light or dark, and what it says when nobody chose.
+    #: The attribute of ``<html>`` for light or dark, and its default.
     switch: str
     scheme: str | None
-    #: What a chat takes from the page, and where it finds it.
+    #: The parts of the look that a chat takes from the page, and their sources.
     source: str
     reads: Mapping[str, str]
 
@@ -101,22 +101,22 @@ SITES = {
 
 
 def _word(*words: str) -> Callable[[str], str | None]:
-    return lambda said: said if said in words else None
+    return lambda value: value if value in words else None
 
 
-def _size(said: str) -> int | None:
-    return int(said) if said in {"14", "15", "16", "17", "18"} else None
+def _size(value: str) -> int | None:
+    return int(value) if value in {"14", "15", "16", "17", "18"} else None
 
 
-def _colour(said: str) -> str | None:
-    return said.lower() if re.fullmatch(r"#[0-9A-Fa-f]{6}", said) else None
+def _colour(value: str) -> str | None:
+    return value.lower() if re.fullmatch(r"#[0-9A-Fa-f]{6}", value) else None
 
 
-def _text(said: str) -> str | None:
-    return said if len(said) <= LONGEST_TEXT and said.isprintable() else None
+def _text(value: str) -> str | None:
+    return value if len(value) <= LONGEST_TEXT and value.isprintable() else None
 
 
-#: What the bench may ask for. The macros check more; this is what a link may do to a page here.
+#: The options that a link may set on a page here; the macros check more.
 PAGE = {
     "variant": _word("themed", "inline", "floating"),
     "scheme": _word("light", "dark"),
@@ -140,17 +140,17 @@ LAUNCHER: dict[str, Callable[[str], Any]] = {
 
 @pages.get("")
 def bench() -> str:
-    """Show the pages side by side, with controls for what their chats are told."""
+    """Show the pages side by side, with controls for the options of their chats."""
     return render_template("looks.html", sites=SITES.values(), longest=LONGEST_TEXT)
 
 
 @pages.get("/<name>")
 def look(name: str) -> str:
-    """Show one of the pages, with a chat that is told what the address says."""
+    """Show one of the pages, with a chat that has the options of the address."""
     site = SITES.get(name) or abort(404)
     asked = read(request.args)
     variant, scheme = asked.pop("variant", "themed"), asked.pop("scheme", site.scheme)
-    # How high it is, its place decides; a panel has a height of its own.
+    # A chat within the page needs a height; a panel has its own.
     options = asked if variant == "floating" else {"height": "28rem", **asked}
     try:
         return render_template(
@@ -166,17 +166,17 @@ def look(name: str) -> str:
 
 
 def read(args: MultiDict[str, str]) -> dict[str, Any]:
-    """What an address asks for, checked; a field that is left blank asks for nothing."""
-    given = {name: said.strip() for name, said in args.items() if said.strip()}
+    """Return the checked options of an address; empty fields are ignored."""
+    given = {name: value.strip() for name, value in args.items() if value.strip()}
     known = {**PAGE, **OPTIONS}
     if given.get("variant") == "floating":
         known |= LAUNCHER
     found = {}
-    for name, said in given.items():
-        found[name] = known[name](said) if name in known else None
+    for name, value in given.items():
+        found[name] = known[name](value) if name in known else None
         if found[name] is None:
-            abort(400, f"{name} can't be {said!r} here.")
+            abort(400, f"{name} can't be {value!r} here.")
     if "teaser" in found:
-        # Whoever tries it is not made to wait.
+        # Shown soon, for somebody who tries it.
         found["teaser"] = {"text": found["teaser"], "delay": 1}
     return found

@@ -18,7 +18,7 @@ pages = Blueprint("shop", __name__)
 
 @pages.app_context_processor
 def every_page() -> dict[str, object]:
-    """Give what the layout shows. ``?dir=rtl`` is for looking at the layout from the other side."""
+    """Return the variables of the layout; ``?dir=rtl`` shows it from right to left."""
     return {
         "contact": {"href": f"mailto:{MAIL}", "label": "Write to the shop"},
         "customer": session.get("name"),
@@ -64,7 +64,7 @@ def product(slug: str) -> str:
 
 @pages.post("/products/<slug>")
 def reserve(slug: str) -> ResponseReturnValue:
-    """Put a product aside; or say so, in a demo."""
+    """Pretend to reserve a product."""
     found = _product(slug)
     size = request.form.get("size")
     if size not in found.sizes:
@@ -76,7 +76,7 @@ def reserve(slug: str) -> ResponseReturnValue:
 
 @pages.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
-    """Sign in with any name: a pretended login, for a chat that knows its customer."""
+    """Sign in with any name: a pretended login, for a chat with a signed-in customer."""
     if request.method == "POST":
         name = " ".join(request.form.get("name", "").split())[:LONGEST_NAME]
         if name:
@@ -96,7 +96,7 @@ def logout() -> ResponseReturnValue:
 
 
 def missing(_error: HTTPException) -> ResponseReturnValue:
-    """Say that there is no such page."""
+    """Show the page for unknown addresses."""
     return render_template("missing.html"), 404
 
 
