@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from .server.streaming import loop
-from .server.streaming.feed import Pulse
+from .server.streaming.asgi_stream import Pulse
 
 try:
-    from .server.streaming.exchange import Exchange
+    from .server.streaming.asgi_request import Exchange
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "a2wsgi":
         raise

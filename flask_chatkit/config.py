@@ -17,8 +17,8 @@ from limits import RateLimitItem
 from . import parsers
 from .errors import ConfigurationError
 from .parsers import REDIRECT, choice, cookie_prefix, flag, limits, origins, seconds, string, whole
-from .quota import UploadQuota, upload_quota
 from .startup_checks import DATABASES, STORAGES, missing_driver
+from .upload_quota import UploadQuota, upload_quota
 from .validation import Check, Faults, Invalid, is_none, raised_as, refuse, suggest
 
 logger = logging.getLogger("flask_chatkit")

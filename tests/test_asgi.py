@@ -32,7 +32,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from flask_chatkit import ChatKit
 from flask_chatkit.asgi import ChatKitASGI
-from flask_chatkit.server.streaming import environ, exchange, loop, sse, stream
+from flask_chatkit.server.streaming import asgi_environ, asgi_request, loop, sse, stream
 from tests.helpers import asgi_server
 from tests.helpers.paths import HELPERS
 from tests.helpers.served import Client, Shop, kinds, said, until, visit
@@ -157,7 +157,7 @@ def test_answers_that_are_not_read_have_an_end(
     start: Any, browse: Any, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that reads nothing of its answer is given up, and the answer is stopped."""
-    monkeypatch.setattr(exchange, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(asgi_request, "SEND_SECONDS", 0.3)
     made: list[Chatty] = []
 
     def factory(store: Any) -> Chatty:
@@ -414,7 +414,7 @@ def test_prefixes(root: str, path: str, script: str, info: str) -> None:
         "server": None,
         "client": None,
     }
-    made = environ.make_environ(scope, None)  # type: ignore[arg-type]
+    made = asgi_environ.make_environ(scope, None)  # type: ignore[arg-type]
     assert (made["SCRIPT_NAME"], made["PATH_INFO"]) == (script, info)
 
 
@@ -445,7 +445,7 @@ def test_half_a_body_is_none(plain: Any) -> None:
 
 def test_slow_bodies_have_an_end(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that keeps a thread waiting for its body is answered 408."""
-    monkeypatch.setattr(environ, "RECEIVE_SECONDS", 0.2)
+    monkeypatch.setattr(asgi_environ, "RECEIVE_SECONDS", 0.2)
     with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
         link.sendall(b"PUT /size HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n")
         link.sendall(b"x" * 80_000)
@@ -465,8 +465,8 @@ def drip(link: socket.socket) -> bytes:
 
 def test_slow_bodies_have_an_end_as_a_whole(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then makes a body last no longer: on the loop, and in a thread."""
-    monkeypatch.setattr(environ, "RECEIVE_SECONDS", 0.3)
-    monkeypatch.setattr(environ, "SLOWEST", 1_000_000)
+    monkeypatch.setattr(asgi_environ, "RECEIVE_SECONDS", 0.3)
+    monkeypatch.setattr(asgi_environ, "SLOWEST", 1_000_000)
     for length, sent in ((4000, 0), (300_000, 80_000)):
         with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
             head = f"PUT /size HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
@@ -492,8 +492,8 @@ def test_slow_bodies_hold_no_thread(
             assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
             links.append(link)
         assert visit(browse(server.base)).threads() == []
-    monkeypatch.setattr(environ, "RECEIVE_SECONDS", 0.3)
-    monkeypatch.setattr(environ, "SLOWEST", 1_000_000)
+    monkeypatch.setattr(asgi_environ, "RECEIVE_SECONDS", 0.3)
+    monkeypatch.setattr(asgi_environ, "SLOWEST", 1_000_000)
     with socket.create_connection(("127.0.0.1", server.port), 10) as link:
         link.sendall(ask)
         assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
@@ -504,8 +504,8 @@ def test_slow_bodies_hold_no_thread(
 
 def test_slow_readers_have_an_end(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that reads a little now and then does not get a file over hours."""
-    monkeypatch.setattr(exchange, "SEND_SECONDS", 0.5)
-    monkeypatch.setattr(exchange, "SLOWEST", 100_000_000)
+    monkeypatch.setattr(asgi_request, "SEND_SECONDS", 0.5)
+    monkeypatch.setattr(asgi_request, "SLOWEST", 100_000_000)
     with socket.socket() as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         link.connect(("127.0.0.1", plain.port))
@@ -520,7 +520,7 @@ def test_slow_readers_have_an_end(plain: Any, monkeypatch: pytest.MonkeyPatch) -
 
 def test_clients_that_do_not_read_are_given_up(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that reads nothing holds a thread for a while, and no longer."""
-    monkeypatch.setattr(exchange, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(asgi_request, "SEND_SECONDS", 0.3)
     with socket.create_connection(("127.0.0.1", plain.port), 10) as link:
         link.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
         until(lambda: plain.closed == ["endless"], 10)
@@ -667,7 +667,8 @@ def test_middleware_that_changes_a_stream_is_heard(start: Any, browse: Any, shop
                 return start_response(status, [*headers, ("Content-Encoding", "x-upper")])
 
             answer = inner(
-                environ, encoded if environ["PATH_INFO"].endswith("/api") else start_response
+                asgi_environ,
+                encoded if environ["PATH_INFO"].endswith("/api") else start_response,
             )
             if environ["PATH_INFO"].endswith("/api"):
                 return (part.upper() for part in answer)

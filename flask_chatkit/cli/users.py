@@ -73,7 +73,7 @@ def export_command(
     """
     check_extra("the export of a person's data")
     from ..owner.export import export_person
-    from ..owner.places import Problems
+    from ..owner.stores import Problems
 
     problems = Problems()
     records = export_person(kit, key, folder=folder, hosted=hosted, problems=problems)

@@ -13,7 +13,7 @@ from ..errors import NotFound
 from ..identity.visitor import Visitor
 from ..limits.concurrency import Slot
 from ..limits.ratelimit import CALL, MESSAGE
-from ..owner.upkeep import prune_after
+from ..owner.hourly_prune import prune_after
 from ..server.context import ChatContext, owner_name
 from . import guard
 from .caller import Caller

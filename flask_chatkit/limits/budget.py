@@ -10,7 +10,7 @@ from limits import RateLimitItem, RateLimitItemPerDay
 from ..chats.served import Chat, ServedChat
 from ..errors import RateLimited, TooLarge
 from ..identity.visitor import Visitor
-from ..quota import size_text, time_text
+from ..upload_quota import size_text, time_text
 from .addresses import networks_of
 from .ratelimit import CALL, MESSAGE, TOOL, RateLimiter
 from .storage import Hit

@@ -6,17 +6,7 @@ Only this module and :mod:`.names` know the names of ChatKit's options. They are
 
 from __future__ import annotations
 
-from ..validation import (
-    Check,
-    choice,
-    flag,
-    json_value,
-    list_of,
-    number,
-    one_of,
-    refuse,
-    text,
-)
+from ..validation import Check, choice, flag, json_value, list_of, number, one_of, refuse, text
 from . import values
 from .values import record, switch
 

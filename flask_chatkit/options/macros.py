@@ -6,18 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..validation import (
-    Check,
-    choice,
-    flag,
-    nonempty,
-    number,
-    refuse,
-    text,
-)
-from ..validation import (
-    record as mapping,
-)
+from ..validation import Check, choice, flag, nonempty, number, refuse, text
+from ..validation import record as mapping
 from .translations import english
 from .values import identifier, length, record, url
 

@@ -25,9 +25,9 @@ from ..server.attachments.store import Attachments
 from ..server.context import ChatContext
 from ..server.history import records
 from ..server.history.base import DatabaseStore
+from .carry_targets import Entry, SiteStore, Tables, Target
 from .hosted_items import DamagedError, HostedAttachment, files_of, item_of, json_of, thread_of
-from .places import Rows, Walk
-from .targets import Entry, SiteStore, Tables, Target
+from .stores import Rows, Walk
 
 Json = Mapping[str, Any]
 #: Maps OpenAI's user to a visitor or a visitor's key; None skips the user's threads.

@@ -16,7 +16,7 @@ from ..identity.visitor import Visitor
 from ..registry import ChatKitState
 from ..server.attachments.filetypes import clean_name
 from ..server.history import records, rows
-from .places import Places, Problems, Rows, Walk
+from .stores import Places, Problems, Rows, Walk
 
 
 def export_person(

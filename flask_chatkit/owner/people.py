@@ -18,7 +18,7 @@ from ..identity.visitor import Visitor
 from ..registry import ChatKitState
 from ..server.context import owner_name
 from ..server.history import records, rows
-from .places import Places, Problems, Rows, Walk
+from .stores import Places, Problems, Rows, Walk
 
 #: How often deleting is repeated for data written meanwhile.
 PASSES = 5

@@ -19,7 +19,7 @@ from ..registry import ChatKitState, kits
 from ..server.attachments.files import Entry
 from ..server.history import rows
 from ..server.history.isolation import OwnedStore, owner_in
-from .places import Places, Problems, Rows, Walk
+from .stores import Places, Problems, Rows, Walk
 
 #: Seconds after which unsent files and the rests of uploads are deleted.
 UNSENT_SECONDS = 86400

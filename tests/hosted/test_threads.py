@@ -8,12 +8,7 @@ from typing import Any
 import pytest
 
 from flask_chatkit.errors import Misconfigured, UpstreamRejected, UpstreamUnavailable
-from flask_chatkit.hosted.client import (
-    MAX_ENTRY_BYTES,
-    MAX_PAGE_BYTES,
-    PATIENT_ATTEMPTS,
-    Client,
-)
+from flask_chatkit.hosted.client import MAX_ENTRY_BYTES, MAX_PAGE_BYTES, PATIENT_ATTEMPTS, Client
 from flask_chatkit.hosted.threads import HostedThreads
 from flask_chatkit.hosted.transport import PageTooLargeError
 from flask_chatkit.testing import Failure, OpenAIStandIn, assistant_message, user_message

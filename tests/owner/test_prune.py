@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_chatkit import ChatKit
-from flask_chatkit.owner import upkeep as upkeep_module
+from flask_chatkit.owner import hourly_prune as upkeep_module
 from flask_chatkit.server.history import records, rows
 from flask_chatkit.server.history.tables import attachments, items, jobs, threads
 from tests.helpers.histories import DATABASES, Site, add, database

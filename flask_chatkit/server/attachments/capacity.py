@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from ...errors import RateLimited, UpstreamUnavailable
-from ...quota import size_text
+from ...upload_quota import size_text
 
 logger = logging.getLogger("flask_chatkit")
 

@@ -28,8 +28,8 @@ from ...errors import (
     TooLarge,
     UpstreamUnavailable,
 )
-from ...quota import size_text
 from ...startup_checks import unwritable
+from ...upload_quota import size_text
 from .capacity import Room, not_stored, not_written
 from .links import is_ours
 from .remote import TimedSystem

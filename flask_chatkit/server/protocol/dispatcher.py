@@ -27,14 +27,14 @@ from ...errors import BadRequest, RateLimited, TooLarge, UpstreamTimeout, Upstre
 from ...limits.budget import Budget
 from ...limits.concurrency import Slot
 from ...limits.ratelimit import CALL
-from ...quota import time_text
 from ...runtime._upstream import this_app
+from ...upload_quota import time_text
 from .._upstream import process, processes_plainly
 from ..context import ChatContext, current_context
 from ..history.base import DatabaseStore
 from ..history.outages import as_outage
 from ..streaming import loop
-from ..streaming.feed import hand_off
+from ..streaming.asgi_stream import hand_off
 from ..streaming.record import AnswerRecord
 from ..streaming.run import run_sync
 from ..streaming.sse import error_event

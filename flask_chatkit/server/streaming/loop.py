@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 from ...runtime._upstream import at_exit, gunicorn_seconds_left
-from .beat import Beat
+from .pacing import Beat
 
 logger = logging.getLogger("flask_chatkit")
 

@@ -14,10 +14,7 @@ from chatkit.types import (
 from pydantic import AnyUrl
 
 from .checks import Run, same
-from .samples import (
-    DIFFICULT,
-    new_attachment,
-)
+from .samples import DIFFICULT, new_attachment
 
 
 class AttachmentTests:

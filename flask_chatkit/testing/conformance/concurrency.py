@@ -11,11 +11,7 @@ from chatkit.types import (
 )
 
 from .checks import Run, check, ids
-from .samples import (
-    LEAST_RANDOM,
-    new_message,
-    new_thread,
-)
+from .samples import LEAST_RANDOM, new_message, new_thread
 
 
 class ConcurrencyTests:

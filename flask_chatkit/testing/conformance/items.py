@@ -16,12 +16,7 @@ from chatkit.types import (
 )
 
 from .checks import Run, check, check_pages, ids, same
-from .samples import (
-    NOON,
-    every_item,
-    new_message,
-    new_thread,
-)
+from .samples import NOON, every_item, new_message, new_thread
 
 
 class ItemTests:

@@ -13,11 +13,7 @@ from chatkit.types import (
 )
 
 from .checks import Run, check, ids, same
-from .samples import (
-    new_attachment,
-    new_message,
-    new_thread,
-)
+from .samples import new_attachment, new_message, new_thread
 
 
 class OwnerTests:

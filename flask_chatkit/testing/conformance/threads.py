@@ -18,12 +18,7 @@ from chatkit.types import (
 )
 
 from .checks import Run, check, check_pages, ids, same
-from .samples import (
-    DIFFICULT,
-    NOON,
-    new_message,
-    new_thread,
-)
+from .samples import DIFFICULT, NOON, new_message, new_thread
 
 
 class ThreadTests:

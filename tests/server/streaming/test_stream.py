@@ -22,7 +22,7 @@ from chatkit.types import AssistantMessageContentPartTextDelta, ThreadItemUpdate
 from flask import Flask, current_app, has_request_context
 
 from flask_chatkit.server.streaming import loop, stream
-from flask_chatkit.server.streaming.beat import AT_A_BEAT, Beat
+from flask_chatkit.server.streaming.pacing import AT_A_BEAT, Beat
 from flask_chatkit.server.streaming.sse import HEARTBEAT, merged
 from flask_chatkit.server.streaming.stream import Stream
 

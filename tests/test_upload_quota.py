@@ -8,7 +8,7 @@ import pytest
 
 from flask_chatkit import ConfigurationError
 from flask_chatkit.config import Settings
-from flask_chatkit.quota import UploadQuota, size_text, time_text, upload_quota
+from flask_chatkit.upload_quota import UploadQuota, size_text, time_text, upload_quota
 
 MB = 2**20
 

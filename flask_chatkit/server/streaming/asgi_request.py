@@ -16,8 +16,8 @@ from werkzeug.exceptions import ClientDisconnected
 
 from ...limits.bodies import SLOWEST
 from ...limits.concurrency import SEND_SECONDS
-from .environ import RequestBody, is_read_ahead, make_environ
-from .feed import ENVIRON, Feed, Handoff, Pulse, leads_to
+from .asgi_environ import RequestBody, is_read_ahead, make_environ
+from .asgi_stream import ENVIRON, Feed, Handoff, Pulse, leads_to
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

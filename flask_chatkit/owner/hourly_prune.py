@@ -89,7 +89,7 @@ def _begin(kit: ChatKitState, *, at_first: bool) -> bool:
     if not kit.service.storage.has_records:
         return True
     from ..server.history import records
-    from .places import Rows
+    from .stores import Rows
 
     # Before the first run nothing is old enough.
     begin = partial(records.begin_job, kit=kit.own_name, name=JOB, every=EVERY, at_first=at_first)

@@ -20,7 +20,7 @@ from ..server.context import ChatContext
 from ..server.history import records
 from ..server.history.base import DatabaseStore
 from ..server.history.tables import attachments, items, threads
-from .places import Rows, Walk
+from .stores import Rows, Walk
 
 #: The key of a thread's metadata that marks how far it was imported.
 CARRIED = "chatkit_hosted"
