@@ -44,7 +44,7 @@ MAX_REPLAY_BYTES = 256_000
 #: Events at the beginning of a stream that are sent at once, and seconds for each stream under way
 #: that later ones may be held back: nobody notices that with one stream, and with two hundred it
 #: is a twentieth of a second and saves most of the switches between threads. A loop that is late
-#: holds more of them back, and merges them; see :mod:`.streaming.beat`.
+#: holds more of them back, and merges them; see :mod:`.streaming.pacing`.
 AT_ONCE = 12
 PACE = 0.00025
 
