@@ -34,6 +34,12 @@ def script() -> str:
     return "\n".join(path.read_text("utf-8") for path in files)
 
 
+def same(told: list[str], wanted: set[str]) -> None:
+    """Check that a table has all names, each once."""
+    assert set(told) ^ wanted == set(), "these are in the table or in the code only"
+    assert len(told) == len(wanted)
+
+
 def test_configuration_table_is_the_codes() -> None:
     """Each setting is in the table, in order, with its default and its meaning."""
     rows = [row for section in tables("key", page("configuration")) for row in section]
@@ -73,10 +79,9 @@ def test_macros_own_options_are_told() -> None:
     """Each macro's own options are in the tables, once, and nothing else."""
     all_three, floating = tables("own option", MACROS)
     assert PRESENTATION["inline"] == PRESENTATION["themed"]
-    assert sorted(names(row[0])[0] for row in all_three) == sorted(PRESENTATION["inline"])
-    assert sorted(names(row[0])[0] for row in floating) == sorted(
-        set(PRESENTATION["floating"]) - set(PRESENTATION["inline"])
-    )
+    same([names(row[0])[0] for row in all_three], set(PRESENTATION["inline"]))
+    own = set(PRESENTATION["floating"]) - set(PRESENTATION["inline"])
+    same([names(row[0])[0] for row in floating], own)
     (icons,) = [row[1] for row in floating if row[0] == "`icon`"]
     assert set(names(icons)) == set(GLYPHS)
 
@@ -85,9 +90,7 @@ def test_overview_lists_every_option() -> None:
     """The table at the top of the page has all options that a macro takes, once."""
     told = [name for row in table("what", MACROS) for name in names(row[1])]
     own = {name for options in PRESENTATION.values() for name in options}
-    assert sorted(told) == sorted(
-        {*own, "kit", "nonce", *ELEMENT, *SHORTHANDS, "options"} - UNSAYABLE
-    )
+    same(told, {*own, "kit", "nonce", *ELEMENT, *SHORTHANDS, "options"} - UNSAYABLE)
 
 
 def test_custom_properties_are_the_stylesheets() -> None:

@@ -2,12 +2,14 @@
 
 Run it by hand, and look at what it makes::
 
-    python tests/helpers/gallery.py [--out FOLDER] [--only NAME]
+    python tests/helpers/gallery.py [--out FOLDER] [--only NAME] [--lang fi]
 
 It needs Chromium and Playwright, and neither the internet nor a key. Each variant is shown in light
 and dark, on a phone and a desktop, in English and from right to left in Arabic, as in
 ``floating-open.dark.phone.rtl.png``. All pictures of a variant are on ``sheet.floating-open.png``,
-and all there are on ``index.html``. ``--docs`` makes the pictures of the documentation anew.
+and all there are on ``index.html``. With ``--lang`` the widget speaks another language where it
+would speak English; what the site says stays English. ``--docs`` makes the pictures of the
+documentation anew.
 """
 
 from __future__ import annotations
@@ -289,14 +291,14 @@ def make_demo(folder: Path) -> Flask:
     return demo_app.create_app({**settings(folder), "DEMO_MODE": "assistant"})
 
 
-def make_site(folder: Path) -> Flask:
+def make_site(folder: Path, widgets: str) -> Flask:
     """Make the site that is shown: a page for each variant, and a chat for each language."""
     app = Flask(__name__, static_folder=ROOT / "demo_app" / "static")
     app.config.update(settings(folder))
     kit = ChatKit()
-    for lang, words in WORDS.items():
-        widget = {"locale": lang, "attachments": True, **start(words)}
-        kit.assistant(lang, attachments=True, widget=widget)(answer)
+    for name, words in WORDS.items():
+        widget = {"locale": widgets if name == "en" else name, "attachments": True, **start(words)}
+        kit.assistant(name, attachments=True, widget=widget)(answer)
     # Nobody has to answer in it: OpenAI's script does not come.
     kit.add_hosted("blocked", "wf_gallery")
     app.register_blueprint(kit)
@@ -309,7 +311,7 @@ def make_site(folder: Path) -> Flask:
         return render_template_string(
             PAGE,
             chat=shown.chat or lang,
-            lang=lang,
+            lang=widgets if lang == "en" else lang,
             layout=LAYOUT,
             look=LOOKS[shown.look],
             options=shown.options(WORDS[lang]),
@@ -459,7 +461,6 @@ VARIANTS: dict[str, Variant] = {
             **labelled()(words),
             **start(words),
             "contact": {"href": "mailto:shop@example.com", "label": words["contact"]},
-            "locale": "ar" if words is WORDS["ar"] else "en",
         },
         chat="blocked",
     ),
@@ -600,7 +601,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def studio() -> Iterator[tuple[Flask, str, Browser]]:
+def studio(lang: str) -> Iterator[tuple[Flask, str, Browser]]:
     """Start the site and a browser that reaches nothing else."""
     from playwright.sync_api import sync_playwright
 
@@ -609,7 +610,7 @@ def studio() -> Iterator[tuple[Flask, str, Browser]]:
         raise SystemExit(f"Chromium is missing: {chromium.MISSING}")
     logging.getLogger("flask_chatkit").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as kept, sync_playwright() as playwright:
-        app = make_site(Path(kept))
+        app = make_site(Path(kept), lang)
         server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -625,6 +626,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, help="where to; a new temporary folder by default")
     parser.add_argument("--only", default="", help="pictures whose name holds this")
+    parser.add_argument("--lang", default="en", help="of the widget, where it is not Arabic")
     parser.add_argument("--scale", type=float, help="pixels for each of CSS's")
     parser.add_argument("--docs", action="store_true", help="the documentation's pictures")
     args = parser.parse_args()
@@ -639,7 +641,7 @@ def main() -> None:
     folder = folder.resolve()
     (folder / "pictures" if args.docs else folder).mkdir(parents=True, exist_ok=True)
     print(folder)
-    with studio() as (app, base, browser):
+    with studio(args.lang) as (app, base, browser):
         for name, shot in pictures.items():
             file = folder / f"{name}.png"
             take(browser, base, shot, file, args.scale or (2 if args.docs else 1))

@@ -18,6 +18,8 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_chatkit import ChatKit
 from flask_chatkit.identity.cookie import VisitorCookie
+from flask_chatkit.options.element import ELEMENT, SHORTHANDS
+from flask_chatkit.options.macros import PRESENTATION
 from flask_chatkit.testing import OpenAIStandIn
 from flask_chatkit.widget import assets
 from tests.helpers.served import PNG, Client, events, kinds, path_of, said
@@ -384,11 +386,7 @@ def test_nested_options_end_somewhere(make_app: MakeApp, monkeypatch: pytest.Mon
 def test_chance_options_break_nothing(make_app: MakeApp) -> None:
     """Two thousand options by chance are rendered or refused with a reason, and never break."""
     chance = random.Random(20261121)
-    names = """accent background base_size class_name composer contact density disclaimer edge
-        feedback font_sources grayscale greeting header height history icon id initial_thread
-        label load locale max_file_size offset options panel_header placeholder preset prompts
-        radius side size start_screen strings teaser text theme thread title tools width
-        z_index""".split()
+    names = sorted({*PRESENTATION["floating"], *PRESENTATION["inline"], *ELEMENT, *SHORTHANDS})
     texts = ["", "auto", "left", "chat", "10px", "#0a7", "https://x.example/a", "true", "de"]
     texts += ["javascript:alert(1)", "'><script>alert(1)</script>", "\u2028", "\x00", "é" * 50]
 
