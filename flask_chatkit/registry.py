@@ -63,8 +63,8 @@ class Declarations:
         """
         if self.is_frozen:
             raise AssertionError(
-                f"The setup method '{method}' can no longer be called on the kit '{kit}'. It has "
-                "already handled its first request, any changes will not be applied consistently."
+                f"The setup method '{method}' can no longer be called on the kit '{kit}'. It was "
+                "already used by a request, a macro or a command: a change would not apply to all."
                 "\nMake sure all imports, decorators, functions, etc. needed to set up the kit are "
                 "done before running the application."
             )

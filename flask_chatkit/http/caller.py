@@ -33,6 +33,8 @@ P = ParamSpec("P")
 
 #: Not the module's own generator, which a site may have seeded.
 _ids = PerProcess(random.Random)
+#: Requests of one application context whose callers are kept.
+MAX_NESTED = 4
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -187,14 +189,18 @@ class Caller:
 
 def current_caller() -> Caller:
     """The caller of the current request."""
-    caller: Caller | None = g.get("chatkit_caller")
-    # A test client's requests share ``g`` within one application context.
-    if caller is None or caller.request.environ is not request.environ:
+    # Requests share ``g`` within one application context: a test client's, and those that a site
+    # makes to itself while it answers another one.
+    callers: list[Caller] = g.setdefault("chatkit_callers", [])
+    caller = next((one for one in callers if one.request.environ is request.environ), None)
+    if caller is None:
         registered: dict[str, ChatKitState] = current_app.extensions[EXTENSION]
         kit = next(filter(None, map(registered.get, request.blueprints)))
         if not kit.is_used:
             kit.first_use()
-        caller = g.chatkit_caller = Caller(kit, this_request())
+        caller = Caller(kit, this_request())
+        callers.insert(0, caller)
+        del callers[MAX_NESTED:]
     return caller
 
 

@@ -15,7 +15,7 @@ from ..config import Settings
 from ..identity.visitor import Visitor
 from ..runtime._upstream import this_app
 from .context import ChatContext
-from .history.base import DatabaseStore
+from .history.base import DatabaseStore, is_database_store
 from .history.isolation import OwnedStore
 from .history.outages import as_outage
 from .protocol.dispatcher import Dispatcher
@@ -124,13 +124,14 @@ class ServedChats:
                         ChatContext(visitor=new, kit=self.kit, chat=chat.name),
                         chat.context or (lambda context: context),
                     )
-                elif isinstance(store, DatabaseStore) and store.database not in done:
+                elif is_database_store(store):
+                    if store.database in done:
+                        continue
+                    done.add(store.database)
                     transfer = partial(store.transfer_threads, self.kit, old, new)
                 else:
                     continue
                 run_sync(None, transfer, FACTORY_SECONDS)
-                if isinstance(store, DatabaseStore):
-                    done.add(store.database)
             except Exception:
                 is_whole = False
                 logger.exception("The threads of the chat %r were not handed over", chat.name)

@@ -1,7 +1,8 @@
 """How a served chat's server gets its store and files: links, files → store → attachments.
 
-A server object of the site's own is never changed: a chat is answered by a shallow copy of it with
-the isolated store. What a factory makes is made for the chat.
+A chat is answered by a shallow copy of a site's server object. Of the object itself only a store
+that does not isolate owners is replaced: tools, helpers and module globals that hold the object
+would otherwise read everybody's threads. What a factory makes is made for the chat.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from typing import TypeGuard
 from .assistants.base import keep_whole
 from .assistants.function import AssistantServer
 from .history.isolation import isolate
-from .rebinding import copy_rebound
 from .sources import imported, kind_of, parameters
 from .storage import Storage
 from .streaming.run import run_sync
@@ -88,17 +88,18 @@ def wire_server(
     """
     store, attachments = server.store, server.attachment_store
     if chat.isolate:
-        store = isolate(store, storage.settings.database_timeout)
+        # On the site's own object, for all that holds it. This depends on no application.
+        store = server.store = isolate(store, storage.settings.database_timeout)
     if attachments is None and chat.attachments_accepted is not None:
         store = storage.with_files(store)
         attachments = storage.attachments(chat, store)
     elif is_attachments(attachments):
         # A factory may take the kit's attachments and have a store of its own.
         store = storage.with_files(store)
-        attachments = attachments.with_store(store)
+        attachments.describe_in(store)
     if is_shared:
-        # Where the store stays the same, what refers to the site's object may go on to.
-        server = copy.copy(server) if store is server.store else copy_rebound(server)
+        # The object may serve another application, with other files.
+        server = copy.copy(server)
     server.store, server.attachment_store = store, attachments
     keep_whole(server)
     return server

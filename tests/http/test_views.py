@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask, abort, redirect
+from flask import Blueprint, Flask, abort, current_app, redirect
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_chatkit import ApiError, ChatKit, RateLimited
 from flask_chatkit.testing import Failure, OpenAIStandIn
+from tests.helpers.served import visit
 from tests.helpers.sites import MakeApp, told
 
 SECRET = "/chatkit/secret"
@@ -601,3 +602,18 @@ def test_https_enforcement_is_no_login(browse: Any, make_app: MakeApp) -> None:
     app = make_app()
     app.before_request(lambda: redirect("https://127.0.0.1/chatkit/secret", 301))
     assert browse(app).post(SECRET).status_code == 301
+
+
+def test_request_within_a_request_leaves_the_outer_one_alone(
+    make_app: MakeApp, browse: Any
+) -> None:
+    """A site that asks its own kit while a request is answered changes nothing of the answer."""
+    kit = ChatKit()
+    kit.assistant()(lambda message, _chat: f"You said {message.text}")
+
+    @kit.user_loader
+    def nobody() -> None:
+        assert current_app.test_client().get("/chatkit/config").status_code == 200
+
+    ann = visit(browse(make_app(kit, CHATKIT_WORKFLOW_ID=None)))
+    assert ann.texts(ann.create("hello"), "assistant_message") == ["You said hello"]

@@ -15,7 +15,6 @@ Direct: ``write(stream)``, then ``receive(written, name, type, context)``. Two-p
 from __future__ import annotations
 
 import asyncio
-import copy
 import io
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -107,13 +106,9 @@ class Attachments(AttachmentStore[ChatContext]):
         self._store = store
         self._accept = Accept(accept)
 
-    def with_store(self, store: Store[ChatContext]) -> Attachments:
-        """The same attachments, described in another store."""
-        if store is self._store:
-            return self
-        attachments = copy.copy(self)
-        attachments._store = store  # noqa: SLF001  of this class
-        return attachments
+    def describe_in(self, store: Store[ChatContext]) -> None:
+        """Look attachments up in another store: that of the server which a factory made."""
+        self._store = store
 
     # Called by openai-chatkit
 

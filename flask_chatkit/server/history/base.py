@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from chatkit.store import Store, StoreItemType
 from chatkit.types import Attachment, ThreadMetadata
@@ -35,11 +35,19 @@ class DeletesBytes(Protocol):
         """Delete the bytes of attachments that are no longer in the history; blocks."""
 
 
+def is_database_store(store: Store[ChatContext]) -> TypeGuard[DatabaseStore]:
+    """Whether a store is a history in the kit's tables, or an object that delegates to one."""
+    # An attribute, which a site's wrapper of a SQLAlchemyStore passes on.
+    return getattr(store, "has_kit_tables", False) is True
+
+
 class DatabaseStore(Store[ChatContext]):
     """A history in tables of the kit's own: :class:`flask_chatkit.server.SQLAlchemyStore`."""
 
     #: Every statement asks for the owner, so that :func:`.isolation.isolate` adds nothing.
     isolates_owners = True
+    #: See :func:`is_database_store`.
+    has_kit_tables = True
 
     def generate_thread_id(self, context: ChatContext) -> str:  # noqa: ARG002  as in Store
         """A new id for a thread."""

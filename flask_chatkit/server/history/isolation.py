@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, TypeVar, cast
 
 from chatkit.store import NotFoundError, Store, StoreItemType
 from chatkit.types import (
@@ -39,19 +39,13 @@ STORE_SECONDS = 10.0
 Owned = TypeVar("Owned", bound="ThreadMetadata | AttachmentBase")
 
 
-@runtime_checkable
-class IsolatesOwners(Protocol):
-    """A store whose methods return nothing of other owners, if the attribute is True."""
-
-    isolates_owners: bool
-
-
 def isolate(store: Store[Any], seconds: float = STORE_SECONDS) -> Store[Any]:
     """The store itself if it isolates owners, else a wrapper that does.
 
     :param seconds: seconds that a call of the store may take.
     """
-    isolates = isinstance(store, IsolatesOwners) and store.isolates_owners is True
+    # Of the instance: a site's store may delegate its attributes to another one.
+    isolates = getattr(store, "isolates_owners", False) is True
     return store if isolates else OwnedStore(store, seconds)
 
 
