@@ -91,7 +91,7 @@ def check_name(name: object) -> str:
     :raises ConfigurationError: it is not of the accepted form, or it is reserved.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
-        form = "1 to 64 of a-z, 0-9, - and _, beginning with a letter or digit"
+        form = "1 to 64 characters of a-z, 0-9, - and _, beginning with a letter or digit"
         refuse("a chat's name", form, name)
     if name in RESERVED:
         raise Invalid(

@@ -122,7 +122,7 @@ def chat_options(
             switch = "attachments" if isinstance(chat, ServedChat) else "file_upload"
             raise OptionError(
                 f"attachments: the sessions of the chat {chat.name!r} accept no files; switch "
-                f"both on at once where the chat is declared, with {switch}=True"
+                f"them on for both where the chat is declared, with {switch}=True"
             )
         if accepted is not None:
             options.setdefault("composer", {})["attachments"] = {**accepted, **(asked or {})}
