@@ -667,7 +667,7 @@ def test_middleware_that_changes_a_stream_is_heard(start: Any, browse: Any, shop
                 return start_response(status, [*headers, ("Content-Encoding", "x-upper")])
 
             answer = inner(
-                asgi_environ,
+                environ,
                 encoded if environ["PATH_INFO"].endswith("/api") else start_response,
             )
             if environ["PATH_INFO"].endswith("/api"):

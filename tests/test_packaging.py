@@ -28,7 +28,7 @@ MADE = (
 #: The kinds of files that the wheel has, by folder; every folder below has the same.
 KINDS = {
     "flask_chatkit": {".py", ".typed"},
-    "flask_chatkit/static": {".css", ".js", ".json", ".md", ".mjs"},
+    "flask_chatkit/static": {".css", ".js", ".json", ".md", ".mjs", ".ts"},
     "flask_chatkit/templates": {".html"},
     "flask_chatkit/testing/element": {".css", ".html", ".js"},
 }
