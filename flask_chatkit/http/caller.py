@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from functools import cached_property, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from flask import Request, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
+from werkzeug.utils import cached_property
 
 from ..chats.checks import DEFAULT
 from ..chats.served import Chat, ServedChat
@@ -103,9 +104,11 @@ class Caller:
         # It is no secret, so the system's randomness, which costs a system call, is not needed.
         return f"{_ids.get().getrandbits(64):016x}"
 
-    @cached_property
+    @property
     def sessions(self) -> Sessions:
         """The kit's sessions, with revocations read once."""
+        # Not kept: it refers to this caller, and a request that waits for Python to find such
+        # circles keeps its memory.
         return self.kit.sessions.for_request(self.revoked_at)
 
     def revoked_at(self, digest: str) -> float | None:
