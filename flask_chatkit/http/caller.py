@@ -39,6 +39,7 @@ MAX_NESTED = 4
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+# Werkzeug's cached_property: before Python 3.12 that of functools locks all requests of a process.
 class Caller:
     """Who makes one request, and what is asked.
 

@@ -7,7 +7,8 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass
-from functools import cached_property
+
+from werkzeug.utils import cached_property
 
 from .signing import CLOCK_TOLERANCE
 
@@ -18,6 +19,7 @@ NEW_SECONDS = 86400
 LONGEST_ID = 512
 
 
+# Werkzeug's cached_property: before Python 3.12 that of functools locks all visitors of a process.
 @dataclass(frozen=True)
 class Visitor:
     """Who is chatting.

@@ -20,7 +20,7 @@ END = None
 class Subscriber(Iterator[bytes]):
     """Receives one stream for one client.
 
-    Under an ASGI server no thread iterates over it: a :class:`~.streaming.feed.Feed` takes what is
+    Under an ASGI server no thread iterates over it: an :class:`.asgi_stream.Feed` takes what is
     there.
 
     :param stream: unsubscribed from when this is closed.

@@ -12,7 +12,7 @@ const TOUCH = "(pointer: coarse)";
 const LONGEST_TITLE = 200; // characters
 
 /** A thread in the list. */
-export class ThreadRow extends Part {
+class ThreadRow extends Part {
   node = h("li", { className: "past" });
 
   /**

@@ -89,7 +89,7 @@ export const themeProperties = (theme, read) => {
  * @param {HTMLElement} probe
  * @returns {ReadColour}
  */
-export const colourReader = (probe) => (value) => {
+const colourReader = (probe) => (value) => {
   if (!value || !CSS.supports("color", value)) return undefined;
   probe.style.color = `color-mix(in srgb, ${value}, ${value})`;
   const found = getComputedStyle(probe)

@@ -123,7 +123,7 @@ const clicked = ({ actions, store }, event) => {
  * @param {Chat} chat
  * @returns {FrameNodes}
  */
-export const buildFrame = (chat) => {
+const buildFrame = (chat) => {
   const { attachments, history, store } = chat;
   const { header, ...headerNodes } = buildHeader(chat);
   const logNodes = buildLog(chat);

@@ -61,7 +61,7 @@ const RADII = { none: "0", full: "999px" };
  * @param {Component | Record<string, any>} widget
  * @param {DrawContext} context
  */
-export const layOut = (node, widget, context) => {
+const layOut = (node, widget, context) => {
   const set = {
     "align-items": widget.align,
     "aspect-ratio": widget.aspectRatio,

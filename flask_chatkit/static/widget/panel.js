@@ -61,7 +61,7 @@ const ON_TOP = ":is(:modal, :popover-open:not([popover=manual])):not(.chatkit-pa
  * @param {Widget} widget
  * @returns {widget is Floating}
  */
-export const isFloating = (widget) => widget.panel !== null;
+const isFloating = (widget) => widget.panel !== null;
 
 const openOnes = () => [...widgets.values()].filter(isFloating).filter(({ panel }) => panel.open);
 

@@ -16,7 +16,7 @@ import { browserStore, sleep, tabStore } from "../shared/dom.js";
  * }} Failure an error that there is a sentence for, or that the server has one for
  */
 
-export const EARLY_SECRET_MS = 3_000; // how long a secret that was requested early is handed out
+const EARLY_SECRET_MS = 3_000; // how long a secret that was requested early is handed out
 const EXPIRY_MARGIN_MS = 30_000; // a secret that has less left is not handed out again
 const REQUEST_MS = 30_000;
 const MAX_RETRY_AFTER = 60; // seconds that a visitor is kept waiting
@@ -99,7 +99,7 @@ const csrfHeader = ({ embedded }) => {
  * @param {"GET" | "POST"} method
  * @returns {Promise<any>} the JSON of the answer
  */
-export const requestJson = async (config, url, method) => {
+const requestJson = async (config, url, method) => {
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
   if (method === "POST") {
