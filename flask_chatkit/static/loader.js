@@ -94,13 +94,18 @@
       return { chat: "default", ...config, page, ...kit };
     };
 
+    // A promise, until everything is there.
+    let load;
     const perform = async (root, act, ...given) => {
       const config = widgets.get(root);
-      const load = (name) => import(config.widget.replace("index", name));
       try {
-        // Even a module that is there comes a task later, and a panel is to open within the click's.
-        if (!api.act) await Promise.all(MODULES.map(load));
+        // One promise for all who wait, so that what is asked for first is done first.
+        load ??= Promise.all(MODULES.map((name) => import(config.widget.replace("index", name))));
+        // Later not even that: a panel is to open within the click's own task.
+        if (load.then) await load;
+        load = api;
       } catch (error) {
+        load = null;
         if (!/warm|tease/.test(act) && root.dataset.state !== "failed") {
           root.dataset.state = "failed";
           const link = document.createElement("a");

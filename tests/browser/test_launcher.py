@@ -1545,6 +1545,31 @@ def test_listener_that_was_taken_off_hears_nothing(page: Page, site: Start) -> N
     assert page.evaluate("heard") == ["first", "sales"]
 
 
+def test_acts_are_done_in_their_order(page: Page, site: Start) -> None:
+    """What is asked for while the scripts arrive comes after what was asked for before."""
+    page.goto(site("{{ chatkit_floating() }}{{ chatkit_floating('sales', side='left') }}", two()))
+    page.evaluate(
+        """() => {
+          window.heard = [];
+          for (const name of ['chatkit-1', 'sales'])
+            FlaskChatKit.get(name).on('open', () => heard.push(name));
+          let act;
+          Object.defineProperty(FlaskChatKit, 'act', {
+            get: () => act,
+            set: (value) => {
+              act = value;
+              // The scripts have run, and their promises are not settled.
+              FlaskChatKit.get('sales').open();
+            },
+          });
+          FlaskChatKit.get('chatkit-1').open();
+        }"""
+    )
+    panel(page, "#chatkit-1").wait_for()
+    panel(page, "#chatkit-2").wait_for()
+    assert page.evaluate("heard") == ["chatkit-1", "sales"]
+
+
 def test_failure_is_an_event_with_its_reason(page: Page, site: Start) -> None:
     """A site's own monitoring learns that a chat did not start, why, and that it does later."""
     page.add_init_script(GATHER)
