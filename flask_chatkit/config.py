@@ -150,6 +150,12 @@ class Settings:
         "Seconds that one answer of a served chat may take before it is stopped.",
         whole(1, 3600, "seconds"),
     )
+    leave_seconds: int = setting(
+        30,
+        "Seconds that an answer of a served chat goes on when nobody reads it any more: its page "
+        "was left or reloaded, or the connection broke. `0` stops it at once.",
+        whole(0, 3600, "seconds"),
+    )
     history_characters: int = setting(
         200_000,
         "Characters of a thread that an agent is sent, text files included. The oldest turns "

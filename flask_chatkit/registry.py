@@ -231,6 +231,7 @@ class ChatKitState:
                         self.settings,
                         keys,
                         self.activity,
+                        self.limiter.storage,
                         self.declared.store,
                         self.declared.startup,
                     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Response, url_for
+from flask import Response, current_app, url_for
 from flask.typing import ResponseReturnValue
 
 from ..chats.checks import DEFAULT
@@ -21,6 +21,7 @@ from .sign_in import transfer_threads
 
 if TYPE_CHECKING:
     from ..server.attachments.http import Uploads
+    from ..server.protocol.dispatcher import Dispatcher
 
 
 def api(caller: Caller) -> ResponseReturnValue:
@@ -33,6 +34,33 @@ def api(caller: Caller) -> ResponseReturnValue:
         body = guard.read_body(caller.request, dispatcher.max_body)
         response = dispatcher.answer(body, context, caller.budget, slot)
         return _finish(caller, slot, prune_after(caller.kit, response))
+
+
+def resume(caller: Caller) -> ResponseReturnValue:
+    """Send what is being answered in a thread, for a page that has not begun it."""
+    dispatcher, context, body = _of_thread(caller)
+    with caller.begin(context) as slot:
+        slot.check()
+        response = dispatcher.resume(body, context, caller.budget)
+        return _finish(caller, slot, response or current_app.response_class(status=204))
+
+
+def stop(caller: Caller) -> ResponseReturnValue:
+    """Stop what is being answered in a thread: a request that is aborted does not say so."""
+    dispatcher, context, body = _of_thread(caller)
+    dispatcher.stop(body, context, caller.budget)
+    # No request of the visitor's under way may keep this one waiting.
+    caller.response = current_app.response_class(status=204)
+    return caller.response
+
+
+def _of_thread(caller: Caller) -> tuple[Dispatcher, ChatContext, bytes]:
+    """What a call about one thread needs."""
+    chat = caller.served_chat
+    guard.check_json(caller.request)
+    context = _context(caller, _require_visitor(caller))
+    body = guard.read_body(caller.request, guard.MAX_BODY)
+    return caller.kit.service.dispatcher(chat), context, body
 
 
 def attachments(caller: Caller) -> ResponseReturnValue:

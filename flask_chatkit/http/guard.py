@@ -14,6 +14,7 @@ from ..identity.origins import Origin, own_origin
 from ..identity.token import HEADER as VISITOR_HEADER
 from ..limits.bodies import in_time
 from ..options.macros import PRESENTATION
+from ..server.context import ANSWER_HEADER
 
 #: Most bytes of a body of the small calls, which carry next to nothing.
 MAX_BODY = 4096
@@ -59,7 +60,7 @@ def allow_origin(request: Request, response: Response, origin: Origin) -> None:
     headers = response.headers
     headers["Access-Control-Allow-Origin"] = origin.trusted
     headers["Access-Control-Allow-Credentials"] = "true"
-    exposed = ["Retry-After", *([REASON] if REASON in headers else [])]
+    exposed = ["Retry-After", *(name for name in (REASON, ANSWER_HEADER) if name in headers)]
     headers["Access-Control-Expose-Headers"] = ", ".join(exposed)
     if request.method == "OPTIONS":
         headers["Access-Control-Allow-Methods"] = "GET, POST, PUT"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from .conversations import api, attachment, attachments
+from .conversations import api, attachment, attachments, resume, stop
 from .pages import config, embed_js, embed_json, page
 from .sessions import cancel, refresh, secret, validate
 
@@ -16,6 +16,8 @@ RULES = (
     ("/session/<session_id>/validate", validate, "GET HEAD"),
     ("/session/<session_id>/cancel", cancel, "POST"),
     ("/api", api, "POST"),
+    ("/api/resume", resume, "POST"),
+    ("/api/stop", stop, "POST"),
     ("/attachments", attachments, "POST"),
     ("/attachments/<attachment_id>", attachment, "GET HEAD PUT"),
     ("/config", config, "GET HEAD"),

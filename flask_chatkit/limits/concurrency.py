@@ -232,6 +232,17 @@ class Slot:
         if refusal is not None:
             raise refusal
 
+    def begin_answer(self) -> Slot:
+        """A slot for what the request begins and does not end: an answer that outlives its page.
+
+        :raises RateLimited: too many of this visitor's answers are under way.
+        """
+        answer = Slot(self._under_way, self.owner, self.address)
+        refusal = self._under_way.enter(answer, "answer", AT_A_TIME)
+        if refusal is not None:
+            raise refusal
+        return answer
+
     def release(self) -> None:
         """Note that the request has ended."""
         if self.keys and self._pid == os.getpid():

@@ -19,7 +19,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItem
 from limits.errors import ConfigurationError as LimitsConfigurationError
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, RedisStorage
 
 from ..config import Settings
 from ..errors import ConfigurationError, RateLimited
@@ -173,6 +173,29 @@ class Storage:
         """Whether :meth:`mark` remembers the name."""
         key = "/".join(self._key(("mark", name)))
         return self._run(lambda: self._count(lambda limiter: limiter.storage.get(key))) > 0
+
+    def name(self, *names: str) -> str:
+        """The full name of a key of the kit's, for :meth:`with_redis`."""
+        return "/".join(self._key(names))
+
+    @property
+    def has_redis(self) -> bool:
+        """Whether the counts are in Redis, where processes can share more."""
+        return isinstance(self.limiter.storage, RedisStorage)
+
+    def with_redis(self, act: Callable[[Any], T]) -> T | None:
+        """Call a function with the client of the Redis that counts.
+
+        :returns: None without one, or while it is down.
+        """
+        if not self.has_redis:
+            return None
+
+        def ask(limiter: Limiter) -> T | None:
+            storage = limiter.storage
+            return act(storage.storage) if isinstance(storage, RedisStorage) else None
+
+        return self._run(lambda: self._count(ask))
 
     def _key(self, names: Iterable[str]) -> tuple[str, ...]:
         # limits joins the parts with "/", so a part must not contain one.

@@ -15,6 +15,10 @@ from typing import Any, cast
 from ..identity.visitor import Visitor
 
 
+#: The header of ``threads.get_by_id`` that says how the thread's last answer stands.
+ANSWER_HEADER = "X-ChatKit-Answer"
+
+
 class ChatContext(dict[str, Any]):
     """The ``context`` of a :class:`chatkit.server.ChatKitServer` and of its store.
 

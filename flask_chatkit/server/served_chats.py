@@ -21,6 +21,7 @@ from .history.outages import as_outage
 from .protocol.dispatcher import Dispatcher
 from .storage import Storage
 from .streaming.run import run_at_once, run_sync
+from .streaming.shared import Place, SharedAnswers
 from .streaming.startup import Startup
 from .wiring import FACTORY_SECONDS, is_attachments, make_server
 
@@ -38,6 +39,7 @@ class ServedChats:
     :param settings: the kit's settings.
     :param keys: the signing keys, the newest last.
     :param activity: logs, counts and signals what happens.
+    :param place: where processes meet to share answers.
     :param store: the site's choice of a store for the whole kit.
     :param startup: the site's functions that run before the first answer.
     """
@@ -48,6 +50,7 @@ class ServedChats:
         settings: Settings,
         keys: Sequence[bytes],
         activity: Activity,
+        place: Place,
         store: object = None,
         startup: Sequence[Callable[[], Any]] = (),
     ) -> None:
@@ -56,6 +59,7 @@ class ServedChats:
         self.storage = Storage(kit, settings, keys, store)
         self._activity = activity
         self._startup = Startup(startup)
+        self._shared = SharedAnswers(place)
         self._dispatchers: dict[str, Dispatcher] = {}
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -85,7 +89,9 @@ class ServedChats:
             uploads = Uploads(attachments, self.storage.sendfile)
         if isinstance(server.store, DatabaseStore):
             self._counts.add_store(chat.name, server.store)
-        return Dispatcher(chat, server, uploads, self.settings, self._activity, self._startup)
+        return Dispatcher(
+            chat, server, uploads, self.settings, self._activity, self._startup, self._shared
+        )
 
     @cached_property
     def _counts(self) -> CountsWriter:

@@ -30,20 +30,23 @@ from ...limits.ratelimit import CALL
 from ...runtime._upstream import this_app
 from ...upload_quota import time_text
 from .._upstream import process, processes_plainly
-from ..context import ChatContext, current_context
+from ..context import ANSWER_HEADER, ChatContext, current_context
 from ..history.base import DatabaseStore
 from ..history.outages import as_outage
 from ..streaming import loop
 from ..streaming.asgi_stream import hand_off
-from ..streaming.record import AnswerRecord
+from ..streaming.record import AnswerRecord, note_thread
 from ..streaming.run import run_sync
+from ..streaming.shared import SharedAnswers
 from ..streaming.sse import error_event
 from ..streaming.startup import Startup, StartupFailed
 from ..streaming.stream import Stream
+from ..streaming.subscriber import Subscriber
 from ..surrogates import whole_json
 from .operations import OPERATIONS, Call, Operation, parse_call
 from .refusals import Refusal, raise_api_error, raise_http_error, refusal_of
 from .replay import ReplayCache, RequestKey, request_key
+from .resume import RUNNING, asks_for_answer, last_answer, thread_call
 from .retries import AnswerOnce
 from .streams import OpenStreams, event_stream
 from .validation import CallChecks
@@ -57,6 +60,7 @@ logger = logging.getLogger("flask_chatkit")
 FIRST_SECONDS = 5.0
 #: Seconds that a call for JSON may take.
 JSON_SECONDS = 30.0
+JSON = "application/json"
 
 
 class Dispatcher:
@@ -68,6 +72,7 @@ class Dispatcher:
     :param settings: the kit's settings.
     :param activity: logs, counts and signals what happens.
     :param startup: runs before the first answer.
+    :param shared: the answers of other processes.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Dispatcher:
         settings: Settings,
         activity: Activity,
         startup: Startup,
+        shared: SharedAnswers,
     ) -> None:
         self.chat = chat
         self.server = server
@@ -85,11 +91,12 @@ class Dispatcher:
         self._activity = activity
         self._startup = startup
         self._seconds = chat.answer_seconds or settings.answer_seconds
+        self._leave_seconds = settings.leave_seconds
         self._checks = CallChecks(chat, server, uploads, settings)
         #: Bytes of the largest body that any call may have.
         self.max_body = self._checks.max_body
         self._replays = ReplayCache()
-        self._streams = OpenStreams()
+        self._streams = OpenStreams(shared)
         self._is_plain = processes_plainly(type(server))
         store = vars(type(server.store))
         self._reads_at_once: bool = self._is_plain and store.get("reads_at_once", False)
@@ -124,13 +131,43 @@ class Dispatcher:
                 budget.spend(CALL)
                 raise
             if call.operation.streams:
-                return self._answer_stream(call, budget)
+                return self._answer_stream(call, budget, slot)
             self._charge(call, budget)
+            is_alone = not request.environ.get("wsgi.multiprocess", True)
+            call.knows_all = is_alone or self._streams.shared.is_on
         except Refusal as refusal:
             if call.operation.streams:
                 return event_stream(iter([self._error_event(call, refusal)]))
             raise refusal.as_api_error() from None
         return self._answer_json(call)
+
+    def resume(self, body: bytes, context: ChatContext, budget: Budget) -> Response | None:
+        """Read what is being answered in a thread, from its start; None if nothing is.
+
+        :raises ApiError: as :meth:`answer`; the thread may be somebody else's.
+        """
+        call = self._own_thread(body, context, budget)
+        events = self._streams.read(call.params.thread_id)
+        if isinstance(events, Subscriber):
+            hand_off(request, events)
+        return None if events is None else event_stream(events)
+
+    def stop(self, body: bytes, context: ChatContext, budget: Budget) -> None:
+        """Stop what is being answered in a thread, in whichever process.
+
+        :raises ApiError: as :meth:`answer`; the thread may be somebody else's.
+        """
+        call = self._own_thread(body, context, budget)
+        self._streams.stop(call.params.thread_id)
+
+    def _own_thread(self, body: bytes, context: ChatContext, budget: Budget) -> Call:
+        try:
+            call = thread_call(body, context)
+        finally:
+            budget.spend(CALL)
+        # Whose it is only the history knows: a login has its visitor's threads.
+        self._answer_json(call)
+        return call
 
     def settle(self, seconds: float) -> None:
         """Wait until no stream is under way, or so many seconds for each; for tests."""
@@ -161,7 +198,12 @@ class Dispatcher:
         context = await self._authorize(call)
         if call.type == "items.feedback":
             await self._save_feedback(call)
-        return await self._begin(context, call.request, call.body)
+        result = await self._begin(context, call.request, call.body)
+        if asks_for_answer(call) and not self._streams.of_thread(call.params.thread_id):
+            call.last_answer = await last_answer(
+                self.server.store, call.params.thread_id, context, knows_all=call.knows_all
+            )
+        return result
 
     def _open_once(
         self, call: Call, key: RequestKey, record: AnswerRecord, former: Stream | None
@@ -182,6 +224,8 @@ class Dispatcher:
             await self._startup.run(this_app())
         context = self.chat.context(call.context) if self.chat.context else call.context
         await self._checks.check_history(call, context)
+        if call.context.thread is not None:
+            note_thread(call.context.thread)
         return context
 
     async def _begin(
@@ -233,7 +277,18 @@ class Dispatcher:
             raise_api_error(self.chat.name, call.operation, error)
             raise_http_error(error)
             raise
-        return current_app.response_class(answer, mimetype="application/json")
+        return self._follow_up(call, current_app.response_class(answer, mimetype=JSON))
+
+    def _follow_up(self, call: Call, response: Response) -> Response:
+        """Say how a thread's last answer stands, or stop that of a deleted one."""
+        if call.type == "threads.get_by_id":
+            is_running = self._streams.is_answering(call.params.thread_id)
+            state = RUNNING if is_running else call.last_answer
+            if state is not None:
+                response.headers[ANSWER_HEADER] = state
+        elif call.type == "threads.delete":
+            self._streams.stop(call.params.thread_id)
+        return response
 
     def _read_here(self, call: Call) -> bytes | None:
         """Read our own store in this thread; None if the call needs the loop.
@@ -245,19 +300,20 @@ class Dispatcher:
         # In a copy of the request's context, which must not keep the chat's.
         return copy_context().run(run_without_loop, self._process(call))
 
-    def _answer_stream(self, call: Call, budget: Budget) -> Response:
+    def _answer_stream(self, call: Call, budget: Budget, slot: Slot) -> Response:
         record = self._record(call)
+        charge = partial(self._charge_answer, call, budget, slot, record)
         if call.operation.retriable:
             key = request_key(call)
             subscriber = self._replays.subscribe(
                 key,
                 partial(self._open_once, call, key, record),
-                partial(self._charge, call, budget),
+                charge,
             )
             if subscriber is None:
                 raise Refusal("Your message is being answered already.", "duplicate")
         else:
-            self._charge(call, budget)
+            charge()
             subscriber = self._open(call, record, lambda: self._process(call)).start()
         stream = subscriber.stream
         if not subscriber.wait_first(FIRST_SECONDS) and not stream.commit_headers():
@@ -269,6 +325,14 @@ class Dispatcher:
             return event_stream(iter([self._error_event(call, error)]))
         hand_off(request, subscriber)
         return event_stream(subscriber)
+
+    def _charge_answer(self, call: Call, budget: Budget, slot: Slot, record: AnswerRecord) -> None:
+        """Charge an answer, which may go on when its request has ended."""
+        try:
+            record.on_end = slot.begin_answer().release
+        except RateLimited as error:
+            raise Refusal.of_limit(error, str(error.description)) from None
+        self._charge(call, budget)
 
     def _record(self, call: Call) -> AnswerRecord:
         new = call.params.input if call.operation.is_message else None
@@ -285,8 +349,11 @@ class Dispatcher:
         self, call: Call, record: AnswerRecord, begin: Callable[[], Awaitable[Any]]
     ) -> Stream:
         explain = partial(self._error_event, call)
-        stream = Stream(loop.current(), this_app(), begin, self._seconds, explain, record)
+        stream = Stream(
+            loop.current(), this_app(), begin, self._seconds, explain, record, self._leave_seconds
+        )
         self._streams.add(call.owner, stream)
+        record.on_thread = partial(self._streams.note_thread, stream)
         return stream
 
     def _error_event(self, call: Call, error: BaseException) -> bytes:

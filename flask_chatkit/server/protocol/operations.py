@@ -120,6 +120,8 @@ class Call:
     :param params: the request's, one of ``chatkit.types``.
     :param body: the request as JSON.
     :param owner: ``context.owner``.
+    :param knows_all: whether an answer that another process writes would be known.
+    :param last_answer: what :func:`.resume.last_answer` has found.
     """
 
     type: str
@@ -129,6 +131,8 @@ class Call:
     body: bytes
     context: ChatContext
     owner: str
+    knows_all: bool = True
+    last_answer: str | None = None
 
 
 def parse_call(body: bytes, context: ChatContext) -> Call:

@@ -1,4 +1,4 @@
-"""The event streams of one chat: how many there are, and the response that one becomes."""
+"""The event streams of one chat: how many there are, where, and the response that one becomes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from functools import partial
 from flask import Response, current_app
 
 from ..streaming import loop
+from ..streaming.shared import RemoteAnswer, SharedAnswers
 from ..streaming.stream import Stream
+from ..streaming.subscriber import Subscriber
 from .refusals import Refusal
 
 #: Streams that one visitor may have under way; each holds a thread of a WSGI server.
 AT_A_TIME = 4
-#: Owners after which those are removed whose streams have all ended.
+#: Owners, or threads, after which those are removed whose streams have all ended.
 _OWNERS = 1000
 
 
 class OpenStreams:
-    """The streams that are under way in one chat, by owner."""
+    """The streams that are under way in one chat, by owner and by thread.
 
-    def __init__(self) -> None:
+    :param shared: those of other processes.
+    """
+
+    def __init__(self, shared: SharedAnswers) -> None:
         self._lock = threading.Lock()
+        self.shared = shared
         self.by_owner: dict[str, list[Stream]] = {}
+        self._by_thread: dict[str, list[Stream]] = {}
 
     def add(self, owner: str, stream: Stream) -> None:
         """Add a stream that is to be started.
@@ -38,11 +45,44 @@ class OpenStreams:
                     "busy",
                     limit=f"{AT_A_TIME} answers at a time",
                 )
-            if len(self.by_owner) > _OWNERS:
-                for name, some in list(self.by_owner.items()):
-                    if all(one.ended for one in some):
-                        del self.by_owner[name]
+            _tidy(self.by_owner)
             self.by_owner[owner] = [*streams, stream]
+
+    def note_thread(self, stream: Stream, thread: str) -> None:
+        """Note in which thread a stream answers; whoever may read that may read the stream."""
+        with self._lock:
+            _tidy(self._by_thread)
+            running = [one for one in self._by_thread.get(thread, ()) if not one.ended]
+            if stream in running:
+                return
+            self._by_thread[thread] = [*running, stream]
+        self.shared.add(thread, stream)
+
+    def of_thread(self, thread: str) -> list[Stream]:
+        """The streams of this process in a thread, the newest last."""
+        with self._lock:
+            streams = self._by_thread.get(thread, ())
+        return [one for one in streams if not (one.ended or one.abandoned)]
+
+    def is_answering(self, thread: str) -> bool:
+        """Whether any process answers in a thread."""
+        return bool(self.of_thread(thread)) or self.shared.find(thread) is not None
+
+    def stop(self, thread: str) -> None:
+        """Stop what is answered in a thread, in whichever process."""
+        streams = self.of_thread(thread)
+        for stream in streams:
+            stream.stop()
+        if not streams:
+            self.shared.stop(thread)
+
+    def read(self, thread: str) -> Subscriber | RemoteAnswer | None:
+        """Read what is answered in a thread, from its start; None if nothing is."""
+        for stream in reversed(self.of_thread(thread)):
+            subscriber = stream.attach()
+            if subscriber is not None:
+                return subscriber
+        return self.shared.read(thread)
 
     def settle(self, seconds: float) -> None:
         """Wait until no stream is under way, or so many seconds for each; for tests."""
@@ -50,6 +90,13 @@ class OpenStreams:
             streams = [one for some in self.by_owner.values() for one in some if not one.ended]
         for stream in streams:
             loop.current().run(partial(stream.wait, seconds), seconds + 1)
+
+
+def _tidy(streams: dict[str, list[Stream]]) -> None:
+    if len(streams) > _OWNERS:
+        for name, some in list(streams.items()):
+            if all(one.ended for one in some):
+                del streams[name]
 
 
 def event_stream(events: Iterable[bytes]) -> Response:

@@ -59,6 +59,9 @@ class AnswerRecord:
         self._outcome: str | None = None
         #: Why an answer is refused with a message, and what was exceeded.
         self.refusal: tuple[str, str | None] = ("declined", None)
+        #: Called when it is known whose thread it is in, and at the end.
+        self.on_thread: Callable[[str], object] | None = None
+        self.on_end: Callable[[], object] | None = None
         self._ended = False
         #: The process that answers.
         self.pid = 0
@@ -71,6 +74,12 @@ class AnswerRecord:
     def enter(self) -> None:
         """Make this the record of the current task."""
         _current.set(self)
+
+    def found(self, thread: str) -> None:
+        """Note the thread: it is the visitor's, and was stored."""
+        self._thread = thread
+        if self.on_thread is not None:
+            self.on_thread(thread)
 
     def upstream_failed(self, code: str) -> None:
         """Report that the model could not answer."""
@@ -87,7 +96,9 @@ class AnswerRecord:
             self._outcome = "refused" if is_custom else "failed"
         elif self._starts:
             if event.startswith(_CREATED):
-                self._thread = _read(event).get("thread", {}).get("id")
+                thread = _read(event).get("thread", {}).get("id")
+                if isinstance(thread, str):
+                    self.found(thread)
                 return
             # The first event but ``thread.created``: the message was stored.
             self._starts = False
@@ -107,6 +118,8 @@ class AnswerRecord:
             return
         self._ended = True
         _under_way.discard(self)
+        if self.on_end is not None:
+            self.on_end()
         if error is not None and self._is_refusal(error):
             return
         if outcome == "finished":
@@ -180,6 +193,13 @@ def note_model_failure(error: Exception) -> None:
         record.upstream_failed(UpstreamUnavailable.slug)
     else:
         record.upstream_failed(UpstreamRejected.slug)
+
+
+def note_thread(thread: str) -> None:
+    """Note the thread of the current task's answer, which was found to be the visitor's."""
+    record = _current.get(None)
+    if record is not None:
+        record.found(thread)
 
 
 def note_refusal(reason: str, limit: str) -> None:

@@ -11,14 +11,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from chatkit.server import NonStreamingResult, StreamingResult
 
 from .._upstream import is_leaked
 from .loop import Loop, note_spawned
-from .sse import MERGE_AFTER, error_event, merged
+from .sse import MERGE_AFTER, error_event, merged, merged_chunks
 from .subscriber import END, Subscriber
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ HELD = 16
 MAX_SUBSCRIBERS = 4
 #: Seconds that an answer which takes too long gets to store what it has sent.
 CLEANUP_SECONDS = 3.0
-#: Bytes of a stream that are kept for a client which sends the same call again.
+#: Bytes of a stream that are kept for a client which sends the same call again, or another page.
 MAX_REPLAY_BYTES = 256_000
 #: Events at the beginning of a stream that are sent at once, and seconds for each stream under way
 #: that later ones may be held back: nobody notices that with one stream, and with two hundred it
@@ -128,6 +128,7 @@ class Stream:
     :param explain: makes an event of an error that was raised before the first event, if the
         headers were committed by then.
     :param record: observes its events, and once its end.
+    :param leave_seconds: how long it goes on when nobody reads it any more.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Stream:
         seconds: float,
         explain: Callable[[BaseException], bytes] = lambda _: error_event(allow_retry=True),
         record: Record | None = None,
+        leave_seconds: float = 0.0,
     ) -> None:
         self._loop = loop
         self._app = app
@@ -145,6 +147,10 @@ class Stream:
         self._seconds = seconds
         self._explain = explain
         self._record = record
+        self._leave_seconds = leave_seconds
+        #: How often its last client has left, and what ends it unless one comes back.
+        self._departures = 0
+        self._leaving: asyncio.TimerHandle | None = None
         self._lock = threading.Lock()
         self._subscribers: list[Subscriber] = []
         self._replay: list[bytes] | None = []
@@ -158,8 +164,10 @@ class Stream:
         self.ended = False
         self.ended_at = 0.0
         self.error: BaseException | None = None
-        #: Whether it was stopped because its last client has disconnected.
+        #: Whether it was stopped: by the visitor, or because nobody read it any more.
         self.abandoned = False
+        #: Whether the visitor has stopped it.
+        self.stopped = False
 
     def start(self) -> Subscriber:
         """Start answering, with a first subscriber."""
@@ -181,31 +189,70 @@ class Stream:
         with self._lock:
             if self._replay is None or self.abandoned:
                 return None
-            if len(self._subscribers) >= MAX_SUBSCRIBERS:
-                # Each may hold a thread, and a client that has sent the call again has given up
-                # its first connection.
-                self._loop.call(self._subscribers.pop(0).put, END)
-            subscriber = Subscriber(self)
-            for chunk in self._replay:
-                subscriber.put(chunk)
-            if self.ended:
-                subscriber.put(END)
-            else:
-                self._subscribers.append(subscriber)
-            return subscriber
+            return self._add_subscriber(self._replay)
+
+    def attach(self) -> Subscriber | None:
+        """Receive the stream while it runs: from its start, or from now on if that is gone.
+
+        :returns: None if it has ended.
+        """
+        with self._lock:
+            if self.ended or self.abandoned:
+                return None
+            return self._add_subscriber(self._replay or ())
+
+    def _add_subscriber(self, chunks: Iterable[bytes]) -> Subscriber:
+        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+            # Each may hold a thread, and a client that has sent the call again has given up its
+            # first connection.
+            self._loop.call(self._subscribers.pop(0).put, END)
+        subscriber = Subscriber(self)
+        for chunk in chunks:
+            subscriber.put(chunk)
+        if self.ended:
+            subscriber.put(END)
+        else:
+            self._subscribers.append(subscriber)
+        return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
-        """Remove a subscriber; without any left the answer is stopped."""
+        """Remove a subscriber; without any left the answer is stopped after a while."""
         with self._lock:
             if subscriber not in self._subscribers:
                 return
             self._subscribers.remove(subscriber)
+            # Whoever has left sets the pace no more.
+            self.make_room()
             if self._subscribers or self.ended:
-                self.make_room()
                 return
-            self.abandoned = True
-            self._replay = None
+            self._departures += 1
+            if self._leave_seconds:
+                self._loop.call(self._wait_for_return, self._departures)
+                return
+            self._abandon()
+
+    def stop(self) -> None:
+        """Stop the answer because the visitor says so, whoever else reads it."""
+        with self._lock:
+            if not self.ended:
+                self.stopped = True
+                self._abandon()
+
+    def _abandon(self) -> None:
+        self.abandoned = True
+        self._replay = None
         self._loop.call(self._cancel)
+
+    def _wait_for_return(self, departure: int) -> None:
+        if not self.ended:
+            later = asyncio.get_running_loop().call_later
+            self._leaving = later(self._leave_seconds, self._end_left, departure)
+
+    def _end_left(self, departure: int) -> None:
+        """Stop the answer, unless somebody has come since, or it has ended."""
+        with self._lock:
+            if departure == self._departures and not (self._subscribers or self.ended):
+                self._abandon()
 
     def interrupt(self) -> None:
         """Stop the answer although it has subscribers: the process ends."""
@@ -332,11 +379,20 @@ class Stream:
                 self._replay.append(chunk)
                 self._replay_bytes += len(chunk)
                 if self._replay_bytes > MAX_REPLAY_BYTES:
-                    self._replay = None
+                    self._shorten_replay(self._replay)
             for subscriber in self._subscribers:
                 subscriber.put(chunk)
 
+    def _shorten_replay(self, chunks: list[bytes]) -> None:
+        """Keep the same text in fewer events, if that is much shorter; else nothing."""
+        whole = merged_chunks(chunks)
+        is_short = len(whole) <= MAX_REPLAY_BYTES / 2
+        self._replay = [whole] if is_short else None
+        self._replay_bytes = len(whole)
+
     def _end(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
         self._pacer.flush()
         if not self.ended and self._record is not None:
             # Before any subscriber reads the end: by then all of it must be recorded.
