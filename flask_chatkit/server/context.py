@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from ..identity.visitor import Visitor
 
-
 #: The header of ``threads.get_by_id`` that says how the thread's last answer stands.
 ANSWER_HEADER = "X-ChatKit-Answer"
 

@@ -100,6 +100,7 @@ class Conversation:
         response = self._transport.post(kind, params)
         if response.mimetype != "text/event-stream":
             raise CallRefusedError(kind, response)
+        is_whole = False
         try:
             for event in read_events(self._transport.chunks(response)):
                 if event is not None:
@@ -112,7 +113,11 @@ class Conversation:
                     raise TimeoutError(
                         f"the answer took more than {self._seconds} s; so far: {answer.text!r}"
                     )
+            is_whole = not answer.stopped
         finally:
+            if not is_whole and self.thread_id is not None:
+                # Else it would go on without a reader.
+                self._transport.stop(self.thread_id)
             self._transport.isolate(response.close)
         if answer.stopped:
             self._transport.wait(_SETTLE)

@@ -95,6 +95,11 @@ class Transport:
             raise CallRefusedError(what, response)
         return response
 
+    def stop(self, thread: str) -> None:
+        """Have what is answered in a thread stopped, as the Stop button does."""
+        response = self._as_visitor("POST", self._url("stop"), {"json": {"thread_id": thread}})
+        self.isolate(response.close)
+
     def upload(self, file: Any, name: str, mime_type: str) -> dict[str, Any]:
         """Upload a file as the chat's configuration requires; return ChatKit's attachment.
 

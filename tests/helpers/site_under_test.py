@@ -200,6 +200,8 @@ def make_app() -> Flask:
         SECRET_KEY="of the tests",
         MODEL=os.environ["SITE_MODEL"],
         RATELIMIT_ENABLED=False,
+        CHATKIT_LEAVE_SECONDS=int(os.environ.get("SITE_LEAVE_SECONDS", "0")),
+        CHATKIT_RATELIMIT_STORAGE_URI=os.environ.get("SITE_REDIS"),
     )
     kit = ChatKit()
     kit.add_server("default", Slow)

@@ -150,7 +150,7 @@ class Dispatcher:
         events = self._streams.read(call.params.thread_id)
         if isinstance(events, Subscriber):
             hand_off(request, events)
-        return None if events is None else event_stream(events)
+        return None if events is None else self._outliving(event_stream(events))
 
     def stop(self, body: bytes, context: ChatContext, budget: Budget) -> None:
         """Stop what is being answered in a thread, in whichever process.
@@ -324,7 +324,13 @@ class Dispatcher:
                 raise_api_error(self.chat.name, call.operation, error)
             return event_stream(iter([self._error_event(call, error)]))
         hand_off(request, subscriber)
-        return event_stream(subscriber)
+        return self._outliving(event_stream(subscriber))
+
+    def _outliving(self, response: Response) -> Response:
+        """Say that an answer goes on when its request ends, so that Stop is told to the server."""
+        if self._leave_seconds:
+            response.headers[ANSWER_HEADER] = RUNNING
+        return response
 
     def _charge_answer(self, call: Call, budget: Budget, slot: Slot, record: AnswerRecord) -> None:
         """Charge an answer, which may go on when its request has ended."""

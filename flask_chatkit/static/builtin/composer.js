@@ -45,9 +45,12 @@ export class Composer extends Part {
       dir: "auto",
       "aria-label": text.message,
       enterKeyHint: "send",
-      value: this.#nodes?.input.value ?? "",
+      value: this.#nodes?.input.value ?? this.chat.memory.draft,
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#pressed(event),
-      oninput: () => this.update(),
+      oninput: () => {
+        this.chat.memory.keepDraft();
+        this.update();
+      },
       onpaste: (/** @type {ClipboardEvent} */ event) => this.chat.attachments.paste(event),
     });
     const quote = h("div", { className: "quote" });
@@ -132,6 +135,7 @@ export class Composer extends Part {
    */
   restore(text) {
     this.nodes.input.value ||= text;
+    this.chat.memory.keepDraft();
   }
 
   /**
@@ -219,6 +223,7 @@ export class Composer extends Part {
     if (!text && files.length === 0) return;
     this.showProblem("");
     input.value = "";
+    this.chat.memory.keepDraft();
     const { tool, model } = this.#chosen;
     const quote = this.#quote;
     this.#quote = null;

@@ -55,17 +55,19 @@ export class Conversation extends Part {
    * @param {Thread | null} thread
    */
   show(thread) {
-    const { composer, history, store } = this.chat;
+    const { composer, history, memory, store } = this.chat;
     const wasRunning = store.run;
     store.run = null;
     if (wasRunning) store.dispatch("response.end");
-    store.opening = null;
-    store.clear();
-    store.earlier = null;
-    store.call = null;
     composer.showProblem("");
-    history.hide();
-    store.setThread(thread);
+    memory.switchThread(() => {
+      store.opening = null;
+      store.clear();
+      store.earlier = null;
+      store.call = null;
+      history.hide();
+      store.setThread(thread);
+    });
     store.emit("changed");
   }
 
@@ -110,6 +112,13 @@ export class Conversation extends Part {
     notices.fail(isGone ? failure(store.text.gone, { cause: error }) : error);
   }
 
+  /** Load the open thread anew, and show it if that fails. */
+  async reload() {
+    await this.refresh().catch((error) => {
+      this.chat.notices.fail(Object.assign(error, { again: () => this.reload() }));
+    });
+  }
+
   /** Load the open thread anew, unless an answer is coming in. */
   async refresh() {
     const { store } = this;
@@ -123,9 +132,10 @@ export class Conversation extends Part {
    * @param {boolean} clears whether what is shown goes
    */
   async #load(id, isWanted, clears = false) {
-    const { client, notices, store, view } = this.chat;
+    const { memory, notices, resume, store, view } = this.chat;
     store.dispatch("thread.load.start", { threadId: id });
-    const { items, ...thread } = await client.json("threads.get_by_id", { thread_id: id });
+    const { thread: loaded, state } = await resume.load(id);
+    const { items, ...thread } = loaded;
     /** @type {{data: Item[], earlier: string | null}} */
     let page = { data: asList(items?.data), earlier: null };
     if (items?.has_more) page = await this.#page(id);
@@ -136,10 +146,11 @@ export class Conversation extends Part {
     store.earlier = page.earlier;
     for (const item of page.data) store.put(item);
     store.emit("changed");
-    view.scrollToEnd(true);
+    if (!memory.restorePlace()) view.scrollToEnd(true);
     const last = page.data.filter(({ type }) => !/context|end_of_turn/.test(type)).at(-1);
     if (last?.type === "client_tool_call" && last.status === "pending") notices.offerTool(last);
     store.dispatch("thread.load.end", { threadId: id });
+    resume.follow(id, state);
   }
 
   /**
@@ -271,7 +282,8 @@ export class Notices extends Part {
   /** Remove those of errors: what is tried now makes them untrue. */
   removeErrors() {
     const { thread } = this.chat.view.nodes;
-    for (const old of thread.querySelectorAll(":scope > .notice.danger")) old.remove();
+    const untrue = ":scope > .notice:is(.danger, .cut)";
+    for (const old of thread.querySelectorAll(untrue)) old.remove();
   }
 
   /** @param {HTMLElement} node */

@@ -8,6 +8,7 @@ import { Conversation, Notices } from "./conversation.js";
 import { History } from "./history.js";
 import { Client } from "./protocol.js";
 import { Actions, Responses } from "./responses.js";
+import { Memory, Resume } from "./resume.js";
 import { Rows, Turns } from "./rows.js";
 import { Store } from "./store.js";
 import { STYLE } from "./style.js";
@@ -33,8 +34,10 @@ export class Chat {
     this.composer = new Composer(this);
     this.conversation = new Conversation(this);
     this.history = new History(this);
+    this.memory = new Memory(this);
     this.notices = new Notices(this);
     this.responses = new Responses(this);
+    this.resume = new Resume(this);
     this.rows = new Rows(this);
     this.turns = new Turns(this);
     this.view = new View(this, root);

@@ -136,8 +136,23 @@ export class Client {
   }
 
   /**
+   * Make one of the kit's own calls.
+   * @param {"resume" | "stop"} name
+   * @param {object} body
+   * @param {RequestInit} more
+   */
+  call(name, body, more) {
+    return this.fetch(`${this.#store.options.api.url}/${name}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      ...more,
+    });
+  }
+
+  /**
    * Send a request of the protocol.
-   * @param {{type: string, params: object}} request
+   * @param {{type: string, params: object, metadata?: object}} request
    * @param {AbortSignal} [signal]
    */
   async post(request, signal) {
@@ -183,7 +198,14 @@ export class Client {
    * @returns {Promise<any>}
    */
   async json(type, params) {
-    const response = await this.post({ type, params });
+    return this.read(await this.post({ type, params }));
+  }
+
+  /**
+   * @param {Response} response
+   * @returns {Promise<any>}
+   */
+  async read(response) {
     const body = await response.json().catch(() => null);
     if (body === null) throw failure(this.#store.text.failed, { retry: true });
     return body;

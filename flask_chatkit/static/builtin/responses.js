@@ -1,9 +1,11 @@
 // What the server answers as a stream, and what a visitor does to have it.
 
+import { sleep } from "../shared/dom.js";
 import { failure, textsOf } from "./controls.js";
 import { valuesOf } from "./forms.js";
 import { readableText } from "./items.js";
 import { readEvents } from "./protocol.js";
+import { ANSWER } from "./resume.js";
 import { Part } from "./store.js";
 
 /** @import { Failure } from "./controls.js" */
@@ -11,6 +13,8 @@ import { Part } from "./store.js";
 /** @import { Action, Entry, Item, Request, Run } from "./types.js" */
 
 const LONGEST_ANNOUNCEMENT = 2000; // characters
+/** How long the answer of a lost connection is waited for, each time, in milliseconds. */
+const PAUSES = [0, 1_000, 3_000];
 /** The events that change nothing but an item's row, if that. */
 const QUIET = new Set(["thread.item.updated", "client_effect"]);
 
@@ -21,14 +25,16 @@ export class Responses extends Part {
    * @param {Request} request
    */
   async run(request) {
-    const { notices, store, view } = this.chat;
+    const { conversation, notices, resume, store, view } = this.chat;
     /** @type {Run} */
     const run = {
       abort: new AbortController(),
       canStop: true,
       got: false,
+      losses: 0,
       request,
       started: new Set(),
+      thread: request.params.thread_id ?? null,
     };
     store.run = run;
     notices.removeErrors();
@@ -36,11 +42,32 @@ export class Responses extends Part {
     store.emit("changed");
     view.announce(store.text.answering);
     try {
-      while (run.request) await this.#step(run, run.request);
+      while (run.request) await this.#tryStep(run, run.request);
+      resume.note(run.thread, false);
     } catch (error) {
-      if (store.run === run && !run.abort.signal.aborted) this.#fail(error, run);
+      if (store.run === run) this.#fail(error, run);
     } finally {
       if (store.run === run) this.#finish(run);
+    }
+    if (run.reloads && store.thread?.id === run.thread) await conversation.reload();
+  }
+
+  /**
+   * Take a step; where the connection is lost and the answer goes on, the next step reads that.
+   * @param {Run} run
+   * @param {Request} request
+   */
+  async #tryStep(run, request) {
+    try {
+      await this.#step(run, request);
+    } catch (error) {
+      const pause = PAUSES[run.losses];
+      const isLost = run.outlives && run.thread && !(/** @type {Failure} */ (error).status);
+      if (!isLost || pause === undefined || this.store.run !== run) throw error;
+      run.losses += 1;
+      await sleep(pause);
+      const params = { thread_id: run.thread };
+      run.request = { type: "resume", params, resumes: { isOwn: true } };
     }
   }
 
@@ -49,20 +76,36 @@ export class Responses extends Part {
    * @param {Run} run
    * @param {Request} request
    */
-  async #step(run, { type, params }) {
-    const { client, store } = this.chat;
+  async #step(run, request) {
+    const { client, notices, resume, store } = this.chat;
+    const { type, params, resumes } = request;
     run.got = false;
     store.call = null;
-    const response = await client.post({ type, params }, run.abort.signal);
+    if (resumes?.isOwn ?? true) resume.note(run.thread, true);
+    const response = resumes
+      ? await resume.read(request, run)
+      : await client.post({ type, params }, run.abort.signal);
+    if (!response) {
+      run.reloads = true;
+      run.request = null;
+      return;
+    }
+    run.outlives = response.headers.has(ANSWER);
+    this.#leave(run);
     const isStream = /^text\/event-stream/i.test(response.headers.get("Content-Type") ?? "");
     if (!isStream || !response.body) throw failure(store.text.failed, { retry: true });
     for await (const data of readEvents(response.body)) {
       run.got = true;
+      run.losses = 0;
       // A chat that was left is read to its end, so that its answer is stored.
       if (store.run === run) this.#receive(data, run);
+      else if (run.isStopped) this.#learnThread(data, run);
     }
     const call = store.run === run ? store.call : null;
-    run.request = call && (await this.callTool(call, run));
+    run.request = null;
+    // Of two pages that read the same answer, the one that has begun it calls the tool.
+    if (call && resumes && !resumes.isOwn) notices.offerTool(call);
+    else if (call) run.request = await this.callTool(call, run);
   }
 
   /**
@@ -70,14 +113,35 @@ export class Responses extends Part {
    * @param {Run} run
    */
   #fail(error, run) {
-    const { notices, store } = this.chat;
-    const isLost = run.got && !(/** @type {Failure} */ (error).status);
-    const shown = isLost ? failure(store.text.lost, { cause: error, retry: true }) : error;
-    notices.fail(shown, run);
+    const { conversation, notices, store } = this.chat;
+    const isLost = (run.got || run.losses > 0) && !(/** @type {Failure} */ (error).status);
+    // What has come since is there, whatever became of the answer.
+    const again = run.losses > 0 && (() => conversation.reload());
+    const how = again ? { again } : { retry: true };
+    notices.fail(isLost ? failure(store.text.lost, { cause: error, ...how }) : error, run);
+  }
+
+  /**
+   * Leave an answer that was stopped, and have the server stop it, once it is known where it is.
+   * @param {Run} run
+   */
+  #leave({ abort, isStopped, outlives, thread }) {
+    if (!isStopped || outlives === undefined || (outlives && !thread)) return;
+    if (thread && outlives) this.chat.resume.stop(thread);
+    abort.abort();
+  }
+
+  /**
+   * @param {string} data
+   * @param {Run} run
+   */
+  #learnThread(data, run) {
+    run.thread ??= data.startsWith('{"type":"thread.created"') ? JSON.parse(data).thread.id : null;
+    this.#leave(run);
   }
 
   /** @param {Run} run */
-  #finish({ abort, started, got }) {
+  #finish({ isStopped, started, got }) {
     const { rows, store, view } = this.chat;
     store.run = null;
     store.endStreaming();
@@ -90,7 +154,7 @@ export class Responses extends Part {
       .map(({ body }) => (body ? readableText(body) : ""))
       .join("\n")
       .trim();
-    if (abort.signal.aborted) view.announce(store.text.stopped);
+    if (isStopped) view.announce(store.text.stopped);
     else if (text || got) view.announce(text.slice(0, LONGEST_ANNOUNCEMENT));
     store.dispatch("response.end");
   }
@@ -100,13 +164,15 @@ export class Responses extends Part {
     const { composer, store } = this.chat;
     const { run } = store;
     if (!run?.canStop) return;
-    run.abort.abort();
+    run.isStopped = true;
     const entry = store.items.get(run.request?.sent ?? "");
     if (!run.got && entry) {
       // Nothing has arrived there: what was written comes back.
       composer.restore(textsOf(entry.item).join(""));
       store.remove(entry.item.id);
     }
+    this.#finish(run);
+    this.#leave(run);
     composer.focus();
   }
 
@@ -161,7 +227,13 @@ export class Responses extends Part {
 
   /** @type {Record<string, (event: any, run: Run) => void>} by the types of events */
   #handlers = {
-    "thread.created": ({ thread }) => this.store.setThread(thread),
+    "thread.created": ({ thread }, run) => {
+      const { memory, resume, store } = this.chat;
+      store.setThread(thread);
+      memory.becomeThread();
+      run.thread = thread.id;
+      resume.note(thread.id, true);
+    },
     "thread.updated": ({ thread }) => this.store.setThread(thread),
     "thread.item.added": ({ item }, run) => this.#put(item, run, true),
     "thread.item.replaced": ({ item }, run) => this.#put(item, run, false),

@@ -49,6 +49,8 @@ export interface Request {
   params: Record<string, any>;
   /** The id that the visitor's message has until the server gives it one. */
   sent?: string;
+  /** Of an answer that another page has begun: whether this tab has, and whether to ask for it. */
+  resumes?: { isOwn: boolean; polls?: boolean };
 }
 
 /** An answer that is coming in. */
@@ -58,6 +60,15 @@ export interface Run {
   /** Whether anything has arrived. */
   got: boolean;
   request: Request | null;
+  /** The thread, once it is known. */
+  thread: string | null;
+  /** Whether the answer goes on when the request ends; undefined as long as that is not known. */
+  outlives?: boolean;
+  isStopped?: boolean;
+  /** How often the connection was lost since something has arrived. */
+  losses: number;
+  /** Whether the thread is to be loaded at the end. */
+  reloads?: boolean;
   /** The ids of the items that came. */
   started: Set<string>;
   /** What the server does meanwhile. */

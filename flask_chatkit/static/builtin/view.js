@@ -295,8 +295,21 @@ export class View extends Part {
     status.textContent = status.textContent === text ? `${text}\u00a0` : text;
   }
 
+  /**
+   * Show a row, with its top so many pixels below that of the log.
+   * @param {Element} row
+   * @param {number} at
+   */
+  showAt(row, at) {
+    const { log } = this.nodes;
+    const top = row.getBoundingClientRect().top - log.getBoundingClientRect().top;
+    this.#follows = false;
+    log.scrollTop += top - at;
+  }
+
   /** Follow the answer while its end is near. */
   scrolled() {
+    this.chat.memory.scrolled();
     const { log, latest } = this.nodes;
     const left = log.scrollHeight - log.scrollTop - log.clientHeight;
     this.#follows = left < NEAR;

@@ -36,6 +36,7 @@ import { browserStore } from "../shared/dom.js";
  *   focusComposer(): Promise<void>,
  *   showHistory(): Promise<void>,
  *   hideHistory(): Promise<void>,
+ *   fetchUpdates?(): Promise<void>,
  * }} ChatElement OpenAI's element, or that of the built-in chat
  */
 

@@ -331,8 +331,14 @@ export const servedApi = (widget, reports) => {
      * @param {RequestInfo} input
      * @param {RequestInit} [init]
      */
-    fetch: async (input, init) =>
-      fetchAsVisitor(widget, reports, new Request(input, { ...init, credentials })),
+    fetch: async (input, init) => {
+      const request = new Request(input, { ...init, credentials });
+      const response = await fetchAsVisitor(widget, reports, request);
+      if (!("builtin" in widget.root.dataset) && response.headers.has("X-ChatKit-Answer")) {
+        outlive(widget, request, response);
+      }
+      return response;
+    },
     ...(upload && {
       uploadStrategy: {
         type: upload,
@@ -340,6 +346,37 @@ export const servedApi = (widget, reports) => {
       },
     }),
   };
+};
+
+/**
+ * Follow an answer that goes on when its request ends.
+ * @param {Widget} widget
+ * @param {Request} request
+ * @param {Response} response
+ */
+const outlive = async (widget, request, response) => {
+  const { config } = widget;
+  /**
+   * @param {string} name
+   * @param {string} thread
+   */
+  const call = (name, thread) =>
+    sendWithToken(
+      config,
+      new Request(`${config.page}api/${name}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ thread_id: thread }),
+        credentials: credentialsOf(config),
+        keepalive: name === "stop",
+      }),
+    );
+  try {
+    const { follow } = await import("./outlive.js");
+    await follow(widget, request, response, call);
+  } catch {
+    // The answer ends by itself, and is there when the thread is opened next.
+  }
 };
 
 /**
