@@ -64,7 +64,7 @@ _BY_STATUS: Mapping[int, str] = {
 #: How an answer ends, the ``outcome`` of ``answer_finished``.
 OUTCOMES: Mapping[str, str] = {
     "finished": "was completed",
-    "stopped": "was stopped by the visitor, or the visitor left",
+    "stopped": "was stopped by the visitor, or the visitor left and did not come back",
     "refused": "was refused by a guardrail or the site's code; the visitor read why",
     "failed": "failed, and the visitor read that",
     "timed_out": "took longer than it may",

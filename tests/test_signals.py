@@ -79,7 +79,8 @@ def site(make_app: MakeApp, tmp_path: Path) -> Callable[..., Flask]:
         )
         history = f"sqlite:///{tmp_path}/x.sqlite3"
         files = {"CHATKIT_DATABASE_URI": history, "CHATKIT_UPLOAD_FOLDER": str(tmp_path / "up")}
-        return make_app(kit, **{**quiet, **files, **(config or {})})
+        more = {"CHATKIT_LEAVE_SECONDS": 0, **(config or {})}
+        return make_app(kit, **{**quiet, **files, **more})
 
     return make
 

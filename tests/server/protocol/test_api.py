@@ -57,6 +57,7 @@ def site(make_app: MakeApp, tmp_path: Any) -> Callable[..., Flask]:
             **{
                 "CHATKIT_DATABASE_URI": f"sqlite:///{tmp_path}/x.sqlite3",
                 "CHATKIT_UPLOAD_FOLDER": str(tmp_path / "up"),
+                "CHATKIT_LEAVE_SECONDS": 0,
                 "CHATKIT_MESSAGE_RATELIMIT": "",
                 "CHATKIT_RATELIMIT": "",
                 "CHATKIT_RATELIMIT_IP": "",

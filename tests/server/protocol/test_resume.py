@@ -17,9 +17,9 @@ from flask.typing import ResponseReturnValue
 from flask_chatkit import ChatKit
 from tests.helpers.served import Client, Shop, events, kinds, said, until, visit
 from tests.helpers.sites import Browser, MakeApp, told
-from tests.limits.test_ratelimit import redis_uri
+from tests.limits import test_ratelimit
 
-__all__ = ["redis_uri"]
+redis_uri = test_ratelimit.redis_uri
 
 ANSWER = "X-ChatKit-Answer"
 
