@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ...runtime.processes import PerProcess
@@ -154,20 +155,23 @@ class _Process:
                 if not known:
                     self._thread = None
                     return
+            # Found out before, so that the note of each is deleted.
+            ended = [one for one in known if one.stream.ended]
             try:
-                self._place.with_redis(lambda redis, known=known: self._turn(redis, known))  # type: ignore[misc]
+                self._place.with_redis(partial(self._turn, known, ended))
             except Exception:
                 # The answers go on.
                 logger.exception("Answers could not be shared with other processes")
-            self._forget_ended(known)
+            self._forget(ended)
             time.sleep(PASS_ON if any(one.reader for one in known) else TICK)
 
-    def _turn(self, redis: Any, known: list[_Running]) -> None:
+    def _turn(self, known: list[_Running], ended: list[_Running], redis: Any) -> None:
         now = time.monotonic()
         for one in known:
             key = self._place.name("answer", one.thread)
-            if one.stream.ended:
-                if one.noted_at > 0 and _text(redis.get(key) or b"").endswith(one.id):
+            if one in ended:
+                # A newer answer in the thread has its own.
+                if _text(redis.get(key) or b"").endswith(one.id):
                     redis.delete(key)
             elif now - one.noted_at > NOTE_SECONDS / 3:
                 redis.set(key, f"{self._name}:{one.id}", ex=NOTE_SECONDS)
@@ -214,10 +218,10 @@ class _Process:
             one.reader = None
             reader.close()
 
-    def _forget_ended(self, known: list[_Running]) -> None:
+    def _forget(self, ended: list[_Running]) -> None:
         with self._lock:
-            for one in known:
-                if one.stream.ended and one.reader is None:
+            for one in ended:
+                if one.reader is None:
                     self._running.pop(one.id, None)
 
 
