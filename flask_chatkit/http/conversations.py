@@ -41,14 +41,14 @@ def resume(caller: Caller) -> ResponseReturnValue:
     dispatcher, context, body = _of_thread(caller)
     with caller.begin(context) as slot:
         slot.check()
-        response = dispatcher.resume(body, context, caller.budget)
+        response = dispatcher.running.resume(body, context, caller.budget)
         return _finish(caller, slot, response or current_app.response_class(status=204))
 
 
 def stop(caller: Caller) -> ResponseReturnValue:
     """Stop what is being answered in a thread: a request that is aborted does not say so."""
     dispatcher, context, body = _of_thread(caller)
-    dispatcher.stop(body, context, caller.budget)
+    dispatcher.running.stop(body, context, caller.budget)
     # No request of the visitor's under way may keep this one waiting.
     caller.response = current_app.response_class(status=204)
     return caller.response

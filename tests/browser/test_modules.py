@@ -16,12 +16,13 @@ from tests.helpers.sites import MakeApp
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-#: All that a widget needs; two are for those that have a teaser, or wait for consent.
+#: All that a widget needs; three are for those that have a teaser, wait for consent, or have an
+#: answer in OpenAI's element that outlives its page.
 MODULES = {"lang/en.js", "shared/locales.js"} | {
     path.relative_to(FOLDER).as_posix()
     for folder in ("shared", "widget")
     for path in (FOLDER / folder).glob("*.js")
-} - {"widget/consent.js", "widget/teaser.js"}
+} - {"widget/consent.js", "widget/outlive.js", "widget/teaser.js"}
 #: Those that the loader names.
 FIRST = {
     f"widget/{name}.js" for name in ("index", "element", "notices", "panel", "secrets", "theme")

@@ -15,13 +15,15 @@ from flask import Flask
 from flask_chatkit import ChatKit
 from flask_chatkit.server.streaming import loop
 from flask_chatkit.testing import OpenAIStandIn
-from tests.helpers import pages
+from tests.helpers import chromium, pages
 from tests.helpers.pages import Sites
+from tests.helpers.processes import free_port
 from tests.helpers.served import until
 from tests.helpers.sites import MakeApp
+from tests.helpers.telling_site import Site
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 PAGE = '<main><h1>Shop</h1><a href="/other">Elsewhere</a>{{ chatkit_floating() }}</main>'
 CUT = "This answer was interrupted before its end."
@@ -371,6 +373,93 @@ def test_without_a_grace_it_is_stopped(page: Page, site: Any, teller: Teller) ->
     until(lambda: len(teller.begun) == 2)
     chat.button("Stop the answer").click()
     until(lambda: len(teller.stopped) == 2, 10)
+
+
+def test_page_cache_of_the_browser(
+    browser: Browser, site: Callable[..., str], teller: Teller
+) -> None:
+    """A page that comes back from the browser's page cache goes on with its answer by itself."""
+    cached = browser.browser_type.launch(
+        executable_path=chromium.program(),
+        args=chromium.FLAGS,
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    try:
+        page = cached.new_page()
+        page.add_init_script(
+            "addEventListener('pageshow', (event) => { window.wasCached = event.persisted; })"
+        )
+        chat = Chat(builtin_only(page), site()).open()
+        chat.say("slow one")
+        chat.shows("First words for slow one.")
+        page.goto(chat.base + "/plain")
+        page.wait_for_timeout(1500)
+        page.go_back()
+        chat.again()
+        chat.shows("First words for slow one.")
+        teller.go_on()
+        chat.shows("First words for slow one. And the last ones.")
+        chat.idle()
+        assert teller.begun == ["slow one"]
+        assert chat.log.get_by_text("slow one", exact=True).count() == 1
+        assert page.locator("flask-chatkit-chat .notice").count() == 0
+        # Again without an answer under way, which Chromium keeps in any case.
+        chat.field.fill("a draft")
+        page.goto(chat.base + "/plain")
+        page.go_back()
+        assert page.evaluate("window.wasCached") is True
+        chat.shows("First words for slow one. And the last ones.")
+        assert chat.field.input_value() == "a draft"
+    finally:
+        cached.close()
+
+
+def test_process_that_is_killed(page: Page, tmp_path: Path) -> None:
+    """An answer that died with its process is marked on the next page, and can be had anew."""
+    site = Site(tmp_path, free_port())
+    try:
+        chat = Chat(builtin_only(page), site.base)
+        page.set_default_timeout(60_000)  # its first call imports the packages of served chats
+        chat.open()
+        chat.say("slow one")
+        chat.shows("First words for slow one.")
+        site.kill()
+        site.start()
+        chat.open("/other")
+        chat.shows("slow one")
+        chat.shows(CUT)
+        site.go_on()
+        chat.button("Try again").click()
+        chat.shows("First words for slow one. And the last ones.")
+        chat.idle()
+        assert chat.log.get_by_text(CUT).count() == 0
+        assert chat.log.get_by_text("slow one", exact=True).count() == 1
+    finally:
+        site.kill()
+
+
+def test_process_that_comes_back_while_the_page_waits(page: Page, tmp_path: Path) -> None:
+    """A page that loses the connection with its process says so, and finds out what there is."""
+    site = Site(tmp_path, free_port())
+    try:
+        chat = Chat(builtin_only(page), site.base)
+        page.set_default_timeout(60_000)
+        chat.open()
+        chat.say("slow one")
+        chat.shows("First words for slow one.")
+        site.kill()
+        lost = "The connection was lost before the answer was complete."
+        chat.shows(lost)
+        chat.shows("First words for slow one.")
+        site.start()
+        site.go_on()
+        chat.button("Try again").click()
+        chat.shows(CUT)
+        assert chat.log.get_by_text(lost).count() == 0
+        chat.button("Try again").click()
+        chat.shows("First words for slow one. And the last ones.")
+    finally:
+        site.kill()
 
 
 # --- drafts and places ----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from ...limits.ratelimit import CALL
 from ...runtime._upstream import this_app
 from ...upload_quota import time_text
 from .._upstream import process, processes_plainly
-from ..context import ANSWER_HEADER, ChatContext, current_context
+from ..context import ChatContext, current_context
 from ..history.base import DatabaseStore
 from ..history.outages import as_outage
 from ..streaming import loop
@@ -41,12 +41,11 @@ from ..streaming.shared import SharedAnswers
 from ..streaming.sse import error_event
 from ..streaming.startup import Startup, StartupFailed
 from ..streaming.stream import Stream
-from ..streaming.subscriber import Subscriber
 from ..surrogates import whole_json
 from .operations import OPERATIONS, Call, Operation, parse_call
 from .refusals import Refusal, raise_api_error, raise_http_error, refusal_of
 from .replay import ReplayCache, RequestKey, request_key
-from .resume import RUNNING, asks_for_answer, last_answer, thread_call
+from .resume import RunningAnswers
 from .retries import AnswerOnce
 from .streams import OpenStreams, event_stream
 from .validation import CallChecks
@@ -60,7 +59,6 @@ logger = logging.getLogger("flask_chatkit")
 FIRST_SECONDS = 5.0
 #: Seconds that a call for JSON may take.
 JSON_SECONDS = 30.0
-JSON = "application/json"
 
 
 class Dispatcher:
@@ -97,6 +95,8 @@ class Dispatcher:
         self.max_body = self._checks.max_body
         self._replays = ReplayCache()
         self._streams = OpenStreams(shared)
+        #: The answers under way, for pages that have not begun them.
+        self.running = RunningAnswers(self._streams, settings.leave_seconds, self._answer_json)
         self._is_plain = processes_plainly(type(server))
         store = vars(type(server.store))
         self._reads_at_once: bool = self._is_plain and store.get("reads_at_once", False)
@@ -133,41 +133,12 @@ class Dispatcher:
             if call.operation.streams:
                 return self._answer_stream(call, budget, slot)
             self._charge(call, budget)
-            is_alone = not request.environ.get("wsgi.multiprocess", True)
-            call.knows_all = is_alone or self._streams.shared.is_on
+            self.running.prepare(call)
         except Refusal as refusal:
             if call.operation.streams:
                 return event_stream(iter([self._error_event(call, refusal)]))
             raise refusal.as_api_error() from None
         return self._answer_json(call)
-
-    def resume(self, body: bytes, context: ChatContext, budget: Budget) -> Response | None:
-        """Read what is being answered in a thread, from its start; None if nothing is.
-
-        :raises ApiError: as :meth:`answer`; the thread may be somebody else's.
-        """
-        call = self._own_thread(body, context, budget)
-        events = self._streams.read(call.params.thread_id)
-        if isinstance(events, Subscriber):
-            hand_off(request, events)
-        return None if events is None else self._outliving(event_stream(events))
-
-    def stop(self, body: bytes, context: ChatContext, budget: Budget) -> None:
-        """Stop what is being answered in a thread, in whichever process.
-
-        :raises ApiError: as :meth:`answer`; the thread may be somebody else's.
-        """
-        call = self._own_thread(body, context, budget)
-        self._streams.stop(call.params.thread_id)
-
-    def _own_thread(self, body: bytes, context: ChatContext, budget: Budget) -> Call:
-        try:
-            call = thread_call(body, context)
-        finally:
-            budget.spend(CALL)
-        # Whose it is only the history knows: a login has its visitor's threads.
-        self._answer_json(call)
-        return call
 
     def settle(self, seconds: float) -> None:
         """Wait until no stream is under way, or so many seconds for each; for tests."""
@@ -199,10 +170,7 @@ class Dispatcher:
         if call.type == "items.feedback":
             await self._save_feedback(call)
         result = await self._begin(context, call.request, call.body)
-        if asks_for_answer(call) and not self._streams.of_thread(call.params.thread_id):
-            call.last_answer = await last_answer(
-                self.server.store, call.params.thread_id, context, knows_all=call.knows_all
-            )
+        await self.running.look(call, self.server.store, context)
         return result
 
     def _open_once(
@@ -277,18 +245,8 @@ class Dispatcher:
             raise_api_error(self.chat.name, call.operation, error)
             raise_http_error(error)
             raise
-        return self._follow_up(call, current_app.response_class(answer, mimetype=JSON))
-
-    def _follow_up(self, call: Call, response: Response) -> Response:
-        """Say how a thread's last answer stands, or stop that of a deleted one."""
-        if call.type == "threads.get_by_id":
-            is_running = self._streams.is_answering(call.params.thread_id)
-            state = RUNNING if is_running else call.last_answer
-            if state is not None:
-                response.headers[ANSWER_HEADER] = state
-        elif call.type == "threads.delete":
-            self._streams.stop(call.params.thread_id)
-        return response
+        response = current_app.response_class(answer, mimetype="application/json")
+        return self.running.follow_up(call, response)
 
     def _read_here(self, call: Call) -> bytes | None:
         """Read our own store in this thread; None if the call needs the loop.
@@ -324,13 +282,7 @@ class Dispatcher:
                 raise_api_error(self.chat.name, call.operation, error)
             return event_stream(iter([self._error_event(call, error)]))
         hand_off(request, subscriber)
-        return self._outliving(event_stream(subscriber))
-
-    def _outliving(self, response: Response) -> Response:
-        """Say that an answer goes on when its request ends, so that Stop is told to the server."""
-        if self._leave_seconds:
-            response.headers[ANSWER_HEADER] = RUNNING
-        return response
+        return self.running.outliving(event_stream(subscriber))
 
     def _charge_answer(self, call: Call, budget: Budget, slot: Slot, record: AnswerRecord) -> None:
         """Charge an answer, which may go on when its request has ended."""

@@ -6,16 +6,23 @@ ChatKit's protocol has no call for that: these are the kit's own, beside ``POST 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from chatkit.store import Store
 from chatkit.types import HiddenContextItem, SDKHiddenContextItem, UserMessageItem
+from flask import Response, request
 
 from ...errors import BadRequest
-from ..context import ChatContext
+from ...limits.budget import Budget
+from ...limits.ratelimit import CALL
+from ..context import ANSWER_HEADER, ChatContext
 from ..history.tool_outputs import is_memory
+from ..streaming.asgi_stream import hand_off
+from ..streaming.subscriber import Subscriber
 from .operations import Call, parse_call
+from .streams import OpenStreams, event_stream
 
 #: What :data:`flask_chatkit.server.context.ANSWER_HEADER` says of an answer.
 #: It is being written: ``POST …/api/resume`` reads it.
@@ -35,6 +42,83 @@ _LOOK_BACK = 12
 _RECENT = timedelta(seconds=60)
 
 
+class RunningAnswers:
+    """The answers under way in the threads of one chat, for pages that have not begun them.
+
+    :param streams: those answers.
+    :param leave_seconds: how long each goes on when nobody reads it any more.
+    :param load: makes a call for JSON, and raises what is wrong with it.
+    """
+
+    def __init__(
+        self, streams: OpenStreams, leave_seconds: float, load: Callable[[Call], Response]
+    ) -> None:
+        self._streams = streams
+        self._leave_seconds = leave_seconds
+        self._load = load
+
+    def resume(self, body: bytes, context: ChatContext, budget: Budget) -> Response | None:
+        """Read what is being answered in a thread, from its start; None if nothing is.
+
+        :raises ApiError: the body is of another form, or the thread is somebody else's.
+        """
+        events = self._streams.read(self._own_thread(body, context, budget))
+        if isinstance(events, Subscriber):
+            hand_off(request, events)
+        return None if events is None else self.outliving(event_stream(events))
+
+    def stop(self, body: bytes, context: ChatContext, budget: Budget) -> None:
+        """Stop what is being answered in a thread, in whichever process.
+
+        :raises ApiError: as for :meth:`resume`.
+        """
+        self._streams.stop(self._own_thread(body, context, budget))
+
+    def _own_thread(self, body: bytes, context: ChatContext, budget: Budget) -> str:
+        """The thread that a body names, if it is the visitor's."""
+        try:
+            call = thread_call(body, context)
+        finally:
+            budget.spend(CALL)
+        # Whose it is only the history knows: a login has its visitor's threads.
+        self._load(call)
+        thread: str = call.params.thread_id
+        return thread
+
+    def outliving(self, response: Response) -> Response:
+        """Say that an answer goes on when its request ends, so that Stop is told to the server."""
+        if self._leave_seconds:
+            response.headers[ANSWER_HEADER] = RUNNING
+        return response
+
+    def prepare(self, call: Call) -> None:
+        """Note in its request what a call needs later."""
+        is_alone = not request.environ.get("wsgi.multiprocess", True)
+        call.knows_all = is_alone or self._streams.shared.is_on
+
+    async def look(self, call: Call, store: Store[Any], context: Any) -> None:
+        """Look into the history for a call that asks how its thread's last answer stands.
+
+        :param context: the one for the store.
+        """
+        asks = call.type == "threads.get_by_id" and call.request.metadata.get(ASKS) is True
+        if asks and not self._streams.of_thread(call.params.thread_id):
+            call.last_answer = await last_answer(
+                store, call.params.thread_id, context, knows_all=call.knows_all
+            )
+
+    def follow_up(self, call: Call, response: Response) -> Response:
+        """Say how a thread's last answer stands, and stop that of a deleted one."""
+        if call.type == "threads.get_by_id":
+            is_running = self._streams.is_answering(call.params.thread_id)
+            state = RUNNING if is_running else call.last_answer
+            if state is not None:
+                response.headers[ANSWER_HEADER] = state
+        elif call.type == "threads.delete":
+            self._streams.stop(call.params.thread_id)
+        return response
+
+
 def thread_call(body: bytes, context: ChatContext) -> Call:
     """The call for the thread that a body names: only its owner can make it.
 
@@ -49,11 +133,6 @@ def thread_call(body: bytes, context: ChatContext) -> Call:
         raise BadRequest('Send {"thread_id": "…"}, the id of a thread.')
     request = {"type": "threads.get_by_id", "params": {"thread_id": thread}}
     return parse_call(json.dumps(request).encode(), context)
-
-
-def asks_for_answer(call: Call) -> bool:
-    """Whether a call wants to know how the thread's last answer stands."""
-    return call.type == "threads.get_by_id" and call.request.metadata.get(ASKS) is True
 
 
 async def last_answer(

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from chatkit.server import NonStreamingResult, StreamingResult
@@ -118,6 +118,37 @@ class Pacer:
         self._deliver(chunk)
 
 
+class Replay:
+    """What a stream has sent, for a client that comes later."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] | None = []
+        self._size = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all of the stream."""
+        return self._chunks is not None
+
+    def add(self, chunk: bytes) -> None:
+        """Keep a chunk; of a long text the same with fewer events, and else nothing."""
+        if self._chunks is None:
+            return
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size > MAX_REPLAY_BYTES:
+            whole = merged_chunks(self._chunks)
+            self._size = len(whole)
+            self._chunks = [whole] if self._size <= MAX_REPLAY_BYTES / 2 else None
+
+    def drop(self) -> None:
+        """Keep nothing any more."""
+        self._chunks = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._chunks or ())
+
+
 class Stream:
     """One answer: a task on the loop that sends events, and the clients that receive them.
 
@@ -153,8 +184,7 @@ class Stream:
         self._leaving: asyncio.TimerHandle | None = None
         self._lock = threading.Lock()
         self._subscribers: list[Subscriber] = []
-        self._replay: list[bytes] | None = []
-        self._replay_bytes = 0
+        self._replay = Replay()
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None
         self._pacer = Pacer(loop, self._deliver)
@@ -187,9 +217,8 @@ class Stream:
     def subscribe(self) -> Subscriber | None:
         """Receive the stream from its start; None once the buffered start is gone."""
         with self._lock:
-            if self._replay is None or self.abandoned:
-                return None
-            return self._add_subscriber(self._replay)
+            is_whole = self._replay.is_whole and not self.abandoned
+            return self._add_subscriber() if is_whole else None
 
     def attach(self) -> Subscriber | None:
         """Receive the stream while it runs: from its start, or from now on if that is gone.
@@ -197,17 +226,15 @@ class Stream:
         :returns: None if it has ended.
         """
         with self._lock:
-            if self.ended or self.abandoned:
-                return None
-            return self._add_subscriber(self._replay or ())
+            return None if self.ended or self.abandoned else self._add_subscriber()
 
-    def _add_subscriber(self, chunks: Iterable[bytes]) -> Subscriber:
+    def _add_subscriber(self) -> Subscriber:
         if len(self._subscribers) >= MAX_SUBSCRIBERS:
             # Each may hold a thread, and a client that has sent the call again has given up its
             # first connection.
             self._loop.call(self._subscribers.pop(0).put, END)
         subscriber = Subscriber(self)
-        for chunk in chunks:
+        for chunk in self._replay:
             subscriber.put(chunk)
         if self.ended:
             subscriber.put(END)
@@ -240,7 +267,7 @@ class Stream:
 
     def _abandon(self) -> None:
         self.abandoned = True
-        self._replay = None
+        self._replay.drop()
         self._loop.call(self._cancel)
 
     def _wait_for_return(self, departure: int) -> None:
@@ -270,7 +297,7 @@ class Stream:
     def drop_replay(self) -> None:
         """Stop keeping what was sent."""
         with self._lock:
-            self._replay = None
+            self._replay.drop()
 
     async def wait(self, seconds: float) -> None:
         """Wait on the loop until it has ended."""
@@ -375,20 +402,9 @@ class Stream:
 
     def _deliver(self, chunk: bytes) -> None:
         with self._lock:
-            if self._replay is not None:
-                self._replay.append(chunk)
-                self._replay_bytes += len(chunk)
-                if self._replay_bytes > MAX_REPLAY_BYTES:
-                    self._shorten_replay(self._replay)
+            self._replay.add(chunk)
             for subscriber in self._subscribers:
                 subscriber.put(chunk)
-
-    def _shorten_replay(self, chunks: list[bytes]) -> None:
-        """Keep the same text in fewer events, if that is much shorter; else nothing."""
-        whole = merged_chunks(chunks)
-        is_short = len(whole) <= MAX_REPLAY_BYTES / 2
-        self._replay = [whole] if is_short else None
-        self._replay_bytes = len(whole)
 
     def _end(self) -> None:
         if self._leaving is not None:
