@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     # openai-chatkit marks its own widget classes as deprecated, and warns when it defines them.
     warnings.simplefilter("ignore", DeprecationWarning)
     from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
-    from chatkit.types import ThreadMetadata, ThreadStreamEvent
+    from chatkit.types import SDKHiddenContextItem, ThreadMetadata, ThreadStreamEvent
 
 from pydantic import BaseModel
 
@@ -75,6 +75,12 @@ def wrap_output(
 
     theirs._process_events = process_events
     theirs._serialize = lambda obj: serialize(own_serialize, obj)
+
+
+def is_stop_note(item: object) -> bool:
+    """Whether an item is the note that ``handle_stream_cancelled`` leaves for the model."""
+    is_note = isinstance(item, SDKHiddenContextItem)
+    return is_note and str(getattr(item, "content", "")).startswith("The user cancelled the stream")
 
 
 def is_leaked(task: asyncio.Task[Any]) -> bool:

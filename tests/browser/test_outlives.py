@@ -269,6 +269,11 @@ def test_stop_is_at_once(chat: Chat, teller: Teller) -> None:
     until(lambda: teller.stopped == ["slow one"])
     assert time.monotonic() - began < 3
     chat.shows("First words for slow one.")
+    # What the visitor has stopped was not interrupted.
+    reload(chat)
+    chat.shows("First words for slow one.")
+    chat.idle()
+    assert chat.log.get_by_text(CUT).count() == 0
     chat.say("and now?")
     chat.shows("You wrote “and now?”.")
 
@@ -394,7 +399,7 @@ def test_page_cache_of_the_browser(
         chat.shows("First words for slow one.")
         page.goto(chat.base + "/plain")
         page.wait_for_timeout(1500)
-        page.go_back()
+        page.go_back(wait_until="commit")
         chat.again()
         chat.shows("First words for slow one.")
         teller.go_on()
@@ -406,7 +411,7 @@ def test_page_cache_of_the_browser(
         # Again without an answer under way, which Chromium keeps in any case.
         chat.field.fill("a draft")
         page.goto(chat.base + "/plain")
-        page.go_back()
+        page.go_back(wait_until="commit")
         assert page.evaluate("window.wasCached") is True
         chat.shows("First words for slow one. And the last ones.")
         assert chat.field.input_value() == "a draft"

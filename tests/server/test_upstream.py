@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator
+from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,7 @@ from pydantic import BaseModel
 from werkzeug.wsgi import ClosingIterator
 
 from flask_chatkit.server import _upstream
+from tests.helpers.stores import TidyStore
 
 
 class Plain(ChatKitServer[Any]):
@@ -45,6 +47,21 @@ def test_chatkit_processes_requests_by_two_methods() -> None:
             "request",
             "context",
         ], f"ChatKitServer.{name} takes other arguments"
+
+
+def test_chatkits_note_of_a_stop_is_known() -> None:
+    """The note that a stopped answer leaves for the model is the one that is looked for."""
+    store = TidyStore()
+    thread = ThreadMetadata(id="thr_1", created_at=datetime.now(timezone.utc))
+
+    async def stop() -> list[Any]:
+        await store.save_thread(thread, {})
+        await Plain(store).handle_stream_cancelled(thread, [], {})
+        return (await store.load_thread_items("thr_1", None, 10, "asc", {})).data
+
+    (note,) = asyncio.run(stop())
+    assert _upstream.is_stop_note(note)
+    assert not _upstream.is_stop_note(note.model_copy(update={"content": "Something else."}))
 
 
 def test_servers_with_a_way_of_their_own_are_known() -> None:

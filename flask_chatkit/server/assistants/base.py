@@ -25,8 +25,9 @@ from typing_extensions import override
 
 from ...chats.callbacks import Callbacks
 from ...errors import BadRequest
-from .._upstream import wrap_output
+from .._upstream import is_stop_note, wrap_output
 from ..context import ChatContext
+from ..streaming.record import was_stopped
 from ..surrogates import clean_output, serialize_whole
 from .chat import Chat
 from .messages import (
@@ -43,6 +44,9 @@ from .workers import Work, call, stopping
 from .writer import Outgoing, Sent, Writer, is_single_output
 
 logger = logging.getLogger("flask_chatkit")
+
+#: What the model reads of an answer that nobody has stopped.
+INTERRUPTED = "The answer above was interrupted before its end. The user did not stop it."
 
 #: The most words and characters of a title that is made of a message's first words.
 TITLE_WORDS = 6
@@ -272,13 +276,22 @@ class BaseAssistantServer(ChatKitServer[ChatContext]):
     async def handle_stream_cancelled(
         self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: ChatContext
     ) -> None:
-        """Keep what was sent before the visitor stopped the answer, or disconnected."""
+        """Keep what was sent before the visitor stopped the answer, or was gone for too long."""
         unsaved = [
             item for item in pending_items if not await self._is_stored(thread, item, context)
         ]
         await super().handle_stream_cancelled(thread, unsaved, context)
+        if not was_stopped():
+            await self._note_interruption(thread, context)
         if await self._set_title(thread, context):
             await self.store.save_thread(thread, context)
+
+    async def _note_interruption(self, thread: ThreadMetadata, context: ChatContext) -> None:
+        """Correct openai-chatkit's note for the model that the visitor has stopped the answer."""
+        page = await self.store.load_thread_items(thread.id, None, 1, "desc", context)
+        for item in filter(is_stop_note, page.data):
+            changed = item.model_copy(update={"content": INTERRUPTED})
+            await self.store.save_item(thread.id, changed, context)
 
     async def _is_stored(
         self, thread: ThreadMetadata, item: ThreadItem, context: ChatContext

@@ -170,7 +170,7 @@ class Dispatcher:
         if call.type == "items.feedback":
             await self._save_feedback(call)
         result = await self._begin(context, call.request, call.body)
-        await self.running.look(call, self.server.store, context)
+        await self.running.look(call, self.server, context)
         return result
 
     def _open_once(
@@ -312,6 +312,7 @@ class Dispatcher:
         )
         self._streams.add(call.owner, stream)
         record.on_thread = partial(self._streams.note_thread, stream)
+        record.is_stopped = lambda: stream.stopped
         return stream
 
     def _error_event(self, call: Call, error: BaseException) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from chatkit.server import ChatKitServer
 from chatkit.store import Store
 from chatkit.types import HiddenContextItem, SDKHiddenContextItem, UserMessageItem
 from flask import Response, request
@@ -17,6 +18,8 @@ from flask import Response, request
 from ...errors import BadRequest
 from ...limits.budget import Budget
 from ...limits.ratelimit import CALL
+from .._upstream import is_stop_note
+from ..assistants.base import BaseAssistantServer
 from ..context import ANSWER_HEADER, ChatContext
 from ..history.tool_outputs import is_memory
 from ..streaming.asgi_stream import hand_off
@@ -96,7 +99,7 @@ class RunningAnswers:
         is_alone = not request.environ.get("wsgi.multiprocess", True)
         call.knows_all = is_alone or self._streams.shared.is_on
 
-    async def look(self, call: Call, store: Store[Any], context: Any) -> None:
+    async def look(self, call: Call, server: ChatKitServer[Any], context: Any) -> None:
         """Look into the history for a call that asks how its thread's last answer stands.
 
         :param context: the one for the store.
@@ -104,7 +107,11 @@ class RunningAnswers:
         asks = call.type == "threads.get_by_id" and call.request.metadata.get(ASKS) is True
         if asks and not self._streams.of_thread(call.params.thread_id):
             call.last_answer = await last_answer(
-                store, call.params.thread_id, context, knows_all=call.knows_all
+                server.store,
+                call.params.thread_id,
+                context,
+                knows_all=call.knows_all,
+                tells_stops=isinstance(server, BaseAssistantServer),
             )
 
     def follow_up(self, call: Call, response: Response) -> Response:
@@ -136,11 +143,12 @@ def thread_call(body: bytes, context: ChatContext) -> Call:
 
 
 async def last_answer(
-    store: Store[Any], thread: str, context: Any, *, knows_all: bool
+    store: Store[Any], thread: str, context: Any, *, knows_all: bool, tells_stops: bool
 ) -> str | None:
     """How the last answer in a thread stands that nobody is known to write.
 
     :param knows_all: whether one that another process writes would be known.
+    :param tells_stops: whether what the visitor has stopped is told from what was interrupted.
     :returns: what the header says of it; None for one that is whole.
     """
     page = await store.load_thread_items(thread, None, _LOOK_BACK, "desc", context)
@@ -152,7 +160,8 @@ async def last_answer(
         if not knows_all and (is_message or _is_recent(item.created_at)):
             return ELSEWHERE
         if isinstance(item, SDKHiddenContextItem):
-            return INTERRUPTED
+            # Of a server that the kit has not made, that note may mean either.
+            return None if tells_stops and is_stop_note(item) else INTERRUPTED
         return UNANSWERED if is_message else None
     return None
 

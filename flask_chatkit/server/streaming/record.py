@@ -59,6 +59,8 @@ class AnswerRecord:
         self._outcome: str | None = None
         #: Why an answer is refused with a message, and what was exceeded.
         self.refusal: tuple[str, str | None] = ("declined", None)
+        #: Whether the visitor has stopped it.
+        self.is_stopped: Callable[[], bool] = lambda: False
         #: Called when it is known whose thread it is in, and at the end.
         self.on_thread: Callable[[str], object] | None = None
         self.on_end: Callable[[], object] | None = None
@@ -200,6 +202,12 @@ def note_thread(thread: str) -> None:
     record = _current.get(None)
     if record is not None:
         record.found(thread)
+
+
+def was_stopped() -> bool:
+    """Whether the visitor has stopped the current task's answer; True for one without a record."""
+    record = _current.get(None)
+    return record is None or record.is_stopped()
 
 
 def note_refusal(reason: str, limit: str) -> None:
