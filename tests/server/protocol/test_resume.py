@@ -15,11 +15,14 @@ from flask import Flask, session
 from flask.typing import ResponseReturnValue
 
 from flask_chatkit import ChatKit
+from flask_chatkit.asgi import ChatKitASGI
+from tests.helpers import asgi_server
 from tests.helpers.served import Client, Shop, events, kinds, said, until, visit
 from tests.helpers.sites import Browser, MakeApp, told
 from tests.limits import test_ratelimit
 
 redis_uri = test_ratelimit.redis_uri
+start = asgi_server.start
 
 ANSWER = "X-ChatKit-Answer"
 
@@ -310,6 +313,26 @@ def test_trusted_page_may_read_the_header(browse: Any, make: Callable[..., Site]
     with browser.post("/chatkit/api", json=body, headers=ours, stream=True) as response:
         assert response.headers[ANSWER] == "running"
         assert ANSWER in response.headers["Access-Control-Expose-Headers"].split(", ")
+
+
+def test_asgi_does_the_same(make: Callable[..., Site], start: Any) -> None:
+    """On an ASGI server an answer goes on, is read again without a thread, and is stopped."""
+    site = make()
+    ann = visit(Browser(start(ChatKitASGI(site.app, threads=2)).base))
+    with answering(ann) as thread:
+        pass
+    time.sleep(1)
+    assert not site.shop.cancelled.is_set()
+    readers = [own(ann, "resume", thread, stream=True) for _ in range(3)]
+    lines = readers[0].iter_lines()
+    next(line for line in lines if b"so far" in line)
+    # More readers than threads, and calls still get one.
+    assert state(ann, thread) == "running"
+    assert own(ann, "stop", thread).status_code == 204
+    assert site.shop.cancelled.wait(5)
+    assert b"error" not in b"".join(lines)
+    for reader in readers:
+        reader.close()
 
 
 # --- two processes that share Redis ---
