@@ -141,5 +141,6 @@ class ChatKit(Declaring, OwnerMethods, Blueprint):
                 )
         settings = Settings.from_config(app.config)
         settings.warn_unknown_keys(app.config)
+        settings.warn_unread_environment(app.config)
         kits(app)[name] = ChatKitState(app, name, self.name, self._declared, settings, path, mount)
         html.install(app)

@@ -214,6 +214,13 @@ class Settings:
         "pages. [So does any script running there](security.md#other-origins).",
         parsers.secure_origins,
     )
+    strict_options: bool | None = setting(
+        None,
+        "Whether a macro with a wrong option raises. If not, its page is shown without the chat, "
+        "and the fault is logged once.",
+        flag,
+        shown="in debug and testing mode",
+    )
     script_url: str = setting(
         SCRIPT_URL,
         "URL of the script of ChatKit's element. Only tests and demos change it.",
@@ -349,6 +356,12 @@ class Settings:
             hint = f"; did you mean {meant}?" if meant else ""
             logger.warning("%s is not a setting of flask_chatkit%s", key, hint)
 
+    @staticmethod
+    def warn_unread_environment(config: Mapping[str, Any]) -> None:
+        """Log a warning for each setting that is in the environment only, and has no effect."""
+        for name, cure in unread_environment(config):
+            logger.warning("%s is set in the environment, without effect: %s", name, cure)
+
     def contradictions(self) -> Iterator[str]:
         """What is wrong with settings together, in a clause each."""
         if self.server:
@@ -444,3 +457,22 @@ def unknown_keys(config: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         if key.startswith(PREFIX) and key not in known:
             meant = suggest(key.removeprefix(PREFIX).lower(), names)
             yield key, meant and PREFIX + meant.upper()
+
+
+def unread_environment(
+    config: Mapping[str, Any], environ: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """The environment variables with a setting that the configuration lacks, each with its cure.
+
+    :param config: ``app.config``.
+    :param environ: ``os.environ`` by default.
+    """
+    environ = os.environ if environ is None else environ
+    for item in documented():
+        key = item.metadata["key"]
+        if config.get(key) is not None:
+            continue
+        if environ.get(f"FLASK_{key}"):
+            yield f"FLASK_{key}", "call app.config.from_prefixed_env() before registering the kit"
+        elif environ.get(key):
+            yield key, f"name it FLASK_{key}, and call app.config.from_prefixed_env()"

@@ -249,12 +249,37 @@ class ChatKitState:
         """Warn once that a visitor's cookie or token was recently signed with an unknown key."""
         self._warnings.other_key()
 
+    def warn_csrf(self) -> None:
+        """Warn once that a CSRF check of the site refuses calls of the kit."""
+        self._warnings.csrf()
+
+    def warn_left_out(self, fault: str) -> None:
+        """Log that a widget is left out of a page, each fault once."""
+        self._warnings.left_out(fault)
+
+    def is_strict(self, app: App) -> bool:
+        """Whether a macro with a wrong option raises, rather than render nothing."""
+        given = self.settings.strict_options
+        return bool(app.debug or app.testing) if given is None else given
+
+    def stray_callbacks(self) -> list[str]:
+        """What is declared beside a chat that does not exist, in a clause each."""
+        known = ", ".join(sorted(self.chats)) or "none"
+        return [
+            f"{declared} is declared for the chat {name!r} of the kit {self.name!r}, which does "
+            f"not exist; declared chats: {known}"
+            for name, callbacks in self.declared.callbacks.items()
+            if name not in self.chats
+            for declared in callbacks.declared()
+        ]
+
     def first_use(self) -> None:
         """Log once, when a page or a call first uses the kit, what will not work."""
         if not self.is_used:
             self.is_used = True
             has_store = self.declared.store is not None
-            self._warnings.first_use(self.chats.values(), has_store=has_store)
+            strays = self.stray_callbacks()
+            self._warnings.first_use(self.chats.values(), has_store=has_store, strays=strays)
 
 
 def kits(app: App) -> dict[str, ChatKitState]:

@@ -17,6 +17,9 @@ from .startup_checks import unwritable, uwsgi_problems
 
 logger = logging.getLogger("flask_chatkit")
 
+#: Different warnings that are logged: a fault of a page may contain what changes with each visitor.
+MAX_LOGGED = 100
+
 
 class SetupWarnings:
     """The warnings of one kit on one application, each logged once.
@@ -58,13 +61,34 @@ class SetupWarnings:
                 self._kit,
             )
 
-    def first_use(self, chats: Collection[Chat], *, has_store: bool) -> None:
+    def csrf(self) -> None:
+        """Warn that a CSRF check of the site refuses calls of the kit."""
+        if self._is_first("csrf"):
+            logger.warning(
+                "A CSRF check of the site refused a call of the kit %r, which needs no token: its "
+                "calls are JSON of the same origin. Flask-WTF: csrf.exempt(chatkit); another "
+                "check: leave the kit's URLs out of it",
+                self._kit,
+            )
+
+    def left_out(self, fault: str) -> None:
+        """Log that a page lacks its widget, each fault once.
+
+        :param fault: what is wrong with the macro's call.
+        """
+        if len(self._logged) < MAX_LOGGED and self._is_first(fault):
+            logger.error("A page shows no chat (see CHATKIT_STRICT_OPTIONS): %s", fault)
+
+    def first_use(
+        self, chats: Collection[Chat], *, has_store: bool, strays: Iterable[str] = ()
+    ) -> None:
         """Log what will not work, when a page or a call first uses the kit.
 
         Only then is everything set up: an application may set its secret key after registering
         the kit.
 
         :param has_store: whether the site passed a store to the kit.
+        :param strays: functions that no chat calls, in a clause each.
         """
         self.sunset(chats)
         settings = self._settings
@@ -81,6 +105,8 @@ class SetupWarnings:
             )
         if not settings.enabled:
             return
+        for stray in strays:
+            logger.error("%s", stray)
         served = [chat for chat in chats if isinstance(chat, ServedChat)]
         missing = [] if has_keys else ["SECRET_KEY"]
         if len(served) < len(chats) and not settings.api_key:

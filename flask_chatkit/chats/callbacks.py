@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,3 +23,12 @@ class Callbacks:
     from_page: set[str] = field(default_factory=set)
     feedback: Callable[..., Any] | None = None
     transcribe: Callable[..., Any] | None = None
+
+    def declared(self) -> Iterator[str]:
+        """The decorators that were used, as the site wrote them."""
+        for kind in self.actions:
+            yield f"@chatkit.action({kind!r})"
+        if self.feedback is not None:
+            yield "@chatkit.feedback"
+        if self.transcribe is not None:
+            yield "@chatkit.transcriber"

@@ -33,6 +33,9 @@ from ..validation import (
     unknown,
 )
 
+#: Headers that a site's code is not given: whoever has them is the visitor.
+_SECRET_HEADERS = {"cookie", "authorization", "x-chatkit-token", "x-chatkit-visitor"}
+
 #: A state variable's value.
 StateValue = str | int | float | bool
 StateVariables = Mapping[str, StateValue]
@@ -183,8 +186,8 @@ def _headers(name: str, value: object) -> tuple[str, ...]:
     if not all(isinstance(item, str) and re.fullmatch(r"[A-Za-z0-9-]+", item) for item in names):
         refuse(name, "a list of names of request headers", value, list)
     lower = tuple(str(item).lower() for item in names)
-    if set(lower) & {"cookie", "authorization"}:
-        refuse(name, "without Cookie and Authorization, which are the visitor's secrets")
+    if set(lower) & _SECRET_HEADERS:
+        refuse(name, "without Cookie, Authorization and the kit's own, the visitor's secrets")
     return lower
 
 

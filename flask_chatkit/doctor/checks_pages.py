@@ -26,6 +26,7 @@ class _Head(HTMLParser):
         super().__init__()
         self.policies: list[str] = []
         self.has_widget = False
+        self.has_viewport = False
         #: None if the page has no loader.
         self.has_nonce: bool | None = None
 
@@ -34,6 +35,7 @@ class _Head(HTMLParser):
         given = dict(attrs)
         if tag == "meta" and (given.get("http-equiv") or "").lower() == "content-security-policy":
             self.policies.append(given.get("content") or "")
+        self.has_viewport |= tag == "meta" and (given.get("name") or "").lower() == "viewport"
         if tag == "script" and "data-kit" in given:
             self.has_nonce = bool(given.get("nonce"))
         self.has_widget |= "data-chatkit" in given or (given.get("src") or "").endswith("/embed.js")
@@ -105,6 +107,27 @@ def pages(site: Site) -> Iterator[Finding]:
             f"no chat is shown on {', '.join(site.paths)}, as far as can be seen from here",
             "name a page that shows one: --page /help",
         )
+
+
+@check(
+    "viewport",
+    "the pages with a chat have a viewport tag: phones show them in small print without one",
+    cure='<meta name="viewport" content="width=device-width, initial-scale=1">',
+)
+def viewport(site: Site) -> Iterator[Finding]:
+    """Look for the tag in each page that shows a chat."""
+    views = [view for view in _views(site) if view.head.has_widget]
+    lacking = [view.path for view in views if not view.head.has_viewport]
+    if lacking:
+        yield warning(
+            f"{', '.join(lacking)}: without a viewport tag a phone shows the chat tiny, in the "
+            "corner of a page that it takes to be a desktop's",
+            'in the head: <meta name="viewport" content="width=device-width, initial-scale=1">',
+        )
+    elif views:
+        yield ok("the pages with a chat have a viewport tag")
+    else:
+        yield skipped("no page with a chat was seen")
 
 
 @check(

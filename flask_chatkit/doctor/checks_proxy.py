@@ -11,6 +11,7 @@ from typing import Any
 
 from ..chats.checks import DEFAULT
 from ..http import probes
+from ..identity.sessions import HEADER as TOKEN_HEADER
 from .http import Page, Unreachable
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site, seen_in
@@ -336,25 +337,36 @@ def _carries(site: Site) -> bool:
 
 @check(
     "http-basic",
-    "no HTTP Basic in front rejects the token of a served chat, which is sent as "
-    "`Authorization: Bearer` (with `--url`)",
+    "the token of a served chat (`X-ChatKit-Token`) reaches the application, and no HTTP Basic in "
+    "front keeps pages of other origins out (with `--url`)",
     cure="auth_basic off; for the kit's prefix",
 )
 def http_basic(site: Site) -> Iterator[Finding]:
-    """Send a token instead of a name and password."""
+    """Send a token with the name and password of the URL, and without them."""
     if site.http is None or site.seen is None or not site.served:
         yield skipped("no served chat runs behind --url")
         return
-    headers = {**site.probe("look"), "Authorization": "Bearer doctor"}
-    page = site.http.send("GET", site.at(site.address("config")), headers, auth=False)
-    if page.status == 401 and "probe" not in page.text:
+    seen = seen_in(site.look({TOKEN_HEADER: "doctor"})) or {}
+    if seen.get("has_token") is False:
         yield error(
-            "HTTP Basic in front refuses the token that a served chat sends",
+            f"a proxy in front removes the header {TOKEN_HEADER}, which a served chat needs where "
+            "cookies are blocked",
+            f"let the proxy pass {TOKEN_HEADER} on",
+        )
+        return
+    url = site.at(site.address("config"))
+    page = site.http.send("GET", url, site.probe("look"), auth=False)
+    if page.status != 401 or "probe" in page.text:
+        yield ok("the token of a served chat reaches the application")
+    elif site.settings.trusted_origins:
+        yield error(
+            "HTTP Basic in front refuses the calls of pages that embed the chat with embed.js, "
+            "which have no password",
             f"auth_basic off; in nginx for {site.address('page', chat=None) or DEFAULT}, whose "
             "visitors the kit knows by itself",
         )
     else:
-        yield ok("the token of a served chat reaches the application")
+        yield ok("the token of a served chat passes the HTTP Basic in front")
 
 
 @check(

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..chats.served import ServedChat
-from ..config import Settings, unknown_keys
+from ..config import Settings, unknown_keys, unread_environment
 from ..errors import ApiError, ConfigurationError
 from .report import Finding, check, error, ok, skipped, warning
 from .site import Site
@@ -23,7 +23,8 @@ _EXTRAS = ("server", "postgresql", "mysql", "redis", "async", "asgi")
 
 @check(
     "settings",
-    "the settings have not changed since the kit was registered, and none is misspelled",
+    "the settings have not changed since the kit was registered, and none is misspelled, or in the "
+    "environment only",
     cure="look at the settings that begin with CHATKIT_",
 )
 def settings(site: Site) -> Iterator[Finding]:
@@ -44,13 +45,17 @@ def settings(site: Site) -> Iterator[Finding]:
     for key, meant in wrong_keys.items():
         cure = f"rename it to {meant}" if meant else "remove it, or see docs/configuration.md"
         yield warning(f"{key} is not a setting", cure)
-    if site.settings.enabled and not changed and not wrong_keys:
+    unread = list(unread_environment(site.config))
+    for name, cure in unread:
+        yield warning(f"{name} is set in the environment, without effect", cure)
+    if site.settings.enabled and not changed and not wrong_keys and not unread:
         yield ok("the settings are those that the kit was registered with")
 
 
 @check(
     "chats",
-    "each chat exists and can be set up, and what `CHATKIT_SERVER` names is valid",
+    "each chat exists and can be set up, those of `@chatkit.action` too, and what `CHATKIT_SERVER` "
+    "names is valid",
     cure="start the chat's server by hand in `flask shell`, and see what fails or hangs",
     seconds=20.0,
 )
@@ -67,6 +72,8 @@ def chats(site: Site) -> Iterator[Finding]:
                 f"the hosted chat {hosted.name!r} has no workflow",
                 "pass workflow_id to add_hosted, or set CHATKIT_SERVER to serve it yourself",
             )
+    for stray in site.kit.stray_callbacks():
+        yield error(stray, "correct the chat's name, or declare the chat")
     for chat in site.served if site.has_key else ():
         try:
             server = site.kit.service.dispatcher(chat).server

@@ -207,7 +207,9 @@ def csrf(site: Site) -> Iterator[Finding]:
         )
     elif _lacks_token(site):
         yield error(
-            "CSRFProtect refuses the chat's calls: a page with it has no csrf-token", exempt
+            "CSRFProtect refuses the chat's calls until the widget has fetched a token: a page "
+            "with it has no csrf-token",
+            exempt,
         )
     else:
         yield from _limited(site, exempt)
@@ -233,7 +235,7 @@ def _limited(site: Site, exempt: str) -> Iterator[Finding]:
     if limit:
         yield warning(
             f"CSRFProtect's tokens end after {limit} seconds (WTF_CSRF_TIME_LIMIT): a page that is "
-            "open for longer can't chat",
+            "open for longer has to fetch another one",
             exempt,
         )
     else:

@@ -14,10 +14,11 @@ from werkzeug.utils import cached_property
 
 from ..chats.checks import DEFAULT
 from ..chats.served import Chat, ServedChat
-from ..errors import NotFound, RateLimited, Unauthenticated
+from ..errors import NotFound, RateLimited
 from ..identity.login import login_visitor
 from ..identity.origins import Origin
-from ..identity.sessions import EXPIRED, Sessions
+from ..identity.sessions import HEADER as TOKEN_HEADER
+from ..identity.sessions import Sessions, session_ended
 from ..identity.visitor import Visitor
 from ..limits.addresses import address_of
 from ..limits.budget import Budget
@@ -151,15 +152,15 @@ class Caller:
         return self.visitor
 
     def require_visitor(self) -> Visitor:
-        """Find who asks in a served chat: by cookie or login, and by the bearer token if sent.
+        """Find who asks in a served chat: by cookie or login, and by the session's token if sent.
 
         :raises Unauthenticated: nobody is known, or the token is another visitor's; the widget
             mints anew.
         """
         visitor = self.identify()
-        kind, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            opened = self.sessions.open_token(token.strip(), self.chat.name)
+        token = self._session_token()
+        if token is not None:
+            opened = self.sessions.open_token(token, self.chat.name)
             if visitor is None:
                 # A page whose cookies are blocked. A login, however, has to be signed in still.
                 visitor = opened.anonymous
@@ -168,9 +169,18 @@ class Caller:
         self.visitor = visitor
         if visitor is None:
             self.budget.spend(CALL)
-            raise Unauthenticated(EXPIRED, refusal="session_ended")
+            raise session_ended()
         self.identified = visitor
         return visitor
+
+    def _session_token(self) -> str | None:
+        """The token of a served session; None if none was sent."""
+        headers = self.request.headers
+        own = headers.get(TOKEN_HEADER)
+        if own is not None:
+            return own.strip()
+        kind, _, token = headers.get("Authorization", "").partition(" ")
+        return token.strip() if kind.lower() == "bearer" else None
 
     @property
     def budget(self) -> Budget:

@@ -14,7 +14,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from ..activity import reason_of
 from ..errors import API_ERRORS, ApiError, BadRequest, Misconfigured
 from ..runtime._upstream import find_error_handler
-from . import guard
+from . import csrf, guard
 from .caller import Caller, current_caller
 from .rules import EMBED_SCRIPT, METHODS
 
@@ -38,7 +38,11 @@ def answer_error(error: HTTPException) -> Any:
 
 def error_response(caller: Caller, error: HTTPException) -> Response:
     """Make the JSON of an error, log it and count a refusal."""
+    reason = getattr(error, "reason", None)
     if not isinstance(error, ApiError):
+        if csrf.is_refusal(error):
+            reason = csrf.REASON
+            caller.kit.warn_csrf()
         error = _as_api_error(error)
     status = error.code or 500
     slug, message = _slug_and_message(error, status)
@@ -64,8 +68,8 @@ def error_response(caller: Caller, error: HTTPException) -> Response:
     response.cache_control.no_store = True
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.valid_methods or ())
-    for header, name in (("Retry-After", "retry_after"), (guard.REASON, "reason")):
-        value = getattr(error, name, None)
+    retry_after = getattr(error, "retry_after", None)
+    for header, value in (("Retry-After", retry_after), (guard.REASON, reason)):
         if value is not None:
             response.headers[header] = str(value)
     return response

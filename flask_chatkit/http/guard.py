@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from ..errors import BadRequest, ForbiddenOrigin, TooLarge
 from ..identity.origins import Origin, own_origin
+from ..identity.sessions import HEADER as TOKEN_HEADER
 from ..identity.token import HEADER as VISITOR_HEADER
 from ..limits.bodies import in_time
 from ..options.macros import PRESENTATION
@@ -23,6 +24,8 @@ MAX_QUERY = 4096
 
 #: The header with more about a failure than its code, for the widget.
 REASON = "X-ChatKit-Reason"
+#: The header with the address of the site's login, for the widget.
+SIGN_IN = "X-ChatKit-Sign-In"
 
 #: Fields that samples on the web let a browser choose, and what decides them here.
 _CHOSEN_HERE = {
@@ -60,12 +63,13 @@ def allow_origin(request: Request, response: Response, origin: Origin) -> None:
     headers = response.headers
     headers["Access-Control-Allow-Origin"] = origin.trusted
     headers["Access-Control-Allow-Credentials"] = "true"
-    exposed = ["Retry-After", *(name for name in (REASON, ANSWER_HEADER) if name in headers)]
+    marks = (REASON, SIGN_IN, ANSWER_HEADER)
+    exposed = ["Retry-After", *(name for name in marks if name in headers)]
     headers["Access-Control-Expose-Headers"] = ", ".join(exposed)
     if request.method == "OPTIONS":
         headers["Access-Control-Allow-Methods"] = "GET, POST, PUT"
         headers["Access-Control-Allow-Headers"] = (
-            f"Authorization, Content-Type, X-CSRFToken, {VISITOR_HEADER}"
+            f"Authorization, Content-Type, X-CSRFToken, {TOKEN_HEADER}, {VISITOR_HEADER}"
         )
         headers["Access-Control-Max-Age"] = "600"
 

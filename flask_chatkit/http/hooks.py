@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Request, Response, current_app, redirect
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -14,7 +14,8 @@ from ..errors import NotFound, Unauthenticated
 from ..identity.probes import HEADER as PROBE_HEADER
 from ..limits import bodies
 from ..widget import assets
-from . import guard, probes
+from ..widget.context import find_place
+from . import csrf, guard, probes
 from .caller import Caller, current_caller
 from .errors import error_response, note_refusal
 from .pages import embed_js
@@ -30,6 +31,10 @@ def before_request() -> ResponseReturnValue | None:
     if endpoint in METHODS:
         if request.method == "OPTIONS":
             return _preflight()
+        if _is_visit(request) and "GET" not in METHODS[endpoint]:
+            # A login that knows no better sends visitors back to the call that it had to refuse.
+            caller.response = cast("Response", redirect(find_place(kit, caller.chat).page))
+            return caller.response
         if PROBE_HEADER in request.headers:
             caller.response = probes.answer(kit, request)
             return caller.response
@@ -62,8 +67,7 @@ def after_request(response: Response) -> Response:
     elif response is not caller.response:
         response = _as_json(caller, response)
     if 400 <= response.status_code < 500 and not caller.is_refused:
-        # A hook or a handler of the site's own refused without an error of ours.
-        note_refusal(caller, reason_of(response.status_code), response.status_code)
+        _note_site_refusal(caller, response)
     if "Cache-Control" not in response.headers:
         response.cache_control.no_store = True
     if caller.is_transferred:
@@ -84,11 +88,27 @@ def _as_json(caller: Caller, response: Response) -> Response:
     status = response.status_code
     error = HTTPException()
     error.code = status if status >= 400 else Unauthenticated.code
-    retry_after = response.headers.get("Retry-After")
+    retry_after, login = response.headers.get("Retry-After"), response.location
     response = error_response(caller, error)
     if retry_after is not None:
         response.headers["Retry-After"] = retry_after
+    if login and status < 400:
+        response.headers[guard.SIGN_IN] = login
     return response
+
+
+def _note_site_refusal(caller: Caller, response: Response) -> None:
+    """Note that a hook or a handler of the site's own refused without an error of ours."""
+    note_refusal(caller, reason_of(response.status_code), response.status_code)
+    if csrf.is_refused(response):
+        response.headers[guard.REASON] = csrf.REASON
+        caller.kit.warn_csrf()
+
+
+def _is_visit(request: Request) -> bool:
+    """Whether a browser is on its way to a page, and no script of one calls."""
+    headers = request.headers
+    return request.method == "GET" and headers.get("Sec-Fetch-Mode") == "navigate"
 
 
 def _preflight() -> Response:

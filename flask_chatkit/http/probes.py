@@ -18,6 +18,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..errors import TooLarge, Unauthenticated
 from ..identity.probes import HEADER
+from ..identity.sessions import HEADER as TOKEN_HEADER
 from ..registry import ChatKitState
 
 #: Events of the measured stream, and seconds between two.
@@ -96,6 +97,7 @@ def _seen(kit: ChatKitState, request: Request, nonce: str) -> dict[str, Any]:
         "uwsgi_threads": _uwsgi_threads(),
         "debug": current_app.debug,
         "counts_in_memory": kit.limiter.storage.is_in_memory,
+        "has_token": TOKEN_HEADER in request.headers,
         "has_mark": kit.limiter.storage.is_marked(mark_name(nonce)),
         "cookie": kit.cookie.attributes(request),
     }

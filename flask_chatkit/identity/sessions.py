@@ -3,8 +3,8 @@
 OpenAI has no call that retrieves or refreshes a session. So the browser keeps a record of ours,
 signed and bound to its visitor and chat; refreshing mints anew, and validating reads the record.
 
-A served chat's secret is a token of ours, just as short-lived and revocable: the widget sends it as
-``Authorization: Bearer``, so that a page whose cookies are blocked has a visitor, too.
+A served chat's secret is a token of ours, just as short-lived and revocable: the widget sends it in
+a header of its own, so that a page whose cookies are blocked has a visitor, too.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ LONGEST = 10**10
 #: Seconds that a refresh spends on cancelling the session that it replaced.
 CANCEL_BUDGET = 2.0
 
+#: The header of a served session's token. ``Authorization: Bearer`` is accepted as well, but is the
+#: proxy's where HTTP Basic is in front of the site.
+HEADER = "X-ChatKit-Token"
+#: What the widget is told of a session that has ended: a login is not what it wants.
+ENDED = "session_ended"
 EXPIRED = "This chat's session has ended. Please reload the page."
 
 Status = Literal["active", "expired", "cancelled"]
@@ -187,9 +192,9 @@ class Sessions:
             *rest, anonymous = fields or []
             record = SessionRecord(*rest)
         except (ValueError, TypeError):
-            raise Unauthenticated(EXPIRED, refusal="session_ended") from None
+            raise session_ended() from None
         if record.chat != chat or self.status(record) != "active":
-            raise Unauthenticated(EXPIRED, refusal="session_ended")
+            raise session_ended()
         visitor = Visitor(anonymous, known=True) if anonymous else None
         return Token(record.upstream_id, visitor, record.visitor)
 
@@ -252,6 +257,11 @@ class Sessions:
 
     def _sign(self, record: SessionRecord) -> str:
         return _pack(self._signer, _fields(record))
+
+
+def session_ended() -> Unauthenticated:
+    """The error for a token that is not valid, or not this visitor's."""
+    return Unauthenticated(EXPIRED, refusal=ENDED, reason=ENDED)
 
 
 def _latest(revoked_at: float) -> int:

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from ..chats.checks import DEFAULT
 from ..chats.served import ServedChat
 from ..errors import ApiError, OptionError
+from ..identity.sessions import HEADER as TOKEN_HEADER
 from ..registry import ChatKitState, kits, named_kit
 from .answers import CallRefusedError
 
@@ -195,7 +196,7 @@ class Transport:
             if response.status_code != 200:
                 raise CallRefusedError("secret", response)
             self._token = response.get_json()["client_secret"]
-        headers = {**more.get("headers", {}), "Authorization": f"Bearer {self._token}"}
+        headers = {**more.get("headers", {}), TOKEN_HEADER: self._token}
         return self.send(method, url, {**more, "headers": headers})
 
     @property

@@ -19,12 +19,12 @@ from markupsafe import Markup
 from ..chats.checks import DEFAULT
 from ..chats.hosted import HostedChat
 from ..chats.served import Chat
-from ..errors import OptionError
+from ..errors import Misconfigured, OptionError
 from ..identity.origins import trusted_origin
 from ..options.macros import GLYPHS
 from ..options.read import macro_options
 from ..options.translations import page_words
-from ..registry import ChatKitState, named_kit
+from ..registry import ChatKitState, kits, named_kit
 from .assets import hashed_name
 from .context import Place, find_chat, find_nonce, find_place
 from .payloads import Assets, behaviour, chat_options, served_config, style
@@ -100,8 +100,22 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
     :param chat: the chat's name.
     :param options: keyword options of the macro.
     :raises OptionError: the chat or the kit does not exist, or options are wrong: names each.
+        Unless ``CHATKIT_STRICT_OPTIONS`` asks for that, the widget is left out instead.
     """
-    given = dict(options or {})
+    try:
+        return _widget(variant, chat, dict(options or {}))
+    except OptionError as error:
+        kit = next(iter(kits(current_app).values()))
+        if kit.is_strict(current_app):
+            raise
+        kit.warn_left_out(f"chatkit_{variant} on {request.path}: {error}")
+        if request.endpoint in {f"{name}.page" for name in kits(current_app)}:
+            # A page that is nothing but the chat.
+            raise Misconfigured(detail=str(error)) from error
+        return Markup()
+
+
+def _widget(variant: str, chat: str, given: dict[str, Any]) -> Markup:
     kit = named_kit(current_app, given.pop("kit", None))
     if not kit.settings.enabled:
         return Markup()

@@ -64,6 +64,7 @@ import { browserStore } from "../shared/dom.js";
  * @property {boolean} [hasStarted] whether the visitor has pressed the button that loads the chat
  * @property {import("../shared/dom.js").Deferred | null} [waiting] settled when the chat works
  * @property {ReturnType<typeof setTimeout>} [watchdog]
+ * @property {string} [interruption] the code or reason of the last failure
  * @property {{secret: Promise<string>, until: number} | null} [early]
  * @property {string | null} [thread] the first one that is shown
  * @property {Theme} [theme]

@@ -3,10 +3,22 @@
 
 import { browserStore } from "../shared/dom.js";
 import { loader, needsConsent, setState, widgets } from "./api.js";
-import { start, stop } from "./element.js";
+import { start, stop, usesOpenAI } from "./element.js";
 import { actions, contactLinks, paragraph, showNotice, textButton } from "./notices.js";
 
 /** @typedef {import("./api.js").Widget} Widget */
+
+/**
+ * What a visitor agrees to: a chat of the site's own may have nothing to do with OpenAI.
+ * @param {Pick<Widget, "config" | "words">} widget
+ */
+export const consentText = ({ config, words }) => {
+  const { script, served, page, strings } = config;
+  const isOpenAI = /(^|\.)openai\.com$/.test(new URL(script, location.href).hostname);
+  const { consent, consentOwn } = words.widget;
+  if (!served || (isOpenAI && usesOpenAI(config)) || strings?.consent) return consent;
+  return consentOwn.replace("{}", () => new URL(page).host);
+};
 
 /**
  * Show the button that loads the chat.
@@ -23,7 +35,7 @@ export const askToStart = (widget) => {
   });
   showNotice(
     widget,
-    paragraph(needs ? words.widget.consent : config.options.frameTitle),
+    paragraph(needs ? consentText(widget) : config.options.frameTitle),
     actions(agree, ...(needs ? contactLinks(widget) : [])),
   );
   if (needs) setState(widget, "consent");

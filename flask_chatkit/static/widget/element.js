@@ -12,10 +12,12 @@ import {
   setUnread,
   updateHeader,
 } from "./panel.js";
+import { restoreUnsent } from "./refusals.js";
 import {
   failure,
   getClientSecret,
   hostedApi,
+  isReachable,
   loadThread,
   requestEarly,
   saveThread,
@@ -108,6 +110,7 @@ const relayEvents = (widget, element) => {
     if (threadId) root.dataset.thread = threadId;
     else delete root.dataset.thread;
     saveThread(config, threadId ?? null);
+    if (widget.interruption === "changed") endInterruption(widget);
     updateHeader(widget);
   });
   on("response.end", () => {
@@ -121,30 +124,65 @@ const relayEvents = (widget, element) => {
 };
 
 /** @param {Widget} widget */
+const endInterruption = (widget) => {
+  widget.interruption = undefined;
+  showNotice(widget);
+};
+
+/** @param {Widget} widget */
 const markReady = (widget) => {
   const isInside = hasFocus(widget);
-  if (!widget.isReady) widget.waiting?.resolve();
+  const { config, element } = widget;
+  if (!widget.isReady) {
+    widget.waiting?.resolve();
+    if (element) restoreUnsent(config, element);
+  }
   widget.isReady = true;
-  showNotice(widget);
+  // Other calls work; this thread does not.
+  if (widget.interruption !== "changed") endInterruption(widget);
   setState(widget, "ready");
   updateHeader(widget);
   focusChat(widget, isInside);
 };
 
+/** @param {Widget} widget */
+const goOn = (widget) => {
+  endInterruption(widget);
+  widget.wantsFocus = true;
+  focusChat(widget, true);
+};
+
+/**
+ * Go on in a new chat, with the message that was not taken.
+ * @param {Widget} widget
+ */
+const startNew = async (widget) => {
+  const { config, element } = widget;
+  goOn(widget);
+  try {
+    await element?.setThreadId(null);
+  } catch {
+    // It is busy; its own button starts a new chat, too.
+  }
+  if (element) restoreUnsent(config, element);
+};
+
 /**
  * @param {Widget} widget
  * @param {Failure} error
+ * @returns {string} what the visitor reads
  */
 const fail = (widget, error) => {
   clearTimeout(widget.watchdog);
+  widget.interruption = error.code ?? error.reason;
   if (widget.isReady) {
     // A conversation is on the screen: it stays, and the element asks again when it must.
-    showInterruption(widget, error, () => {
-      showNotice(widget);
-      widget.wantsFocus = true;
-      focusChat(widget, true);
-    });
-    return;
+    return showInterruption(
+      widget,
+      error,
+      () => goOn(widget),
+      () => startNew(widget),
+    );
   }
   const text = showFailure(widget, error, () => {
     widget.wantsFocus = true;
@@ -153,6 +191,7 @@ const fail = (widget, error) => {
   widget.waiting?.reject(new Error(text));
   widget.waiting = null;
   setState(widget, "failed", { reason: error.code ?? error.reason });
+  return text;
 };
 
 /** @type {import("./secrets.js").Reports} */
@@ -323,6 +362,7 @@ export const stop = (widget) => {
   widget.element?.remove();
   widget.element = widget.attempt = null;
   widget.isReady = false;
+  widget.interruption = undefined;
   updateHeader(widget);
   delete widget.root.dataset.builtin;
 };
@@ -340,7 +380,9 @@ const newAttempt = (widget) => {
 
 /** @param {Widget} widget */
 const importConsent = (widget) =>
-  import("./consent.js").catch(() => fail(widget, failure("offline")));
+  import("./consent.js").catch(() => {
+    fail(widget, failure("offline"));
+  });
 
 /**
  * Show the button that loads the chat.
@@ -358,10 +400,13 @@ export const start = async (widget) => {
   }
   const attempt = newAttempt(widget);
   widget.waiting ??= deferred();
-  // Nothing would come, and the browser knows: it reports when that changes.
-  if (navigator.onLine === false) return fail(widget, failure("offline"));
   showLoading(widget);
   setState(widget, "loading");
+  // Nothing would come, and the browser reports when that changes; unless the site is this machine.
+  if (navigator.onLine === false && !(await isReachable(config))) {
+    if (widget.attempt === attempt) giveUp(widget, failure("offline"));
+    return;
+  }
   await restoreThread(widget, config.served ? null : requestEarly(widget));
   if (widget.attempt !== attempt) return;
   if (!usesOpenAI(config)) return startBuiltin(widget);

@@ -71,7 +71,7 @@ const languages = {};
 
 /** @param {string} language */
 const fetchLanguage = (language) =>
-  fetch(new URL(`../lang/${language}.json`, import.meta.url), { credentials: "omit" })
+  fetch(new URL(`../lang/${language}.json`, import.meta.url))
     .then((response) => response.json())
     .catch(() => {
       // The next widget asks again.

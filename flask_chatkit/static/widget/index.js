@@ -22,6 +22,7 @@ import {
   temporary,
   watchScreen,
 } from "./panel.js";
+import "./refusals.js";
 import "./secrets.js";
 import { applyTheme, prefersDark, themeOf } from "./theme.js";
 
@@ -258,6 +259,15 @@ const retryOnline = () => {
   }
 };
 
+// Who has signed in in another tab finds the chat working in this one.
+const retrySignedIn = () => {
+  if (document.visibilityState !== "visible") return;
+  for (const widget of widgets.values()) {
+    const { interruption, root } = widget;
+    if (interruption === "unauthenticated" && root.dataset.state === "failed") start(widget);
+  }
+};
+
 const themeObserver = new MutationObserver(followTheme);
 const watchTheme = () => {
   for (const node of [document.documentElement, document.body]) {
@@ -273,6 +283,7 @@ if (!api.act) {
   watchPolicy();
   watchScreen();
   window.addEventListener("online", retryOnline);
+  document.addEventListener("visibilitychange", retrySignedIn);
   prefersDark.addEventListener("change", followTheme);
   // A switch that is animated has its colours when it is over.
   document.addEventListener("transitionend", ({ target }) => {

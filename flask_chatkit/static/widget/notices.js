@@ -70,14 +70,31 @@ const waysOut = (widget) => {
 };
 
 /**
+ * What a visitor can do about a refusal, beside trying again.
+ * @param {Widget} widget
+ * @param {Failure} failure
+ * @param {() => void} [startNew] starts a new chat, where one is shown
+ */
+const remedies = ({ words, config }, { reason, signIn }, startNew) => {
+  const { login, newChat, reload } = words.widget;
+  const target = config.embedded ? "_blank" : undefined;
+  const isHere = signIn && new URL(signIn).pathname === location.pathname;
+  return [
+    isSafeLink(signIn) && !isHere && h("a", { href: signIn, textContent: login, target }),
+    reason === "stale" && textButton(reload, () => location.reload()),
+    reason === "changed" && startNew && textButton(newChat, startNew),
+  ].filter((node) => node instanceof Node);
+};
+
+/**
  * What a visitor reads of a failure: the server's sentence, or one in the visitor's language.
  * @param {Pick<Widget, "words" | "config">} widget
  * @param {Failure} failure
  */
 export const failureText = ({ words, config }, { reason, serverMessage, code = "" }) => {
-  const wordOfCode = WORDS_OF_CODES[code];
+  const wordOfCode = /^(ended|stale|changed)$/.test(reason) ? reason : WORDS_OF_CODES[code];
   const key = wordOfCode ?? reason;
-  const isKnown = wordOfCode || reason === "ended";
+  const isKnown = Boolean(wordOfCode);
   const isOurs = !serverMessage || (isKnown && (words.language !== "en" || config.strings?.[key]));
   return isOurs ? (words.widget[key] ?? words.widget.failed) : serverMessage;
 };
@@ -118,19 +135,30 @@ const failureCause = ({ config }, { reason, serverMessage, code }) => {
     const cause = `OpenAI has ended hosted workflows: set CHATKIT_SERVER in place of CHATKIT_WORKFLOW_ID.`;
     return [cause, "workflow"];
   }
+  if (reason === "stale" && code === "bad_request") {
+    return ["A CSRF check of the site refuses the chat's calls: csrf.exempt(chatkit).", "csrf"];
+  }
   const check = code === "misconfigured" || code === "upstream_rejected" ? "api-key" : undefined;
   return [serverMessage ?? "The site's log and the browser's network panel tell more.", check];
 };
 
 /**
- * Show a failure above a conversation, which stays.
+ * Show a failure above a conversation, which stays. The built-in chat shows by itself what a visitor
+ * can only read.
  * @param {Widget} widget
  * @param {Failure} failure
  * @param {() => void} onDismiss
+ * @param {() => void} startNew
+ * @returns {string} what the visitor reads
  */
-export const showInterruption = (widget, failure, onDismiss) => {
-  const dismiss = textButton(widget.words.widget.dismiss, onDismiss);
-  showNotice(widget, paragraph(failureText(widget, failure)), actions(dismiss));
+export const showInterruption = (widget, failure, onDismiss, startNew) => {
+  const text = failureText(widget, failure);
+  const ways = remedies(widget, failure, startNew);
+  if (ways.length || !("builtin" in widget.root.dataset)) {
+    const dismiss = textButton(widget.words.widget.dismiss, onDismiss);
+    showNotice(widget, paragraph(text), actions(...ways, dismiss));
+  }
+  return text;
 };
 
 /**
@@ -150,7 +178,10 @@ export const showFailure = (widget, failure, onRetry) => {
   console.warn(`flask_chatkit: ${line}${config.debug ? ` ${more}` : ""}`);
   const retry = textButton(words.widget.retry, onRetry);
   // A chat that has ended comes back neither by trying again nor on its own page.
-  const ways = failure.reason === "ended" ? contactLinks(widget) : [retry, ...waysOut(widget)];
+  const ways =
+    failure.reason === "ended"
+      ? contactLinks(widget)
+      : [...remedies(widget, failure), retry, ...waysOut(widget)];
   showNotice(
     widget,
     paragraph(text),

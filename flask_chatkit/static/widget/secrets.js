@@ -2,6 +2,7 @@
 // sent along with what the element asks for.
 
 import { browserStore, sleep, tabStore } from "../shared/dom.js";
+import { forgetUnsent, keepUnsent, signInLink } from "./refusals.js";
 
 /** @typedef {import("./api.js").Config} Config */
 /** @typedef {import("./api.js").Widget} Widget */
@@ -13,18 +14,27 @@ import { browserStore, sleep, tabStore } from "../shared/dom.js";
  *   code?: string,
  *   status?: number,
  *   retryAfter?: number,
+ *   signIn?: string,
  * }} Failure an error that there is a sentence for, or that the server has one for
  */
 
 const EARLY_SECRET_MS = 3_000; // how long a secret that was requested early is handed out
 const EXPIRY_MARGIN_MS = 30_000; // a secret that has less left is not handed out again
 const REQUEST_MS = 30_000;
+const REACH_MS = 5_000; // how long the site takes at most to say that it is there
 const MAX_RETRY_AFTER = 60; // seconds that a visitor is kept waiting
+const REASON = "X-ChatKit-Reason";
+/** @type {Record<string, string>} */
+const REASONS = { csrf: "stale", session_ended: "stale", workflow_ended: "ended" };
 
 /** @type {Set<string>} */
 const dead = new Set(); // secrets that were reported as expired
 /** @type {Map<string, Promise<string>>} */
 const pending = new Map(); // one request serves all who wait for the same chat
+/** @type {Map<string, string>} */
+const csrfTokens = new Map(); // base of a kit → what took the place of the page's own
+/** @type {Map<string, string>} */
+const foreign = new Map(); // page of a chat → thread of who was signed in before
 
 /**
  * @param {string} reason
@@ -79,17 +89,68 @@ const usesToken = ({ embedded, login }) => embedded && !login;
 export const credentialsOf = (config) => (usesToken(config) ? "omit" : "include");
 
 /**
+ * The header of a served session's token. `Authorization` belongs to a proxy's HTTP Basic.
+ * @param {string} token
+ */
+export const tokenHeader = (token) => ({ "X-ChatKit-Token": token });
+
+/**
  * The header by which Flask-WTF knows the site's own pages.
  * @param {Config} config
  * @returns {Record<string, string>}
  */
-const csrfHeader = ({ embedded }) => {
+const csrfHeader = ({ embedded, base }) => {
   // Another site's page keeps its token to itself.
   if (embedded) return {};
   /** @type {any} */
   const node = document.querySelector('meta[name="csrf-token"], input[name="csrf_token"]');
-  const token = node && (node.content ?? node.value);
+  const token = csrfTokens.get(base) ?? (node && (node.content ?? node.value));
   return token ? { "X-CSRFToken": token } : {};
+};
+
+/**
+ * Fetch a CSRF token with the kit's own page: that of this one may have run out.
+ * @param {Config} config
+ * @returns {Promise<boolean>} whether there is one
+ */
+const renewCsrfToken = async ({ embedded, base, page }) => {
+  if (embedded) return false;
+  const html = await fetch(page, { cache: "no-store" })
+    .then((response) => response.text())
+    .catch(() => "");
+  const [tag = ""] = /<(meta|input)\b[^>]*\bname=["']?csrf[-_]token\b[^>]*>/i.exec(html) ?? [];
+  const [, token] = /\b(?:content|value)=["']?([^"'\s>]+)/i.exec(tag) ?? [];
+  if (token) csrfTokens.set(base, token);
+  return Boolean(token);
+};
+
+/**
+ * Send a request that may need a CSRF token, and once more if the token has run out.
+ * @param {Config} config
+ * @param {(headers: Record<string, string>) => Promise<Response>} send
+ */
+const withCsrfToken = async (config, send) => {
+  const response = await send(csrfHeader(config));
+  const isRenewed = response.headers.get(REASON) === "csrf" && (await renewCsrfToken(config));
+  return isRenewed ? send(csrfHeader(config)) : response;
+};
+
+/**
+ * Whether the site answers at all: `navigator.onLine` knows a machine's networks, not its servers.
+ * @param {Config} config
+ */
+export const isReachable = ({ page }) => {
+  const signal = AbortSignal.timeout?.(REACH_MS);
+  // Whatever it answers, and also to a page that may not read it.
+  return fetch(`${page}config`, {
+    method: "HEAD",
+    mode: "no-cors",
+    cache: "no-store",
+    signal,
+  }).then(
+    () => true,
+    () => false,
+  );
 };
 
 /**
@@ -102,10 +163,7 @@ const csrfHeader = ({ embedded }) => {
 const requestJson = async (config, url, method) => {
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
-  if (method === "POST") {
-    headers["Content-Type"] = "application/json";
-    Object.assign(headers, csrfHeader(config));
-  }
+  if (method === "POST") headers["Content-Type"] = "application/json";
   // On another site's page a cookie would be a third party's: a signed token stands in its place.
   const visitorKey = `visitor:${config.base}`;
   if (usesToken(config)) {
@@ -113,22 +171,25 @@ const requestJson = async (config, url, method) => {
     const kept = browserStore.get(visitorKey) ?? "";
     headers["X-ChatKit-Visitor"] = /^[\w.-]*$/.test(kept) ? kept : "";
   }
-  let response;
-  try {
-    response = await fetch(url, {
+  /** @param {Record<string, string>} [csrf] */
+  const send = (csrf) =>
+    fetch(url, {
       method,
-      headers,
+      headers: { ...headers, ...csrf },
       body: method === "POST" ? "{}" : undefined,
       credentials: credentialsOf(config),
       cache: "no-store",
       signal: AbortSignal.timeout?.(REQUEST_MS),
     });
+  let response;
+  try {
+    response = await (method === "POST" ? withCsrfToken(config, send) : send());
   } catch {
     throw failure("offline");
   }
   // What stands between may answer for the site, with a page of its own.
   const body = await response.json().catch(() => null);
-  if (!response.ok || !body || typeof body !== "object") throw failureOf(response, body);
+  if (!response.ok || !body || typeof body !== "object") throw failureOf(config, response, body);
   // A visitor for this answer only does not replace the one whom the next one may know.
   if (usesToken(config) && typeof body.visitor === "string" && !body.temporary) {
     browserStore.set(visitorKey, body.visitor);
@@ -137,16 +198,22 @@ const requestJson = async (config, url, method) => {
 };
 
 /**
+ * @param {Config} config
  * @param {Response} response
  * @param {any} body
  */
-const failureOf = ({ status, headers }, body) => {
-  const hasEnded = headers.get("X-ChatKit-Reason") === "workflow_ended";
-  return failure(hasEnded ? "ended" : "failed", {
-    serverMessage: typeof body?.message === "string" ? body.message : null,
+const failureOf = (config, { status, headers, url }, body) => {
+  const reason = REASONS[headers.get(REASON) ?? ""] ?? "failed";
+  const login = headers.get("X-ChatKit-Sign-In");
+  return failure(reason, {
+    // That one's words are for who develops the site.
+    serverMessage: reason !== "stale" && typeof body?.message === "string" ? body.message : null,
     code: body?.error?.code,
     status,
     retryAfter: Number(headers.get("Retry-After")),
+    signIn: login
+      ? signInLink(login, url, config.embedded ? config.page : location.href)
+      : undefined,
   });
 };
 
@@ -189,23 +256,22 @@ const reuseSecret = async (config, entry) => {
 };
 
 /**
- * Whether a thread of a served chat is that of the visitor whom a secret is for.
+ * Whether a thread of a served chat is that of the visitor whom a secret is for, as far as the
+ * server can say.
  * @param {Config} config
  * @param {string} secret
  * @param {string} thread
  */
 const ownsThread = async (config, secret, thread) => {
-  const response = await fetch(`${config.page}api`, {
-    method: "POST",
-    headers: {
-      "Content-Type": "application/json",
-      Authorization: `Bearer ${secret}`,
-      ...csrfHeader(config),
-    },
-    body: JSON.stringify({ type: "threads.get_by_id", params: { thread_id: thread } }),
-    credentials: credentialsOf(config),
-  }).catch(() => null);
-  return response?.ok ?? false;
+  const response = await withCsrfToken(config, (csrf) =>
+    fetch(`${config.page}api`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...tokenHeader(secret), ...csrf },
+      body: JSON.stringify({ type: "threads.get_by_id", params: { thread_id: thread } }),
+      credentials: credentialsOf(config),
+    }),
+  ).catch(() => null);
+  return !response || response.ok || response.status === 429 || response.status >= 500;
 };
 
 /**
@@ -222,16 +288,18 @@ const mintSecret = async (config, entry) => {
       if (error.status !== 404) throw error;
     });
   }
-  const kept = minted ? null : loadThread(config);
-  // Somebody else's thread is not this visitor's to go on with.
-  if (!minted) saveThread(config, null);
+  const thread = minted ? null : loadThread(config);
   minted ??= await post(config, `${config.page}secret`);
   const { client_secret: secret, session_id: session, expires_in: seconds } = minted;
   if (typeof secret !== "string" || !secret || !(seconds > 0)) throw failure("failed");
+  // Who has signed in since keeps the conversation: a served chat's threads come along. Somebody
+  // else's is not this visitor's to go on with. A page that is left meanwhile has changed nothing.
+  if (thread && !(config.served && (await ownsThread(config, secret, thread)))) {
+    foreign.set(config.page, thread);
+    saveThread(config, null);
+  }
   const margin = Math.min(EXPIRY_MARGIN_MS, seconds * 250);
   saveEntry(config, { secret, session, until: Date.now() + seconds * 1000 - margin });
-  // Who has signed in since keeps the conversation: a served chat's threads come along.
-  if (kept && config.served && (await ownsThread(config, secret, kept))) saveThread(config, kept);
   return secret;
 };
 
@@ -291,7 +359,7 @@ export const firstSecret = (widget) => {
  * @typedef {object} Reports what the element's first calls tell of it; they come from the element
  *   that the options were made for, as long as it is the widget's
  * @property {(widget: Widget) => void} onReady
- * @property {(widget: Widget, error: any) => void} onFailure
+ * @property {(widget: Widget, error: any) => string} onFailure returns what the visitor reads
  */
 
 /**
@@ -306,11 +374,13 @@ export const hostedApi = (widget, { onReady, onFailure }) => {
       clearTimeout(widget.watchdog);
       try {
         const secret = await (current ? getClientSecret(config, current) : firstSecret(widget));
-        if (widget.element === element) onReady(widget);
+        if (widget.element !== element) return secret;
+        onReady(widget);
+        if (isForeign(widget)) onFailure(widget, failure("changed"));
         return secret;
       } catch (error) {
-        if (widget.element === element) onFailure(widget, error);
-        throw error;
+        if (widget.element !== element) throw error;
+        throw new Error(onFailure(widget, error));
       }
     },
   };
@@ -386,20 +456,48 @@ const outlive = async (widget, request, response) => {
  * @param {Request} request
  */
 const sendWithToken = async (config, request) => {
-  for (const [name, value] of Object.entries(csrfHeader(config))) request.headers.set(name, value);
   /** @param {string} token */
-  const send = (token) => {
-    const copy = request.clone();
-    copy.headers.set("Authorization", `Bearer ${token}`);
-    return fetch(copy);
-  };
+  const send = (token) =>
+    withCsrfToken(config, (csrf) => {
+      const copy = request.clone();
+      for (const [name, value] of Object.entries({ ...csrf, ...tokenHeader(token) })) {
+        copy.headers.set(name, value);
+      }
+      return fetch(copy);
+    });
   const token = freshSecret(loadEntry(config)) ?? (await getClientSecret(config, null));
   const response = await send(token);
   return response.status === 401 ? send(await getClientSecret(config, token)) : response;
 };
 
 /**
- * What the element of a served chat calls in fetch's place.
+ * Whether the open thread is that of somebody who was signed in before.
+ * @param {Widget} widget
+ */
+const isForeign = ({ config, root }) =>
+  Boolean(root.dataset.thread) && foreign.get(config.page) === root.dataset.thread;
+
+/**
+ * Why a call was refused, if the visitor has to do something about it.
+ * @param {Widget} widget
+ * @param {Response} response
+ * @returns {Promise<Failure | null>}
+ */
+const refusalOf = async (widget, response) => {
+  const { status, headers } = response;
+  if (status === 401 || REASONS[headers.get(REASON) ?? ""] === "stale") {
+    const body = await response
+      .clone()
+      .json()
+      .catch(() => null);
+    return failureOf(widget.config, response, body);
+  }
+  return status === 404 && isForeign(widget) ? failure("changed", { status }) : null;
+};
+
+/**
+ * What the element of a served chat calls in fetch's place. What it rejects with, or answers, has
+ * words for the visitor.
  * @param {Widget} widget
  * @param {Reports} reports
  * @param {Request} request
@@ -409,14 +507,27 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
   clearTimeout(widget.watchdog);
   try {
     const response = await sendWithToken(config, request);
-    if (widget.element === element) onReady(widget);
-    return response;
-  } catch (error) {
-    const { name } = /** @type {Error} */ (error);
-    // Stop is an abort, and a chat that has shown something reports its own failures.
-    if (name !== "AbortError" && widget.element === element && !widget.isReady) {
-      onFailure(widget, error instanceof TypeError ? failure("offline") : error);
+    if (widget.element !== element) return response;
+    const refusal = await refusalOf(widget, response);
+    if (!refusal) {
+      onReady(widget);
+      forgetUnsent(config, request);
+      return response;
     }
-    throw error;
+    await keepUnsent(config, request);
+    const message = onFailure(widget, refusal);
+    const init = { status: response.status, headers: { "Content-Type": "application/json" } };
+    return new Response(JSON.stringify({ message }), init);
+  } catch (thrown) {
+    const error = /** @type {Failure} */ (thrown);
+    // Stop is an abort.
+    if (error.name === "AbortError" || widget.element !== element) throw error;
+    if (error instanceof TypeError || error.reason === "offline") {
+      // A chat that has shown something reports this itself.
+      if (!widget.isReady) onFailure(widget, failure("offline"));
+      throw new TypeError(error.message);
+    }
+    await keepUnsent(config, request);
+    throw new Error(onFailure(widget, error));
   }
 };

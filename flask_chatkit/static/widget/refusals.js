@@ -1,0 +1,90 @@
+// What a visitor needs after a refusal: the way to the site's login and back, and the message that
+// was not taken.
+
+import { sleep, tabStore } from "../shared/dom.js";
+
+/** @typedef {import("./api.js").Config} Config */
+/** @typedef {import("./api.js").ChatElement} ChatElement */
+
+const AGAIN_MS = 500; // between two attempts to put a message back, while the element is busy
+const ATTEMPTS = 40;
+const SENDS = /^threads\.(create|add_user_message)$/;
+
+/**
+ * The address of the site's login, which leads back to this page where it knew the way back to the
+ * call that it stood before.
+ * @param {string} login the target of its redirect
+ * @param {string} call the address that was called
+ * @param {string} back where the visitor is
+ */
+export const signInLink = (login, call, back) => {
+  const url = new URL(login, call);
+  for (const [name, value] of url.searchParams) {
+    let target;
+    try {
+      target = new URL(value, call);
+    } catch {
+      continue;
+    }
+    if (target.href !== call) continue;
+    const { pathname, search, hash, href } = new URL(back);
+    url.searchParams.set(name, value.startsWith("/") ? pathname + search + hash : href);
+  }
+  return url.href;
+};
+
+/** @param {Config} config */
+const keyOf = ({ page }) => `unsent:${page}`;
+
+/**
+ * The text of the message that a request sends; undefined for another call.
+ * @param {Request} request
+ * @returns {Promise<string | undefined>}
+ */
+const textOf = async (request) => {
+  if (!/json/.test(request.headers.get("Content-Type") ?? "")) return undefined;
+  const { type, params } = await request.clone().json();
+  if (!SENDS.test(type)) return undefined;
+  return params.input.content.map((/** @type {any} */ { text }) => text ?? "").join("");
+};
+
+/**
+ * Keep the message of a request that was refused, for when this or the next page can send it.
+ * @param {Config} config
+ * @param {Request} request
+ */
+export const keepUnsent = async (config, request) => {
+  const text = await textOf(request).catch(() => {});
+  if (text) tabStore.set(keyOf(config), text);
+};
+
+/**
+ * Forget the message that was kept, since one was taken.
+ * @param {Config} config
+ * @param {Request} request
+ */
+export const forgetUnsent = async (config, request) => {
+  if (tabStore.get(keyOf(config)) === null) return;
+  const text = await textOf(request).catch(() => {});
+  if (text !== undefined) tabStore.set(keyOf(config), null);
+};
+
+/**
+ * Put the message that was kept into the composer, unless something is there.
+ * @param {Config} config
+ * @param {ChatElement} element
+ */
+export const restoreUnsent = async (config, element) => {
+  for (let attempt = 0; attempt < ATTEMPTS && element.isConnected; attempt += 1) {
+    const text = tabStore.get(keyOf(config));
+    // What is in the closed frame of OpenAI's element, nobody can see.
+    if (!text || element.shadowRoot?.querySelector("textarea")?.value) return;
+    try {
+      await element.setComposerValue({ text });
+      tabStore.set(keyOf(config), null);
+      return;
+    } catch {
+      await sleep(AGAIN_MS);
+    }
+  }
+};
