@@ -223,6 +223,36 @@ def test_contradictions_are_refused(config: dict[str, Any], named: str) -> None:
         read(**config)
 
 
+def test_setting_in_the_environment_only_is_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the environment has and the configuration lacks is logged, without its value."""
+    monkeypatch.setenv("CHATKIT_API_KEY", "sk-hunter2")
+    monkeypatch.setenv("FLASK_CHATKIT_SERVER", "shop.hunter2:chat")
+    monkeypatch.setenv("CHATKIT_KEEP_DAYS", "90")
+    monkeypatch.setenv("CHATKIT_OF_SOMEBODY_ELSE", "1")
+    monkeypatch.setenv("CHATKIT_PROJECT", "")
+    Settings.warn_unread_environment({"CHATKIT_KEEP_DAYS": 30})
+    first, second = (one.getMessage() for one in caplog.records)
+    assert first == (
+        "CHATKIT_API_KEY is set in the environment, without effect: name it "
+        "FLASK_CHATKIT_API_KEY, and call app.config.from_prefixed_env()"
+    )
+    assert second == (
+        "FLASK_CHATKIT_SERVER is set in the environment, without effect: call "
+        "app.config.from_prefixed_env() before registering the kit"
+    )
+
+
+def test_setting_in_the_environment_is_told_when_a_kit_is_registered(
+    make_app: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site whose setting has no effect reads so when it starts."""
+    monkeypatch.setenv("CHATKIT_KEEP_DAYS", "90")
+    make_app()
+    assert "CHATKIT_KEEP_DAYS is set in the environment, without effect" in caplog.text
+
+
 def test_misspelled_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """An unknown key of ours is logged with the one that was probably meant."""
     Settings.warn_unknown_keys({"CHATKIT_RATELIMT": "1/minute", "CHATKIT_ENABLED": True})

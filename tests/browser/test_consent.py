@@ -307,3 +307,69 @@ def test_policy_is_kept_by_the_builtin_chat(
     box = own.bounding_box()
     assert box["height"] > 400
     assert console.violations == []
+
+
+OWN = "To chat here, what you write is sent to {}."
+
+
+@pytest.mark.parametrize(
+    ("script", "key", "is_openai"),
+    [
+        ("https://cdn.platform.openai.com/deployments/chatkit/chatkit.js", "dk", True),
+        ("https://cdn.platform.openai.com/deployments/chatkit/chatkit.js", None, False),
+        ("https://openai.com.shop.test/chatkit.js", "dk", False),
+    ],
+    ids=["element", "built-in", "own script"],
+)
+def test_notice_of_a_served_chat_is_true(
+    page: Page, site: Sites, tmp_path: Path, script: str, key: str | None, is_openai: bool
+) -> None:
+    """A chat that loads nothing from OpenAI says where messages go instead, and keeps to it."""
+    kit = ChatKit()
+
+    @kit.assistant()
+    def answer(message: Any, _chat: Any) -> str:
+        return f"You wrote “{message.text}”"
+
+    if key is None:
+        # As on a host that is not this machine.
+        page.route(re.compile("/$"), _without_key)
+    base = site(
+        {"/": "{{ chatkit_inline(load='consent') }}"},
+        kit,
+        CHATKIT_WORKFLOW_ID=None,
+        CHATKIT_DOMAIN_KEY=key,
+        CHATKIT_SCRIPT_URL=script,
+        CHATKIT_DATABASE_URI=f"sqlite:///{tmp_path}/history.sqlite3",
+    )
+    strangers = alien(page, base)
+    page.goto(base)
+    state(page, "consent")
+    wanted = NOTICE if is_openai else OWN.format(base.removeprefix("http://"))
+    assert page.locator(".chatkit-notice p").first.inner_text() == wanted
+    page.get_by_role("button", name="Start the chat").click()
+    if key is None:
+        ready(page)
+        assert strangers == []
+
+
+def _without_key(route: Any) -> None:
+    answer = route.fetch()
+    route.fulfill(response=answer, body=answer.text().replace('"domainKey":', '"noKey":'))
+
+
+def test_sites_own_words_of_consent(page: Page, site: Sites, tmp_path: Path) -> None:
+    """What a site says itself is said, whoever serves the chat."""
+    kit = ChatKit()
+    kit.assistant()(lambda message, _chat: message.text)
+    call = "chatkit_inline(load='consent', strings={'consent': 'May we?'})"
+    database = f"sqlite:///{tmp_path}/history.sqlite3"
+    page.goto(
+        site(
+            {"/": "{{ " + call + " }}"},
+            kit,
+            CHATKIT_WORKFLOW_ID=None,
+            CHATKIT_DATABASE_URI=database,
+        )
+    )
+    page.get_by_text("May we?").wait_for()

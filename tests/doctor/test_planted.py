@@ -24,7 +24,15 @@ from flask_chatkit.doctor.checks_storage import file_system
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.testing import Failure, OpenAIStandIn
 from tests.helpers.databases import fresh_database
-from tests.helpers.doctor import STRONG, answer, examine, faults, served_kit, the_fault
+from tests.helpers.doctor import (
+    STRONG,
+    VIEWPORT,
+    answer,
+    examine,
+    faults,
+    served_kit,
+    the_fault,
+)
 from tests.helpers.processes import free_port
 from tests.helpers.proxy import Habits, proxy
 from tests.helpers.schema_1 import STATEMENTS
@@ -356,6 +364,50 @@ def test_skewed_clock_is_named(production: Make, openai_standin: OpenAIStandIn) 
     the_fault(results, "clock", "that of OpenAI differ", "NTP")
 
 
+def test_page_without_a_viewport_is_named(production: Make) -> None:
+    """A page whose chat phones show tiny is named, and the tag that it lacks."""
+    app = production(served_kit())
+
+    @app.get("/chat")
+    def chat() -> str:
+        return render_template_string(
+            "{% from 'chatkit/macros.html' import chatkit_inline %}{{ chatkit_inline() }}"
+        )
+
+    results = examine(app, pages=["/", "/chat"])
+    fault = the_fault(results, "viewport", "/chat: without a viewport tag", '<meta name="viewport"')
+    assert faults(results) == [fault]
+
+
+def test_action_of_no_chat_is_named(production: Make) -> None:
+    """Functions for a chat that does not exist are named, with the chats that do."""
+    kit = served_kit()
+    kit.action("order.cancel", chat="shop")(answer)
+    kit.feedback(chat="shop")(answer)
+    results = examine(production(kit))
+    the_fault(results, "chats", "@chatkit.action('order.cancel')", "correct the chat's name")
+    the_fault(results, "chats", "@chatkit.feedback is declared for the chat 'shop'", "chat's name")
+    assert len(faults(results)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("CHATKIT_KEEP_DAYS", "name it FLASK_CHATKIT_KEEP_DAYS"),
+        ("FLASK_CHATKIT_KEEP_DAYS", "app.config.from_prefixed_env()"),
+    ],
+)
+def test_setting_that_is_not_read_is_named(
+    production: Make, monkeypatch: pytest.MonkeyPatch, name: str, cure: str
+) -> None:
+    """A setting that is in the environment only is named, and never its value."""
+    monkeypatch.setenv(name, "90-hunter2")
+    results = examine(production(served_kit()))
+    fault = the_fault(results, "settings", f"{name} is set in the environment", cure)
+    assert faults(results) == [fault]
+    assert "hunter2" not in str(results)
+
+
 # --- guards and limits of the site's own
 
 
@@ -383,7 +435,7 @@ def test_csrf_tokens_that_end_are_named(production: Make, limit: Any) -> None:
     @app.get("/chat")
     def chat() -> str:
         return render_template_string(
-            "<meta name=csrf-token content='{{ csrf_token() }}'>"
+            VIEWPORT + "<meta name=csrf-token content='{{ csrf_token() }}'>"
             "{% from 'chatkit/macros.html' import chatkit_inline %}{{ chatkit_inline() }}"
         )
 

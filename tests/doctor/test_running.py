@@ -53,6 +53,14 @@ def test_nothing_is_wrong_behind_a_good_proxy(behind: Callable[..., list[Result]
     }
 
 
+def test_nothing_is_wrong_behind_http_basic(behind: Callable[..., list[Result]]) -> None:
+    """HTTP Basic in front is no fault where no page of another origin embeds the chat."""
+    results = behind(Habits(basic=True), user="me:hunter2@")
+    assert faults(results) == []
+    assert "passes the HTTP Basic" in str(results)
+    assert "hunter2" not in str(results)
+
+
 HABITS: dict[str, tuple[Habits, dict[str, Any], str, str, str]] = {
     "buffered": (
         Habits(buffers=True),
@@ -152,12 +160,19 @@ HABITS: dict[str, tuple[Habits, dict[str, Any], str, str, str]] = {
         "HTTP Basic is asked for",
         "name and password",
     ),
-    "basic-refuses-the-token": (
+    "basic-before-embedded-pages": (
         Habits(basic=True),
-        {"user": "me:hunter2@"},
+        {"user": "me:hunter2@", "CHATKIT_TRUSTED_ORIGINS": ["https://localhost:8443"]},
         "http-basic",
-        "refuses the token",
+        "pages that embed the chat",
         "auth_basic off; in nginx for /chatkit/",
+    ),
+    "token-is-stripped": (
+        Habits(strips=frozenset({"x-chatkit-token"})),
+        {},
+        "http-basic",
+        "removes the header X-ChatKit-Token",
+        "let the proxy pass X-ChatKit-Token on",
     ),
     "clock": (
         Habits(headers={"Date": "Sat, 28 Nov 2020 12:00:00 GMT"}),

@@ -45,6 +45,7 @@ def create_app():
     @app.get("/")
     def home():
         return render_template_string(
+            "<meta name=viewport content='width=device-width'>"
             "{% from 'chatkit/macros.html' import chatkit_floating %}{{ chatkit_floating() }}"
         )
     return app

@@ -11,7 +11,11 @@ from flask import Flask
 from flask_chatkit import ChatKit
 from flask_chatkit.doctor.report import Result
 
-PAGE = "{% from 'chatkit/macros.html' import chatkit_floating %}<p>{{ chatkit_floating() }}</p>"
+VIEWPORT = '<meta name="viewport" content="width=device-width">'
+PAGE = (
+    VIEWPORT
+    + "{% from 'chatkit/macros.html' import chatkit_floating %}<p>{{ chatkit_floating() }}</p>"
+)
 #: A secret key as it should be.
 STRONG = secrets.token_hex()
 

@@ -287,7 +287,7 @@ def test_trusted_origin_gets_exact_cors(browse: Any, make_app: MakeApp) -> None:
     assert preflight.status_code == 204
     assert (
         preflight.headers["Access-Control-Allow-Headers"]
-        == "Authorization, Content-Type, X-CSRFToken, X-ChatKit-Visitor"
+        == "Authorization, Content-Type, X-CSRFToken, X-ChatKit-Token, X-ChatKit-Visitor"
     )
     other = browser.post(SECRET, headers={"Origin": "https://www.example.com.evil.example"})
     told(other, 403, "forbidden_origin")
