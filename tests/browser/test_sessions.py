@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 FORMS = STRICT.replace("form-action 'none'", "form-action 'self'")
 TOKEN = "<meta name=csrf-token content='{{ csrf_token() }}'>"
 INLINE = "{{ chatkit_inline() }}"
-SIGN_IN = "Please sign in to chat."
+SIGN_IN = "Sign in to use this chat."
 CHANGED = "Your sign-in has changed, and this chat belongs to the one before."
 STALE = "This page has been open for a long time."
 OFFLINE = "The chat can't be reached. Please check your connection."
@@ -208,6 +209,9 @@ def site(sites: Sites, tmp_path: Path) -> Callable[..., str]:
         }
         pages = {"/": body, "/orders": body}
         kit = kit or parrot()
+        # What a chat's first call imports takes longer than a visitor waits, on a busy machine.
+        import_module("flask_chatkit.server.served_chats")
+        import_module("flask_chatkit.server.wiring")
         return sites(pages, kit, policy=FORMS, setup=prepare, **{**config, **more})
 
     return start
@@ -240,6 +244,7 @@ def other_tab(page: Page, base: str, user: str | None) -> None:
         sign_in(tab, user)
         tab.wait_for_url(f"{base}/")
     tab.close()
+    page.bring_to_front()
 
 
 def strip(page: Page) -> Locator:

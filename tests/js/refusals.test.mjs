@@ -54,6 +54,13 @@ test("a message that was refused comes back, once", async () => {
   assert.deepEqual(chat.given, ["hello"]);
 });
 
+test("of two that were refused, both come back; one that was refused twice comes once", async () => {
+  for (const text of ["one", "two", "one"]) await refusals.keepUnsent(config, message(text));
+  const chat = element();
+  await refusals.restoreUnsent(config, chat);
+  assert.deepEqual(chat.given, ["one\n\ntwo"]);
+});
+
 test("a message that was taken in the meantime does not come back", async () => {
   await refusals.keepUnsent(config, message("hello"));
   await refusals.forgetUnsent(config, message("x", "threads.list"));

@@ -3,7 +3,7 @@
 import { deferred, h, withTimeout } from "../shared/dom.js";
 import { emit, hasConsent, loader, pageFunction, setState, widgets } from "./api.js";
 import { localeOf } from "./i18n.js";
-import { showFailure, showInterruption, showLoading, showNotice } from "./notices.js";
+import { remedies, showFailure, showInterruption, showLoading, showNotice } from "./notices.js";
 import {
   closePanel,
   focusChat,
@@ -177,12 +177,8 @@ const fail = (widget, error) => {
   widget.interruption = error.code ?? error.reason;
   if (widget.isReady) {
     // A conversation is on the screen: it stays, and the element asks again when it must.
-    return showInterruption(
-      widget,
-      error,
-      () => goOn(widget),
-      () => startNew(widget),
-    );
+    const ways = remedies(widget, error, () => startNew(widget));
+    return showInterruption(widget, error, () => goOn(widget), ...ways);
   }
   const text = showFailure(widget, error, () => {
     widget.wantsFocus = true;

@@ -75,7 +75,7 @@ const waysOut = (widget) => {
  * @param {Failure} failure
  * @param {() => void} [startNew] starts a new chat, where one is shown
  */
-const remedies = ({ words, config }, { reason, signIn }, startNew) => {
+export const remedies = ({ words, config }, { reason, signIn }, startNew) => {
   const { login, newChat, reload } = words.widget;
   const target = config.embedded ? "_blank" : undefined;
   const isHere = signIn && new URL(signIn).pathname === location.pathname;
@@ -148,12 +148,11 @@ const failureCause = ({ config }, { reason, serverMessage, code }) => {
  * @param {Widget} widget
  * @param {Failure} failure
  * @param {() => void} onDismiss
- * @param {() => void} startNew
+ * @param {...Node} ways
  * @returns {string} what the visitor reads
  */
-export const showInterruption = (widget, failure, onDismiss, startNew) => {
+export const showInterruption = (widget, failure, onDismiss, ...ways) => {
   const text = failureText(widget, failure);
-  const ways = remedies(widget, failure, startNew);
   if (ways.length || !("builtin" in widget.root.dataset)) {
     const dismiss = textButton(widget.words.widget.dismiss, onDismiss);
     showNotice(widget, paragraph(text), actions(...ways, dismiss));

@@ -8,6 +8,7 @@ import { sleep, tabStore } from "../shared/dom.js";
 
 const AGAIN_MS = 500; // between two attempts to put a message back, while the element is busy
 const ATTEMPTS = 40;
+const BETWEEN = "\n\n"; // two messages that were not taken
 const SENDS = /^threads\.(create|add_user_message)$/;
 
 /**
@@ -55,7 +56,9 @@ const textOf = async (request) => {
  */
 export const keepUnsent = async (config, request) => {
   const text = await textOf(request).catch(() => {});
-  if (text) tabStore.set(keyOf(config), text);
+  const kept = tabStore.get(keyOf(config));
+  if (!text || kept?.split(BETWEEN).includes(text)) return;
+  tabStore.set(keyOf(config), kept ? kept + BETWEEN + text : text);
 };
 
 /**
