@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Request
@@ -55,8 +56,13 @@ def check_origin(request: Request, origin: Origin) -> None:
         )
 
 
-def allow_origin(request: Request, response: Response, origin: Origin) -> None:
-    """Set exact CORS headers for a trusted origin, and none for others."""
+def allow_origin(
+    request: Request, response: Response, origin: Origin, site_headers: Sequence[str]
+) -> None:
+    """Set exact CORS headers for a trusted origin, and none for others.
+
+    :param site_headers: headers that the chat's declaration names, which a page may send as well.
+    """
     response.vary.add("Origin")
     if origin.trusted is None:
         return
@@ -68,9 +74,8 @@ def allow_origin(request: Request, response: Response, origin: Origin) -> None:
     headers["Access-Control-Expose-Headers"] = ", ".join(exposed)
     if request.method == "OPTIONS":
         headers["Access-Control-Allow-Methods"] = "GET, POST, PUT"
-        headers["Access-Control-Allow-Headers"] = (
-            f"Authorization, Content-Type, X-CSRFToken, {TOKEN_HEADER}, {VISITOR_HEADER}"
-        )
+        own = ("Authorization", "Content-Type", "X-CSRFToken", TOKEN_HEADER, VISITOR_HEADER)
+        headers["Access-Control-Allow-Headers"] = ", ".join([*own, *site_headers])
         headers["Access-Control-Max-Age"] = "600"
 
 

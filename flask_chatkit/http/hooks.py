@@ -75,7 +75,7 @@ def after_request(response: Response) -> Response:
     if endpoint != EMBED_WIDGET:
         response.vary.add("Cookie")
     if kit.settings.trusted_origins:
-        guard.allow_origin(request, response, caller.origin)
+        guard.allow_origin(request, response, caller.origin, _site_headers(caller))
     bodies.end_unread(request, response)
     return response
 
@@ -109,6 +109,14 @@ def _is_visit(request: Request) -> bool:
     """Whether a browser is on its way to a page, and no script of one calls."""
     headers = request.headers
     return request.method == "GET" and headers.get("Sec-Fetch-Mode") == "navigate"
+
+
+def _site_headers(caller: Caller) -> tuple[str, ...]:
+    """The request headers that the chat's declaration passes to the site's code."""
+    try:
+        return getattr(caller.chat, "headers", ())
+    except HTTPException:
+        return ()  # there is no such chat
 
 
 def _preflight() -> Response:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..validation import Check, choice, flag, nonempty, number, refuse, text
+from ..validation import Check, choice, flag, json_value, nonempty, number, refuse, text
 from ..validation import record as mapping
 from .translations import english
 from .values import identifier, length, record, url
+
+#: Bytes of what a page says it is about, as compact JSON in UTF-8.
+PAGE_CONTEXT = 4096
 
 #: Pixels. Smaller targets are hard to hit (WCAG 2.5.5).
 SMALLEST_LAUNCHER = 44
@@ -66,6 +70,15 @@ def strings(name: str, value: object) -> Any:
     return mapping({**dict.fromkeys(words["widget"], nonempty), "chat": chat})(name, value)
 
 
+def page_context(name: str, value: object) -> Any:
+    """What the page is about: a mapping of at most 4 kB, which the site's code gets."""
+    found = json_value(name, value) if isinstance(value, dict) else None
+    compact = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    if found is None or len(compact.encode(errors="replace")) > PAGE_CONTEXT:
+        refuse(name, f"a mapping of at most {PAGE_CONTEXT} bytes of JSON", value, dict)
+    return found
+
+
 #: A string, or a mapping with ``delay``, in seconds.
 teaser = record(
     {"text": nonempty, "delay": number(0, 3600, "seconds", whole=False)},
@@ -87,6 +100,7 @@ COMMON: dict[str, Check] = {
     "contact": contact,
     "strings": strings,
     "message_events": flag,
+    "page": page_context,
 }
 _IN_FLOW: dict[str, Check] = {**COMMON, "load": choice("visible", "click", "consent")}
 #: The options of each macro, by their snake_case names.

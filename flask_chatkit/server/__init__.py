@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assistants.chat import Chat
     from .assistants.messages import ClientToolResult, Message, Turn
+    from .assistants.suggestions import suggestions_event
     from .context import ChatContext
     from .history.isolation import OwnedStore
     from .history.migrations import upgrade_tables
@@ -27,6 +28,7 @@ _HOMES = {
     "SQLAlchemyStore": "history.store",
     "Turn": "assistants.messages",
     "metadata": "history.tables",
+    "suggestions_event": "assistants.suggestions",
     "upgrade_tables": "history.migrations",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "SQLAlchemyStore",
     "Turn",
     "metadata",
+    "suggestions_event",
     "upgrade_tables",
 ]
 

@@ -34,6 +34,8 @@ class ChatContext(dict[str, Any]):
     :param url: the absolute URL of the chat's page, which ends in ``/``.
     :param state: the chat's state variables for this visitor.
     :param owner: whose threads and files it is about; by default the visitor's.
+    :param page: what the visitor's page says it is about. It comes from the browser, which can send
+        anything.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class ChatContext(dict[str, Any]):
         url: str = "http://localhost/chatkit/",
         state: Mapping[str, Any] = MappingProxyType({}),
         owner: str | None = None,
+        page: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(
             visitor=visitor,
@@ -59,6 +62,7 @@ class ChatContext(dict[str, Any]):
             url=url,
             state=dict(state),
             owner=owner or owner_name(kit, chat, visitor),
+            page=dict(page),
         )
         #: When the request began, in Unix seconds; data may be deleted meanwhile.
         self.began = time.time()
@@ -138,8 +142,28 @@ class ChatContext(dict[str, Any]):
         """The chat's state variables for this visitor."""
         return cast("dict[str, Any]", self["state"])
 
+    @property
+    def page(self) -> dict[str, Any]:
+        """What the visitor's page says it is about: JSON of at most 4 kB, empty if it says nothing.
 
-_KEYS = ("visitor", "kit", "chat", "thread", "locale", "headers", "url", "state", "owner")
+        The page sets it with ``FlaskChatKit.get().context({…})``. It comes from the browser: grant
+        nothing on its word.
+        """
+        return cast("dict[str, Any]", self["page"])
+
+
+_KEYS = (
+    "visitor",
+    "kit",
+    "chat",
+    "thread",
+    "locale",
+    "headers",
+    "url",
+    "state",
+    "owner",
+    "page",
+)
 
 #: The context of the current answer, for code that was given another one.
 current_context: ContextVar[ChatContext] = ContextVar("flask_chatkit_context")

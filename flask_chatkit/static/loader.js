@@ -49,6 +49,7 @@
     class Chat extends EventTarget {
       tools = Object.create(null);
       actions = Object.create(null);
+      given = Object.create(null);
       #name;
       constructor(name) {
         super();
@@ -58,6 +59,14 @@
             const root = find(name);
             if (!root) throw new Error(`No widget of the chat ${name} is here`);
             return perform(root, act, value);
+          };
+        }
+        // What is kept for whoever asks; a chat that works learns of a change.
+        for (const kind of ["entities", "commands", "context", "headers"]) {
+          this[kind] = (value) => {
+            this.given[kind] = value;
+            api.changed?.(name, kind);
+            return this;
           };
         }
       }

@@ -149,6 +149,9 @@ def behaviour(variant: str, own: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("contact", "load", "message_events", "strings", "teaser")
         if name in own
     }
+    if "page" in own:
+        # The widget's `page` is its chat's address.
+        found["about"] = own["page"]
     preset = own.get("preset") or ("auto" if variant == "themed" else None)
     if preset:
         found["preset"] = preset

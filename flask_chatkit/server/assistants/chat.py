@@ -29,6 +29,7 @@ from ...identity.visitor import Visitor
 from ..context import ChatContext, as_context
 from .channel import Channel
 from .messages import ChatAttachment, Turn
+from .suggestions import Suggestion, suggestions_event
 from .widgets import as_widget, explain
 from .writer import Outgoing, Sent, Step
 
@@ -88,6 +89,11 @@ class Chat:
         return as_context(self.context).locale
 
     @property
+    def page(self) -> dict[str, Any]:
+        """What the visitor's page says it is about; see :attr:`ChatContext.page`."""
+        return as_context(self.context).page
+
+    @property
     def title(self) -> str | None:
         """The thread's title; assign to it to change it."""
         return self.thread.title if self.thread is not None else None
@@ -118,6 +124,17 @@ class Chat:
         """Have the page do something: fires its ``chatkit.effect`` event."""
         event = _make(ClientEffectEvent, "effect", name=name, data=_json("data", data or {}))
         return self._send(event)
+
+    def suggest(self, suggestions: Sequence[Suggestion]) -> Sent:
+        """Suggest what the visitor may say next, as buttons below the answer.
+
+        They are gone with the visitor's next message, and are not stored.
+
+        :param suggestions: one to six: what to say, or a dict with ``label``, which the button
+            shows, and ``prompt``, which is sent.
+        :raises ValueError: they are not of that form.
+        """
+        return self._send(suggestions_event(suggestions))
 
     def widget(self, widget: Any, copy_text: str | None = None) -> Sent:
         """Show a widget.

@@ -5,6 +5,7 @@ Names and parameters are those of ``chatkit.types`` (openai-chatkit 1.6.5), whic
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from chatkit.types import ChatKitReq
 from pydantic import TypeAdapter, ValidationError
 
 from ...errors import BadRequest
+from ...options.macros import PAGE_CONTEXT
 from ..context import ChatContext
 
 KIB = 1024
@@ -136,15 +138,28 @@ class Call:
 
 
 def parse_call(body: bytes, context: ChatContext) -> Call:
-    """Parse a call; its thread, if it names one, is entered in the context.
+    """Parse a call; its thread, if it names one, and its page are entered in the context.
 
     :raises BadRequest: it is not valid; the message names the field.
     """
     request = parse(body)
     params = request.params
     context["thread"] = getattr(params, "thread_id", None)
+    context["page"] = _page_context(request.metadata)
     kind: str = request.type
     return Call(kind, OPERATIONS[kind], request, params, body, context, context["owner"])
+
+
+def _page_context(metadata: dict[str, Any]) -> dict[str, Any]:
+    page = metadata.get("page")
+    if page is None:
+        return {}
+    if not isinstance(page, dict):
+        raise BadRequest("The field 'metadata.page' must be a JSON object.")
+    text = json.dumps(page, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode()) > PAGE_CONTEXT:
+        raise BadRequest(f"The field 'metadata.page' has more than {PAGE_CONTEXT} bytes.")
+    return page
 
 
 def parse(body: bytes) -> Any:

@@ -63,11 +63,14 @@ export class Attachments extends Part {
     return this.options.composer?.attachments ?? {};
   }
 
-  /** The button that asks for files, if they can be sent. */
+  get isEnabled() {
+    return Boolean(this.#options.enabled);
+  }
+
+  /** What asks for files; its input has to be in the document. Nothing where none can be sent. */
   buildPicker() {
-    const { text } = this;
     const { enabled, accept: accepted = {} } = this.#options;
-    if (!enabled) return [];
+    if (!enabled) return { input: null, ask: () => {} };
     const accept = Object.entries(accepted).flat(2).join(",");
     const given = { type: "file", multiple: true, hidden: true, accept, tabIndex: -1 };
     const picker = h("input", { ...given, "aria-hidden": "true" });
@@ -75,7 +78,7 @@ export class Attachments extends Part {
       this.attach([...(picker.files ?? [])]);
       picker.value = "";
     });
-    return [picker, iconButton(text.attach, "clip", () => picker.click())];
+    return { input: picker, ask: () => picker.click() };
   }
 
   /** @param {ClipboardEvent} event */

@@ -1,10 +1,14 @@
 // Where a message is written: the text, a quote, the choice of a tool and a model.
 
 import { h } from "../shared/dom.js";
-import { asList, icon, iconButton } from "./controls.js";
+import { asList, fillIn, icon, iconButton } from "./controls.js";
+import { openMenu } from "./menu.js";
 import { Part } from "./store.js";
+import { contentOf } from "./tags.js";
 
 /** @import { Chat } from "./element.js" */
+/** @import { MenuGroup } from "./menu.js" */
+/** @import { Entity } from "./types.js" */
 /**
  * @typedef {object} ComposerNodes
  * @property {HTMLTextAreaElement} input
@@ -12,11 +16,13 @@ import { Part } from "./store.js";
  * @property {HTMLElement} files
  * @property {HTMLElement} problem
  * @property {HTMLButtonElement} send
- * @property {HTMLSelectElement | null} tool
- * @property {HTMLSelectElement | null} model
+ * @property {HTMLElement} chips the tools that are chosen or pinned
+ * @property {HTMLElement | null} model the button that shows the model
+ * @property {HTMLElement | null} dictate
  * @property {HTMLFormElement} form
  */
 
+const MENU = { "aria-haspopup": "menu", ariaExpanded: "false" };
 const isBusy = (/** @type {{state?: string}} */ { state }) => state === "busy";
 
 /** Where a message is written, and sent from. */
@@ -25,6 +31,8 @@ export class Composer extends Part {
   #nodes = null;
   /** @type {string | null} */
   #quote = null;
+  /** @type {Entity[]} those that were mentioned */
+  tags = [];
   /** The ids that were chosen; empty for none. */
   #chosen = { tool: "", model: "" };
 
@@ -60,15 +68,15 @@ export class Composer extends Part {
       event.preventDefault();
       this.submit();
     };
-    const tool = this.#buildTools();
-    const tools = h("div", { className: "tools" });
     const send = this.#buildSend();
-    const model = this.#buildModels();
-    const picker = this.chat.attachments.buildPicker();
-    tools.append(...picker, ...[tool, model].filter((each) => each !== null));
-    tools.append(h("span", { className: "spacer" }), send);
+    const model = this.#buildModel();
+    const dictate = this.#buildDictation();
+    const chips = h("span", { className: "chips" });
+    const end = [h("span", { className: "spacer" }), model, dictate, send];
+    const tools = h("div", { className: "tools" }, this.#buildAdd(), chips, end);
     const form = h("form", { className: "composer", onsubmit }, quote, files, input, tools);
-    this.#nodes = { input, quote, files, problem, send, tool, model, form };
+    this.#nodes = { input, quote, files, problem, send, chips, model, dictate, form };
+    this.chat.mentions.watch();
     return this.#nodes;
   }
 
@@ -82,40 +90,77 @@ export class Composer extends Part {
     return h("button", { className: "send", onclick });
   }
 
-  #buildTools() {
+  /** What opens the menu of all that goes with a message; where that is files alone, asks for them. */
+  #buildAdd() {
     const { text } = this;
-    const tools = asList(this.#options.tools);
-    if (tools.length === 0) return null;
-    return this.#select("tool", text.tool, [{ id: "", label: text.noTool }, ...tools]);
-  }
-
-  #buildModels() {
-    const models = asList(this.#options.models);
-    if (models.length === 0) return null;
-    this.#chosen.model ||= (models.find((model) => model.default) ?? models[0]).id;
-    return this.#select("model", this.text.model, models);
+    const { input, ask } = this.chat.attachments.buildPicker();
+    const groups = this.#groups();
+    if (groups.length === 0) return input && [input, iconButton(text.attach, "clip", ask)];
+    if (!input && groups.every(({ label }) => label === text.model)) return null;
+    const open = () => openMenu(add, this.nodes.form, this.#groups(ask));
+    const add = iconButton(text.options, "plus", open, MENU);
+    return [input, add];
   }
 
   /**
-   * @param {"tool" | "model"} kind
-   * @param {string} label
-   * @param {{id: string, label: string, disabled?: boolean}[]} options
+   * @param {() => void} [attach] asks for files
+   * @returns {MenuGroup[]}
    */
-  #select(kind, label, options) {
-    const onchange = () => this.choose(kind, node.value);
-    const node = h(
-      "select",
-      { "aria-label": label, onchange },
-      options.map(({ id, label: name, disabled }) => h("option", { value: id, disabled }, name)),
-    );
+  #groups(attach) {
+    const { text } = this;
+    const { tools, models } = this.#options;
+    const { tool, model } = this.#chosen;
+    const extra = this.chat.mentions.items();
+    if (attach && this.chat.attachments.isEnabled)
+      extra.unshift({ label: text.attach, icon: "clip", run: attach });
+    const free = asList(tools).filter(({ pinned }) => !pinned);
+    if (free.length > 0) free.push({ id: "", label: text.noTool });
+    /** @type {(kind: "tool" | "model", all: any[], chosen: string) => any[]} */
+    const radios = (kind, all, chosen) =>
+      all.map(({ id, label, icon: name, description: hint, disabled }) => {
+        const run = () => {
+          this.choose(kind, id);
+          this.focus();
+        };
+        return { label, icon: name, hint, disabled, checked: id === chosen, run };
+      });
+    return [
+      { items: extra },
+      { label: text.tool, items: radios("tool", free, tool) },
+      { label: text.model, items: radios("model", asList(models), model) },
+    ].filter(({ items }) => items.length > 0);
+  }
+
+  #buildModel() {
+    const models = asList(this.#options.models);
+    if (models.length === 0) return null;
+    this.#chosen.model ||= (models.find((model) => model.default) ?? models[0]).id;
+    const onclick = () => openMenu(node, this.nodes.form, this.#groups().slice(-1));
+    const node = h("button", { type: "button", className: "plain model", onclick, ...MENU });
     return node;
+  }
+
+  #buildDictation() {
+    const isPossible = navigator.mediaDevices && "MediaRecorder" in window;
+    if (!this.#options.dictation?.enabled || !isPossible) return null;
+    const start = async () => {
+      try {
+        const { dictate } = await import("./dictation.js");
+        await dictate(this.chat);
+      } catch (error) {
+        this.showProblem(this.text.failed);
+        this.store.dispatch("error", { error });
+      }
+    };
+    return iconButton(this.text.dictate, "mic", start);
   }
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
     // While an input method composes, Enter is a part of the word.
     const composes = event.isComposing || event.keyCode === 229;
-    if (event.key !== "Enter" || event.shiftKey || composes) return;
+    if (composes || this.chat.mentions.pressed(event)) return;
+    if (event.key !== "Enter" || event.shiftKey) return;
     event.preventDefault();
     this.submit();
   }
@@ -136,6 +181,23 @@ export class Composer extends Part {
   restore(text) {
     this.nodes.input.value ||= text;
     this.chat.memory.keepDraft();
+  }
+
+  /**
+   * Write something where the caret is, and go there.
+   * @param {string} text
+   * @param {number} [back] how many characters before the caret it takes the place of
+   */
+  insert(text, back = 0) {
+    const { input } = this.nodes;
+    input.focus();
+    const { selectionStart: start, selectionEnd: end } = input;
+    input.setSelectionRange(start - back, end);
+    // What was written before can be had back with Ctrl+Z; setRangeText() would forget it.
+    if (!document.execCommand("insertText", false, text)) {
+      input.setRangeText(text, start - back, end, "end");
+      input.dispatchEvent(new Event("input"));
+    }
   }
 
   /**
@@ -161,19 +223,57 @@ export class Composer extends Part {
   /** Show what theme, words and state mean for it. */
   update() {
     const { attachments, store } = this.chat;
-    const { input, files, tool, model } = this.nodes;
+    const { input, files } = this.nodes;
     const chosen = asList(this.#options.tools).find(({ id }) => id === this.#chosen.tool);
     const own = chosen?.placeholderOverride ?? this.#options.placeholder;
     input.placeholder = own ?? store.text.placeholder;
-    if (tool) tool.value = this.#chosen.tool;
-    if (model) model.value = this.#chosen.model;
+    this.#updateChoice();
     if (!CSS.supports("field-sizing", "content")) {
       input.style.blockSize = "auto";
       input.style.blockSize = `${input.scrollHeight}px`;
     }
     this.#updateQuote();
     files.replaceChildren(...attachments.chips());
+    this.chat.mentions.paint();
     this.#updateSend();
+  }
+
+  /** Show the tools that are chosen or pinned, and the model. */
+  #updateChoice() {
+    const { text } = this;
+    const { chips, model: node } = this.nodes;
+    const { tool, model } = this.#chosen;
+    const shown = asList(this.#options.tools).filter(({ id, pinned }) => pinned || id === tool);
+    const key = JSON.stringify([shown, tool]);
+    if (chips.dataset.key !== key) {
+      chips.dataset.key = key;
+      chips.replaceChildren(...shown.map((each) => this.#chip(each, each.id === tool)));
+    }
+    const found = asList(this.#options.models).find(({ id }) => id === model);
+    if (!node || !found) return;
+    node.ariaLabel = `${text.model}: ${found.label}`;
+    node.replaceChildren(h("span", { dir: "auto" }, found.label), icon("chevron"));
+  }
+
+  /**
+   * @param {any} tool
+   * @param {boolean} isChosen
+   */
+  #chip({ id, label, shortLabel, icon: name, pinned }, isChosen) {
+    const onclick = () => {
+      this.choose("tool", isChosen ? "" : id);
+      this.focus();
+    };
+    const given = pinned
+      ? { "aria-label": label, ariaPressed: String(isChosen) }
+      : { "aria-label": fillIn(this.text.remove, label) };
+    return h(
+      "button",
+      { type: "button", className: "plain chip", title: label, onclick, ...given },
+      icon(name),
+      h("span", { dir: "auto" }, shortLabel ?? label),
+      isChosen && icon("close"),
+    );
   }
 
   #updateQuote() {
@@ -231,7 +331,7 @@ export class Composer extends Part {
     const stays = asList(this.#options.tools).find(({ id }) => id === tool)?.persistent;
     if (tool && !stays) this.choose("tool", "");
     conversation.send({
-      content: text ? [{ type: "input_text", text }] : [],
+      content: contentOf(text, this.tags),
       attachments: files.flatMap(({ attachment }) => attachment ?? []),
       quote,
       tool,

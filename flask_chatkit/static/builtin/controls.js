@@ -38,7 +38,10 @@ export const failure = (message, more) => Object.assign(new Error(message), more
  * @param {{content?: any, [key: string]: any}} item
  * @returns {string[]}
  */
-export const textsOf = (item) => asList(item.content).map((part) => part?.text ?? "");
+export const textsOf = (item) =>
+  asList(item.content).map((part) =>
+    part?.type === "input_tag" ? `@${part.text}` : (part?.text ?? ""),
+  );
 
 /**
  * A size for people, as in "1.5 MB".
@@ -99,6 +102,7 @@ export const picture = (src, alt, ...instead) =>
 
 /** @type {Record<string, string>} */
 const ICONS = {
+  at: "M15.5 12a3.5 3.5 0 1 0-7 0 3.5 3.5 0 0 0 7 0ZM15.5 8.5V13a2.5 2.5 0 0 0 5 0v-1a8.5 8.5 0 1 0-3.4 6.8",
   back: "M15 5l-7 7 7 7",
   bulb: "M9.5 17h5M10 20.5h4M12 3.5a6 6 0 0 0-3.5 10.9c.6.5 1 1.2 1 2v.6h5v-.6c0-.8.4-1.5 1-2A6 6 0 0 0 12 3.5Z",
   calendar: "M4.5 6h15v14h-15ZM4.5 10.5h15M8.5 3.5v4M15.5 3.5v4",
@@ -122,11 +126,14 @@ const ICONS = {
   info: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17ZM12 11v5M12 8h.01",
   mail: "M3.5 5.5h17v13h-17ZM4 6.5l8 6.5 8-6.5",
   menu: "M4 7h16M4 12h16M4 17h16",
+  mic: "M12 3.5a2.75 2.75 0 0 0-2.75 2.75v5.5a2.75 2.75 0 0 0 5.5 0v-5.5A2.75 2.75 0 0 0 12 3.5ZM5.5 11.5a6.5 6.5 0 0 0 13 0M12 18v3",
   plus: "M12 5v14M5 12h14",
+  quote: "M10 7.5H5.5v5H10v-5ZM10 12c0 2.5-1.2 4-3.5 4.5M18.5 7.5H14v5h4.5v-5ZM18.5 12c0 2.5-1.2 4-3.5 4.5",
   retry: "M19.5 5v4.5H15M19.3 13.5a7.5 7.5 0 1 1-1.6-6.7l1.8 2.5",
   search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13ZM15.3 15.3 20 20",
   send: "M12 19V5M6 11l6-6 6 6",
   share: "M12 15V4M8 7.5 12 4l4 3.5M5 12v8h14v-8",
+  slash: "M4.5 4.5h15v15h-15ZM14 8l-4 8",
   spark: "M12 3.5l2 6.5 6.5 2-6.5 2-2 6.5-2-6.5L3.5 12l6.5-2Z",
   star: "M12 4l2.5 5.2 5.5.7-4 4 1 5.6-5-2.7-5 2.7 1-5.6-4-4 5.5-.7Z",
   stop: "M8 8h8v8H8Z",

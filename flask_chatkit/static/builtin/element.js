@@ -6,12 +6,16 @@ import { Composer } from "./composer.js";
 import { textsOf } from "./controls.js";
 import { Conversation, Notices } from "./conversation.js";
 import { History } from "./history.js";
+import { Mentions } from "./mentions.js";
 import { Client } from "./protocol.js";
 import { Actions, Responses } from "./responses.js";
 import { Memory, Resume } from "./resume.js";
 import { Rows, Turns } from "./rows.js";
 import { Store } from "./store.js";
 import { STYLE } from "./style.js";
+import { WRITING } from "./styles/writing.js";
+import { Suggestions } from "./suggestions.js";
+import { entityOf } from "./tags.js";
 import { Appearance } from "./theme.js";
 import { View } from "./view.js";
 
@@ -35,19 +39,22 @@ export class Chat {
     this.conversation = new Conversation(this);
     this.history = new History(this);
     this.memory = new Memory(this);
+    this.mentions = new Mentions(this);
     this.notices = new Notices(this);
     this.responses = new Responses(this);
     this.resume = new Resume(this);
     this.rows = new Rows(this);
+    this.suggestions = new Suggestions(this);
     this.turns = new Turns(this);
     this.view = new View(this, root);
   }
 }
 
+const SELECTED_MS = 200; // how long a selection stays before it is offered to be quoted
 const BUSY = "The chat is still answering";
 
 const sheet = new CSSStyleSheet();
-sheet.replaceSync(STYLE);
+sheet.replaceSync(STYLE + WRITING);
 
 /** The element that a page makes. */
 export class BuiltinChat extends HTMLElement {
@@ -65,8 +72,25 @@ export class BuiltinChat extends HTMLElement {
 
   connectedCallback() {
     const { store, view } = this.#chat;
+    document.addEventListener("selectionchange", this.#selected);
     if (store.hasOptions && !view.isBuilt) this.#start();
   }
+
+  disconnectedCallback() {
+    document.removeEventListener("selectionchange", this.#selected);
+  }
+
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #selecting;
+  #selected = () => {
+    clearTimeout(this.#selecting);
+    this.#selecting = setTimeout(() => {
+      const { view } = this.#chat;
+      // What is selected in a field is no part of an answer.
+      if (!view.isBuilt || view.focused?.matches("input, textarea")) return;
+      import("./quoting.js").then(({ offerQuote }) => offerQuote(this.#chat)).catch(() => {});
+    }, SELECTED_MS);
+  };
 
   async #start() {
     const { conversation, store, view } = this.#chat;
@@ -156,6 +180,8 @@ export class BuiltinChat extends HTMLElement {
     const { attachments, composer } = await this.#ready();
     const { text, content, reply, files, selectedToolId, selectedModelId } = params;
     const written = text ?? (content ? textsOf({ content }).join("") : undefined);
+    const tags = (content ?? []).filter((/** @type {any} */ part) => part.type === "input_tag");
+    composer.tags = [...composer.tags, ...tags.map(entityOf)];
     composer.setValue({ text: written, quote: reply });
     if (params.attachments) attachments.replace(params.attachments);
     if (files) attachments.attach(files);

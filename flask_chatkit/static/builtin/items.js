@@ -158,12 +158,15 @@ const drawWorkflow = ({ workflow }, context) => {
 
 // --- the other kinds -----------------------------------------------------------------------------
 
-/** @param {Item} item */
-const drawUserMessage = (item) => {
+/**
+ * @param {Item} item
+ * @param {DrawContext} context
+ */
+const drawUserMessage = (item, { tag }) => {
   const { quoted_text: quote, attachments } = item;
   const files = asList(attachments).map((each) => drawAttachment(each));
   const parts = asList(item.content).map((part) =>
-    part.type === "input_tag" ? h("span", { className: "badge" }, part.text) : part.text,
+    part.type === "input_tag" ? tag(part) : part.text,
   );
   return [
     quote && h("blockquote", { dir: "auto" }, quote),

@@ -7,6 +7,7 @@ import { readableText } from "./items.js";
 import { readEvents } from "./protocol.js";
 import { ANSWER } from "./resume.js";
 import { Part } from "./store.js";
+import { SUGGESTIONS } from "./suggestions.js";
 
 /** @import { Failure } from "./controls.js" */
 /** @import { Chat } from "./element.js" */
@@ -246,7 +247,10 @@ export class Responses extends Part {
     progress_update: (event, run) => {
       run.progress = event;
     },
-    client_effect: ({ name, data }) => this.store.dispatch("effect", { name, data }),
+    client_effect: ({ name, data }, run) => {
+      if (name === SUGGESTIONS) this.chat.suggestions.show(data, run);
+      this.store.dispatch("effect", { name, data });
+    },
     error: ({ message, allow_retry: retry }, run) => {
       const { notices, store } = this.chat;
       notices.fail(failure(message || store.text.failed, { retry }), run);

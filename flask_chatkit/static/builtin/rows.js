@@ -208,6 +208,7 @@ export class Rows extends Part {
       shown: body.firstElementChild,
       act: (action, control, values, form) => actions.act(entry, action, control, values, form),
       answer: (item, input) => actions.answer(item, input),
+      tag: (part) => this.chat.mentions.draw(part),
     };
   }
 }

@@ -160,13 +160,12 @@ export const STYLE = `
   textarea:placeholder-shown { direction: inherit; }
   .composer ::placeholder { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
   .tools { display: flex; align-items: center; gap: 0.25rem; min-inline-size: 0; }
-  .tools select { min-inline-size: 0; max-inline-size: 10rem; padding-inline: 0.5rem; color: var(--muted); border-color: transparent; text-overflow: ellipsis; }
   .send { display: grid; place-items: center; inline-size: 2.25rem; block-size: 2.25rem; flex: none; padding: 0; border: 1px solid transparent;
     border-radius: max(50% - (999px - var(--control)) * 999, min(var(--control), 50%)); }
   .send[aria-disabled="true"] { background: var(--bubble); color: var(--muted); cursor: default; }
-  .composer:not(:has(.tools > :is(.plain, select))) { flex-flow: row wrap; align-items: flex-end; }
-  .composer:not(:has(.tools > :is(.plain, select))) textarea { flex: 1; inline-size: auto; }
-  .composer:not(:has(.tools > :is(.plain, select))) > :is(.quote, .files) { flex-basis: 100%; }
+  .composer:not(:has(.tools .plain)) { flex-flow: row wrap; align-items: flex-end; }
+  .composer:not(:has(.tools .plain)) textarea { flex: 1; inline-size: auto; }
+  .composer:not(:has(.tools .plain)) > :is(.quote, .files) { flex-basis: 100%; }
   .quote:not(:empty) { display: flex; align-items: start; justify-content: space-between; gap: 0.5rem; padding: 0.3rem 0.3rem 0.3rem 0.75rem; }
   .quote blockquote { max-block-size: 4.5em; overflow: hidden; }
   .files { display: flex; flex-wrap: wrap; gap: 0.4rem; }
@@ -243,13 +242,12 @@ export const STYLE = `
     .composer { flex-flow: row wrap; align-items: flex-end; }
     .composer textarea { flex: 1 1 6rem; inline-size: auto; max-block-size: 4.5rem; }
     .composer > :is(.quote, .files) { flex-basis: 100%; }
-    .tools select { max-inline-size: 5rem; }
     .start { gap: 0.75rem; justify-content: flex-start; padding-block: 0; }
     .greeting { font-size: 1.1em; }
     .foot-area { padding-block-end: 0.4rem; }
   }
   @media (pointer: coarse) {
-    .plain, .send, .button, .bar .plain, .tools select, .file .plain, summary, .choice, .code .plain { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
+    .plain, .send, .button, .bar .plain, .file .plain, summary, .choice, .code .plain { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
     .bar .plain { margin-inline-end: 0.15rem; }
     .send { inline-size: 2.75rem; block-size: 2.75rem; }
     textarea, input, select { font-size: max(16px, 1em) !important; }

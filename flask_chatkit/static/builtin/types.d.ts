@@ -109,6 +109,8 @@ export interface DrawContext {
   shown: any;
   act(action: Action, control: any, values?: Record<string, any>, form?: any): void;
   answer(item: Item, input: Record<string, any>): void;
+  /** Draws a mention. */
+  tag(part: any): string | Node;
 }
 
 /** A file in the composer. */
@@ -162,8 +164,31 @@ export interface Choice {
 export interface ComposerOptions {
   placeholder?: string;
   attachments?: AttachmentOptions;
-  tools?: (Choice & { placeholderOverride?: string; persistent?: boolean })[];
-  models?: (Choice & { default?: boolean })[];
+  tools?: (Choice & {
+    icon?: string;
+    shortLabel?: string;
+    placeholderOverride?: string;
+    pinned?: boolean;
+    persistent?: boolean;
+  })[];
+  models?: (Choice & { description?: string; default?: boolean })[];
+  dictation?: { enabled: boolean };
+}
+
+/** What can be mentioned. */
+export interface Entity {
+  id: string;
+  title: string;
+  icon?: string;
+  interactive?: boolean;
+  group?: string;
+  data?: Record<string, any>;
+}
+
+/** What can be done with a word behind a slash. */
+export interface Command {
+  id: string;
+  [key: string]: any;
 }
 
 /** ChatKit's options, as far as this chat uses them. */
@@ -181,5 +206,16 @@ export interface Options {
   threadItemActions?: { feedback?: boolean; retry?: boolean };
   thread?: { autoScroll?: boolean };
   widgets?: { onAction?: (action: any, item: any) => unknown };
+  entities?: {
+    onTagSearch?: (query: string) => Promise<Entity[]>;
+    showComposerMenu?: boolean;
+    onClick?: (entity: Entity) => void;
+    onRequestPreview?: (entity: Entity) => Promise<{ preview: Component | null }>;
+  };
+  commands?: {
+    enabled?: boolean;
+    onSearch?: (query: string) => Promise<Command[]>;
+    onSelect?: (command: Command) => unknown;
+  };
   onClientTool?: (call: { name: string; params: any }) => any;
 }

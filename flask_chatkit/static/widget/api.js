@@ -6,6 +6,7 @@ import { browserStore } from "../shared/dom.js";
 /**
  * @typedef {object} Config what the server and the loader have said of a widget
  * @property {string} chat its name
+ * @property {string} [id] of the widget's root
  * @property {string} page the address of its own page, below which its calls go
  * @property {string} base the address of the kit
  * @property {string} styles the address of the stylesheet
@@ -23,6 +24,7 @@ import { browserStore } from "../shared/dom.js";
  * @property {boolean} [messageEvents]
  * @property {{chat?: Record<string, string>, [key: string]: any}} [strings]
  * @property {{text: string, delay: number}} [teaser]
+ * @property {Record<string, any>} [about] what the macro says that the page is about
  * @property {Record<string, any>} options of the element
  */
 
@@ -77,6 +79,15 @@ import { browserStore } from "../shared/dom.js";
  * @typedef {object} Chat what `FlaskChatKit.get()` returns
  * @property {Record<string, Function>} tools
  * @property {Record<string, Function>} actions
+ * @property {Given} given
+ */
+
+/**
+ * @typedef {object} Given what a page has declared of a chat
+ * @property {{search?: Function, click?: Function, preview?: Function}} [entities]
+ * @property {{search?: Function, select?: Function}} [commands]
+ * @property {object | (() => unknown)} [context] what the page is about
+ * @property {object | (() => unknown)} [headers] of requests to the chat's own server
  */
 
 /**
@@ -87,6 +98,7 @@ import { browserStore } from "../shared/dom.js";
  * @property {boolean} [agreed] undefined as long as the page has not said
  * @property {() => unknown} [agree] is called when `agreed` has changed
  * @property {Function} [act]
+ * @property {(name: string, kind: string) => void} [changed] what a page has declared of a chat
  */
 
 // Where one widget of a page waits for consent they all do, so that none is a way around it.
@@ -145,3 +157,120 @@ export const setState = (widget, state, detail) => {
  */
 export const pageFunction = ({ root, config }, kind, name) =>
   loader().get(root.id)[kind][name] ?? loader().get(config.chat)[kind][name];
+
+// --- what the page declares ------------------------------------------------------------------------
+
+/** Bytes of what a page says that it is about, as JSON. */
+const MAX_PAGE = 4096;
+/** The calls that run none of the site's code. */
+const READS = /^(threads\.(get_by_id|list|update|delete)|items\.list|attachments\.)/;
+
+/**
+ * What the page has declared of a widget, else of its chat.
+ * @template {keyof Given} K
+ * @param {Config} config
+ * @param {K} kind
+ * @returns {Given[K]}
+ */
+export const pageValue = ({ id, chat }, kind) =>
+  (id && loader().get(id).given[kind]) ?? loader().get(chat).given[kind];
+
+/**
+ * What can be searched while one writes, as the element's options.
+ * @param {Config} config
+ * @returns {{entities?: object, commands?: object}}
+ */
+export const pageSearches = (config) => {
+  const { entities, commands } = config.options;
+  const found = pageValue(config, "entities");
+  const { search, click, preview } = found ?? {};
+  const does = pageValue(config, "commands");
+  return {
+    ...(found && {
+      entities: {
+        ...entities,
+        ...(search && { onTagSearch: async (/** @type {string} */ query) => search(query) }),
+        ...(click && { onClick: click }),
+        ...(preview && {
+          onRequestPreview: async (/** @type {object} */ entity) => {
+            const shown = await preview(entity);
+            return shown && "preview" in shown ? shown : { preview: shown ?? null };
+          },
+        }),
+      },
+    }),
+    ...(does && {
+      commands: {
+        enabled: true,
+        ...commands,
+        ...(does.search && {
+          onSearch: async (/** @type {string} */ query) => does.search?.(query),
+        }),
+        ...(does.select && { onSelect: does.select }),
+      },
+    }),
+  };
+};
+
+/**
+ * A value that the page has declared, or what its function returns now.
+ * @param {Config} config
+ * @param {"context" | "headers"} kind
+ * @returns {Promise<Record<string, any>>}
+ */
+const currentValue = async (config, kind) => {
+  try {
+    /** @type {any} */
+    const given = pageValue(config, kind);
+    return { ...(typeof given === "function" ? await given() : given) };
+  } catch (error) {
+    // What the visitor has written matters more.
+    console.error(error);
+    return {};
+  }
+};
+
+/**
+ * The page's headers for calls to the chat's own server; the kit's own come on top.
+ * @param {Config} config
+ */
+export const pageHeaders = async (config) => {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(await currentValue(config, "headers"))) {
+    try {
+      if (!/^x-chatkit-/i.test(name)) headers.set(name, value);
+    } catch {
+      console.error(`flask_chatkit: headers(): ${name} is no header, or its value is none`);
+    }
+  }
+  return headers;
+};
+
+/**
+ * A call of the element with what the page has to say to its own server: its headers, and what it is
+ * about. What goes elsewhere, a file to a store for files, stays as it is.
+ * @param {Config} config
+ * @param {Request} request
+ */
+export const withPage = async (config, request) => {
+  const { page: home, about } = config;
+  if (new URL(request.url).origin !== new URL(home).origin) return request;
+  for (const [name, value] of await pageHeaders(config))
+    if (!request.headers.has(name)) request.headers.set(name, value);
+  const page = { ...about, ...(await currentValue(config, "context")) };
+  if (request.url !== `${home}api` || Object.keys(page).length === 0) return request;
+  let json;
+  try {
+    json = JSON.stringify(page);
+  } catch {
+    json = null; // a circle
+  }
+  if (json === null || new Blob([json]).size > MAX_PAGE) {
+    console.error(`flask_chatkit: context() takes JSON of at most ${MAX_PAGE} bytes`);
+    return request;
+  }
+  const body = await request.clone().json();
+  if (READS.test(body.type)) return request;
+  const metadata = { ...body.metadata, page: JSON.parse(json) };
+  return new Request(request, { body: JSON.stringify({ ...body, metadata }) });
+};

@@ -1,7 +1,15 @@
 // ChatKit's element: loaded, started, watched, and replaced by the built-in chat of a served chat.
 
 import { deferred, h, withTimeout } from "../shared/dom.js";
-import { emit, hasConsent, loader, pageFunction, setState, widgets } from "./api.js";
+import {
+  emit,
+  hasConsent,
+  loader,
+  pageFunction,
+  pageSearches,
+  setState,
+  widgets,
+} from "./api.js";
 import { localeOf } from "./i18n.js";
 import { remedies, showFailure, showInterruption, showLoading, showNotice } from "./notices.js";
 import {
@@ -249,6 +257,7 @@ export const elementOptions = (widget) => {
   const options = {
     ...config.options,
     ...callbacks(widget),
+    ...pageSearches(config),
     locale: localeOf(config),
     header: elementHeader(widget),
     theme,
@@ -427,6 +436,19 @@ const restoreThread = async (widget, secret) => {
   if (!loadThread(config)) return;
   await (secret ?? getClientSecret(config, null).catch(() => {}));
   widget.thread ??= loadThread(config) ?? undefined;
+};
+
+/**
+ * Follow what the page has declared of a chat since its element started.
+ * @param {string} name of the chat, or of a widget
+ * @param {string} kind what is asked for anew each time needs nothing
+ */
+export const followPage = (name, kind) => {
+  if (!/entities|commands/.test(kind)) return;
+  for (const widget of widgets.values()) {
+    const { config, element, root } = widget;
+    if (name === config.chat || name === root.id) element?.setOptions(elementOptions(widget));
+  }
 };
 
 /** Follow a theme switch: the full options are set again, on the same element. */

@@ -8,7 +8,7 @@ import { deferred, h, withTimeout } from "../shared/dom.js";
 import "../shared/colour.js";
 import "../lang/en.js";
 import { hasConsent, loader, widgets } from "./api.js";
-import { askToStart, followTheme, loadScript, start, stop, usesOpenAI } from "./element.js";
+import { askToStart, followPage, followTheme, loadScript, start, stop, usesOpenAI } from "./element.js";
 import { directionOf, loadWords, localeOf, mergeWords } from "./i18n.js";
 import "../shared/locales.js";
 import { watchPolicy } from "./notices.js";
@@ -61,6 +61,7 @@ const loadStylesheet = (href) => {
  * @returns {Promise<Widget>}
  */
 const build = async (root, config) => {
+  config.id = root.id;
   for (const old of widgets.keys()) if (!old.isConnected) widgets.delete(old);
   // Beside the stylesheet, since it is needed as soon.
   if (config.load === "click" || !hasConsent(config)) import("./consent.js").catch(() => {});
@@ -278,6 +279,7 @@ const watchTheme = () => {
 // Another kit's widget may be there already; its modules serve all widgets of the page.
 if (!api.act) {
   api.act = perform;
+  api.changed = followPage;
   api.agree = () =>
     import("./consent.js").then(({ followConsent }) => followConsent()).catch(console.warn);
   watchPolicy();

@@ -2,6 +2,7 @@
 // sent along with what the element asks for.
 
 import { browserStore, sleep, tabStore } from "../shared/dom.js";
+import { pageHeaders, withPage } from "./api.js";
 import { forgetUnsent, keepUnsent, signInLink } from "./refusals.js";
 
 /** @typedef {import("./api.js").Config} Config */
@@ -109,6 +110,16 @@ const csrfHeader = ({ embedded, base }) => {
 };
 
 /**
+ * Set headers of ours, which count before what the page sends.
+ * @param {Headers} headers
+ * @param {Record<string, string>} own
+ */
+const addHeaders = (headers, own) => {
+  for (const [name, value] of Object.entries(own)) headers.set(name, value);
+  return headers;
+};
+
+/**
  * Fetch a CSRF token with the kit's own page: that of this one may have run out.
  * @param {Config} config
  * @returns {Promise<boolean>} whether there is one
@@ -161,21 +172,21 @@ export const isReachable = ({ page }) => {
  * @returns {Promise<any>} the JSON of the answer
  */
 const requestJson = async (config, url, method) => {
-  /** @type {Record<string, string>} */
-  const headers = { Accept: "application/json" };
-  if (method === "POST") headers["Content-Type"] = "application/json";
+  const headers = await pageHeaders(config);
+  headers.set("Accept", "application/json");
+  if (method === "POST") headers.set("Content-Type", "application/json");
   // On another site's page a cookie would be a third party's: a signed token stands in its place.
   const visitorKey = `visitor:${config.base}`;
   if (usesToken(config)) {
     // What else is kept there would be no header, and fetch would not even try.
     const kept = browserStore.get(visitorKey) ?? "";
-    headers["X-ChatKit-Visitor"] = /^[\w.-]*$/.test(kept) ? kept : "";
+    headers.set("X-ChatKit-Visitor", /^[\w.-]*$/.test(kept) ? kept : "");
   }
   /** @param {Record<string, string>} [csrf] */
   const send = (csrf) =>
     fetch(url, {
       method,
-      headers: { ...headers, ...csrf },
+      headers: addHeaders(new Headers(headers), csrf),
       body: method === "POST" ? "{}" : undefined,
       credentials: credentialsOf(config),
       cache: "no-store",
@@ -263,10 +274,12 @@ const reuseSecret = async (config, entry) => {
  * @param {string} thread
  */
 const ownsThread = async (config, secret, thread) => {
+  const site = await pageHeaders(config);
+  const own = { "Content-Type": "application/json", ...tokenHeader(secret) };
   const response = await withCsrfToken(config, (csrf) =>
     fetch(`${config.page}api`, {
       method: "POST",
-      headers: { "Content-Type": "application/json", ...tokenHeader(secret), ...csrf },
+      headers: addHeaders(new Headers(site), { ...own, ...csrf }),
       body: JSON.stringify({ type: "threads.get_by_id", params: { thread_id: thread } }),
       credentials: credentialsOf(config),
     }),
@@ -453,16 +466,15 @@ const outlive = async (widget, request, response) => {
  * Send a request of the element with the visitor's token. One that is not good any more, or not this
  * visitor's, is answered by 401, and made anew once.
  * @param {Config} config
- * @param {Request} request
+ * @param {Request} plain
  */
-const sendWithToken = async (config, request) => {
+const sendWithToken = async (config, plain) => {
+  const request = await withPage(config, plain);
   /** @param {string} token */
   const send = (token) =>
     withCsrfToken(config, (csrf) => {
       const copy = request.clone();
-      for (const [name, value] of Object.entries({ ...csrf, ...tokenHeader(token) })) {
-        copy.headers.set(name, value);
-      }
+      addHeaders(copy.headers, { ...csrf, ...tokenHeader(token) });
       return fetch(copy);
     });
   const token = freshSecret(loadEntry(config)) ?? (await getClientSecret(config, null));

@@ -1,0 +1,117 @@
+// A menu over the button that opens it: arrows, first letters, Escape, and the focus goes back.
+
+import { h } from "../shared/dom.js";
+import { icon } from "./controls.js";
+
+/**
+ * @typedef {object} MenuItem
+ * @property {string} label
+ * @property {string} [icon]
+ * @property {string} [hint] what it is
+ * @property {boolean} [checked] of one that can be chosen
+ * @property {boolean} [disabled]
+ * @property {() => unknown} run
+ */
+/** @typedef {{label?: string, items: MenuItem[]}} MenuGroup */
+
+/**
+ * @param {MenuItem} item
+ * @param {(item: MenuItem) => void} choose
+ */
+const drawItem = (item, choose) =>
+  h(
+    "button",
+    {
+      type: "button",
+      className: "option",
+      role: item.checked === undefined ? "menuitem" : "menuitemradio",
+      "aria-checked": item.checked === undefined ? null : String(item.checked),
+      "aria-disabled": item.disabled && "true",
+      tabIndex: -1,
+      onclick: () => item.disabled || choose(item),
+    },
+    icon(item.icon),
+    h("span", { dir: "auto" }, item.label, item.hint && h("small", {}, item.hint)),
+    item.checked && icon("check"),
+  );
+
+/**
+ * @param {HTMLElement[]} items
+ * @param {Element | null} focused
+ * @param {string} key
+ */
+const nextOf = (items, focused, key) => {
+  const at = items.indexOf(/** @type {HTMLElement} */ (focused));
+  if (key === "ArrowDown") return items[(at + 1) % items.length];
+  if (key === "ArrowUp") return items.at(at > 0 ? at - 1 : -1);
+  if (key === "Home") return items[0];
+  if (key === "End") return items.at(-1);
+  if (key.length !== 1 || key === " ") return undefined;
+  const starts = (/** @type {HTMLElement} */ item) =>
+    item.textContent?.trim().toLowerCase().startsWith(key.toLowerCase());
+  return [...items.slice(at + 1), ...items.slice(0, at + 1)].find(starts);
+};
+
+/**
+ * Open a menu in a node, and focus its first item; or close the one that this opener has open.
+ * @param {HTMLElement} opener
+ * @param {HTMLElement} around what it stands in
+ * @param {MenuGroup[]} groups
+ * @param {number} [first] the group whose chosen item is focused
+ */
+export const openMenu = (opener, around, groups, first = 0) => {
+  const root = /** @type {ShadowRoot} */ (around.getRootNode());
+  const open = around.querySelector(":scope > [role=menu]");
+  const isOwn = opener.ariaExpanded === "true";
+  open?.dispatchEvent(new Event("close"));
+  if (isOwn) return;
+  const close = (/** @type {boolean} */ goesBack) => {
+    around.removeEventListener("focusout", left);
+    document.removeEventListener("pointerdown", pressed, true);
+    opener.ariaExpanded = "false";
+    if (goesBack) opener.focus();
+    menu.remove();
+  };
+  const left = (/** @type {FocusEvent} */ { relatedTarget: to }) => {
+    if (to && to !== opener && !menu.contains(/** @type {Node} */ (to))) close(false);
+  };
+  const pressed = (/** @type {Event} */ event) => {
+    const path = event.composedPath();
+    if (!path.includes(menu) && !path.includes(opener)) close(menu.contains(root.activeElement));
+  };
+  const choose = (/** @type {MenuItem} */ item) => {
+    close(true);
+    item.run();
+  };
+  const onkeydown = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key === "Tab") return close(true);
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const isEscape = event.key === "Escape";
+    const next = nextOf(items, root.activeElement, event.key);
+    if (!isEscape && !next) return;
+    event.preventDefault();
+    event.stopPropagation(); // not the panel around the chat
+    if (isEscape) close(true);
+    else next?.focus();
+  };
+  const shown = groups.map(({ label, items }) =>
+    h(
+      "div",
+      { role: "group", "aria-label": label ?? null },
+      label && h("div", { className: "caption", "aria-hidden": "true" }, label),
+      items.map((item) => drawItem(item, choose)),
+    ),
+  );
+  const menu = h("div", { className: "menu", role: "menu", "aria-label": opener.ariaLabel, onkeydown }, shown);
+  menu.addEventListener("close", () => close(false));
+  /** @type {HTMLElement[]} */
+  const items = [...menu.querySelectorAll("button")];
+  around.append(menu);
+  around.addEventListener("focusout", left);
+  document.addEventListener("pointerdown", pressed, true);
+  opener.ariaExpanded = "true";
+  const group = shown[first];
+  /** @type {HTMLElement | null} */
+  const start = first ? group.querySelector('[aria-checked="true"]') : null;
+  (start ?? group.querySelector("button"))?.focus();
+};

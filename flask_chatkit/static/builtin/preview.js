@@ -1,0 +1,68 @@
+// What an entity is, shown beside a mention of it that is pointed at or focused.
+
+import { h } from "../shared/dom.js";
+import { showMarkdown } from "./markdown.js";
+import { drawWidget } from "./widgets.js";
+
+/** @import { Chat } from "./element.js" */
+/** @import { Entity } from "./types.js" */
+
+const GAP = 6; // pixels between the mention and its preview
+
+/**
+ * @param {Chat} chat
+ * @param {HTMLElement} node
+ * @param {Entity} entity
+ */
+export const showPreview = async ({ store }, node, entity) => {
+  const { entities, theme } = store.options;
+  const isWanted = () => node.matches(":hover, :focus-visible");
+  if (node.ariaDescription !== null && node.nextElementSibling?.matches(".preview")) return;
+  /** @type {any} */
+  let found;
+  try {
+    found = await entities?.onRequestPreview?.(entity);
+  } catch (error) {
+    store.dispatch("error", { error });
+  }
+  if (!found?.preview || !isWanted() || node.nextElementSibling?.matches(".preview")) return;
+  const { text } = store;
+  const scheme = typeof theme === "string" ? theme : theme?.colorScheme;
+  const body = drawWidget(found.preview, {
+    text,
+    id: entity.id,
+    dark: scheme === "dark",
+    streaming: false,
+    labels: new Map(),
+    parts: new Map(),
+    markdown: (/** @type {Element} */ into, /** @type {string} */ markdown) =>
+      showMarkdown(into, markdown, { text }),
+    shown: null,
+    act: () => {},
+    answer: () => {},
+    tag: () => "",
+  });
+  const box = h("div", { className: "preview widget", popover: "manual", inert: true }, body);
+  node.after(box);
+  box.showPopover?.();
+  node.ariaDescription = box.textContent;
+  const at = node.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = box;
+  const fits = at.top - GAP - height >= 0;
+  const left = Math.max(GAP, Math.min(at.left, innerWidth - width - GAP));
+  const top = fits ? at.top - GAP - height : at.bottom + GAP;
+  Object.assign(box.style, { top: `${top}px`, left: `${left}px` });
+  const listening = new AbortController();
+  const hide = (/** @type {Event} */ event) => {
+    const isKey = event instanceof KeyboardEvent;
+    if (isKey && event.key !== "Escape") return;
+    if (isKey) event.stopPropagation(); // not the panel around the chat
+    else if (event.type !== "scroll" && isWanted()) return;
+    listening.abort();
+    box.remove();
+  };
+  const { signal } = listening;
+  for (const type of ["pointerleave", "blur", "keydown"])
+    node.addEventListener(type, hide, { signal });
+  node.closest(".log")?.addEventListener("scroll", hide, { signal, passive: true });
+};
