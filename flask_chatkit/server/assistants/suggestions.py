@@ -36,6 +36,6 @@ def _checked(given: Any) -> dict[str, str]:
         raise ValueError("suggest: each is a str, or a dict with 'label' and 'prompt'")
     for name, most in LONGEST.items():
         value = found[name]
-        if not isinstance(value, str) or not 1 <= len(value.strip()) or len(value) > most:
+        if not isinstance(value, str) or not value.strip() or len(value) > most:
             raise ValueError(f"suggest: {name!r} must be a str of 1 to {most} characters")
     return {name: found[name].strip() for name in LONGEST}

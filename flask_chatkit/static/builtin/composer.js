@@ -33,6 +33,8 @@ export class Composer extends Part {
   #quote = null;
   /** @type {Entity[]} those that were mentioned */
   tags = [];
+  /** @type {(() => void) | undefined} asks for files */
+  #attach;
   /** The ids that were chosen; empty for none. */
   #chosen = { tool: "", model: "" };
 
@@ -94,6 +96,7 @@ export class Composer extends Part {
   #buildAdd() {
     const { text } = this;
     const { input, ask } = this.chat.attachments.buildPicker();
+    this.#attach = ask;
     const groups = this.#groups();
     if (groups.length === 0) return input && [input, iconButton(text.attach, "clip", ask)];
     if (!input && groups.every(({ label }) => label === text.model)) return null;
@@ -111,8 +114,7 @@ export class Composer extends Part {
     const { tools, models } = this.#options;
     const { tool, model } = this.#chosen;
     const extra = this.chat.mentions.items();
-    if (attach && this.chat.attachments.isEnabled)
-      extra.unshift({ label: text.attach, icon: "clip", run: attach });
+    if (attach) extra.unshift({ label: text.attach, icon: "clip", run: attach });
     const free = asList(tools).filter(({ pinned }) => !pinned);
     if (free.length > 0) free.push({ id: "", label: text.noTool });
     /** @type {(kind: "tool" | "model", all: any[], chosen: string) => any[]} */
@@ -129,6 +131,13 @@ export class Composer extends Part {
       { label: text.tool, items: radios("tool", free, tool) },
       { label: text.model, items: radios("model", asList(models), model) },
     ].filter(({ items }) => items.length > 0);
+  }
+
+  /** What the menu has and a command can do. */
+  actions() {
+    return this.#groups(this.#attach).flatMap(({ label, items }) =>
+      label === this.text.model ? [] : items.filter(({ icon: name }) => name && name !== "slash"),
+    );
   }
 
   #buildModel() {

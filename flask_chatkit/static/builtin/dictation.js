@@ -65,7 +65,12 @@ const buildBar = ({ composer, store }, finish, cancel) => {
   const label = h("span", {});
   const mark = h("span", { className: "live" });
   const stop = iconButton(text.cancel, "close", cancel);
-  const done = h("button", { type: "button", className: "send", title: text.finish, onclick: finish });
+  const done = h("button", {
+    type: "button",
+    className: "send",
+    title: text.finish,
+    onclick: finish,
+  });
   done.ariaLabel = text.finish;
   done.append(icon("check"));
   const onkeydown = (/** @type {KeyboardEvent} */ event) => {
@@ -74,7 +79,12 @@ const buildBar = ({ composer, store }, finish, cancel) => {
     event.stopPropagation(); // not the panel around the chat
     cancel();
   };
-  const bar = h("div", { className: "tools dictation", role: "group", "aria-label": text.dictate, onkeydown });
+  const bar = h("div", {
+    className: "tools dictation",
+    role: "group",
+    "aria-label": text.dictate,
+    onkeydown,
+  });
   bar.append(mark, label, h("span", { className: "spacer" }), stop, done);
   tools.hidden = true;
   tools.after(bar);
@@ -96,75 +106,110 @@ const buildBar = ({ composer, store }, finish, cancel) => {
   };
 };
 
-/**
- * Take a dictation.
- * @param {Chat} chat
- */
-export const dictate = async (chat) => {
-  const { client, composer, store, view } = chat;
-  const { text } = store;
-  composer.showProblem("");
-  const finishing = new AbortController();
-  const cancelling = new AbortController();
+/** @type {WeakSet<Chat>} those that listen */
+const listening = new WeakSet();
+
+/** One dictation: what is recorded and shown, until its text stands in the field. */
+class Dictation {
+  #chat;
+  #finishing = new AbortController();
+  #cancelling = new AbortController();
   /** @type {MediaStream | undefined} */
-  let stream;
+  #stream;
   /** @type {ReturnType<typeof buildBar> | undefined} */
-  let shown;
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  let timer;
-  const finish = () => finishing.abort();
-  const cancel = () => {
-    cancelling.abort();
-    finish();
+  #bar;
+
+  /** @param {Chat} chat */
+  constructor(chat) {
+    this.#chat = chat;
+  }
+
+  #finish = () => this.#finishing.abort();
+  #cancel = () => {
+    this.#cancelling.abort();
+    this.#finish();
   };
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-    const bar = buildBar(chat, finish, cancel);
-    shown = bar;
+
+  async run() {
+    const { composer, store, view } = this.#chat;
+    const { text } = store;
+    try {
+      const blob = await this.#record();
+      if (this.#cancelling.signal.aborted) return;
+      this.#bar?.wait();
+      view.announce(text.transcribing);
+      const heard = await this.#transcribe(blob);
+      this.#bar?.remove();
+      if (heard) this.#write(heard);
+      else composer.showProblem(text.nothingHeard);
+    } catch (error) {
+      if (this.#cancelling.signal.aborted) return;
+      composer.showProblem(reasonOf(error, text));
+      store.dispatch("error", { error });
+    } finally {
+      this.#release();
+      const hadFocus = this.#bar?.bar.contains(view.focused) || !view.focused;
+      this.#bar?.remove();
+      if (hadFocus) composer.focus();
+    }
+  }
+
+  async #record() {
+    const { store, view } = this.#chat;
+    this.#stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    this.#bar = buildBar(this.#chat, this.#finish, this.#cancel);
+    const { bar, label } = this.#bar;
     const start = performance.now();
     const tick = () => {
       const seconds = Math.floor((performance.now() - start) / 1000);
-      bar.label.textContent = `${text.recording} ${formatSeconds(seconds)}`;
+      label.textContent = `${store.text.recording} ${formatSeconds(seconds)}`;
       // Nobody is recorded who does not see it.
-      if (!bar.bar.isConnected) cancel();
-      else if (seconds >= LONGEST || bar.bar.checkVisibility?.() === false) finish();
+      if (!bar.isConnected) this.#cancel();
+      else if (seconds >= LONGEST || bar.checkVisibility?.() === false) this.#finish();
     };
     tick();
-    timer = setInterval(tick, 500);
-    view.announce(text.recording);
-    const blob = await record(stream, finishing.signal);
-    clearInterval(timer);
-    for (const track of stream.getTracks()) track.stop();
-    if (cancelling.signal.aborted) return;
-    bar.wait();
-    view.announce(text.transcribing);
-    const params = { audio_base64: await base64Of(blob), mime_type: blob.type };
-    const request = { type: "input.transcribe", params };
-    const answer = await (await client.post(request, cancelling.signal)).json();
-    const heard = String(answer?.text ?? "").trim();
-    bar.remove();
-    if (heard) write(chat, heard);
-    else composer.showProblem(text.nothingHeard);
-  } catch (error) {
-    if (cancelling.signal.aborted) return;
-    composer.showProblem(reasonOf(error, text));
-    store.dispatch("error", { error });
-  } finally {
-    clearInterval(timer);
-    for (const track of stream?.getTracks() ?? []) track.stop();
-    const had = shown?.bar.contains(view.focused) || !view.focused;
-    shown?.remove();
-    if (had) composer.focus();
+    const timer = setInterval(tick, 500);
+    view.announce(store.text.recording);
+    try {
+      return await record(this.#stream, this.#finishing.signal);
+    } finally {
+      clearInterval(timer);
+      this.#release();
+    }
   }
-};
+
+  /** Let go of the microphone. */
+  #release() {
+    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+  }
+
+  /** @param {Blob} blob */
+  async #transcribe(blob) {
+    const params = { audio_base64: await base64Of(blob), mime_type: blob.type };
+    const { signal } = this.#cancelling;
+    const response = await this.#chat.client.post({ type: "input.transcribe", params }, signal);
+    return String((await response.json())?.text ?? "").trim();
+  }
+
+  /**
+   * Put what was heard to what is written.
+   * @param {string} heard
+   */
+  #write(heard) {
+    const { composer, view } = this.#chat;
+    const { selectionStart: at, value } = composer.nodes.input;
+    composer.insert(/\S$/.test(value.slice(0, at)) ? ` ${heard}` : heard);
+    view.announce(heard);
+  }
+}
 
 /**
- * Put what was heard to what is written.
+ * Take a dictation, unless one is under way.
  * @param {Chat} chat
- * @param {string} heard
  */
-const write = ({ composer, view }, heard) => {
-  const { selectionStart: at, value } = composer.nodes.input;
-  composer.insert(/\S$/.test(value.slice(0, at)) ? ` ${heard}` : heard);
-  view.announce(heard);
+export const dictate = async (chat) => {
+  if (listening.has(chat)) return;
+  listening.add(chat);
+  chat.composer.showProblem("");
+  await new Dictation(chat).run().finally(() => listening.delete(chat));
 };

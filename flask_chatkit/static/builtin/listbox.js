@@ -61,8 +61,9 @@ export class Listbox extends Part {
   /**
    * @param {any[]} found
    * @param {Wanted} wanted
+   * @param {number} [back] how many characters before the caret a choice takes the place of
    */
-  #show(found, wanted) {
+  #show(found, wanted, back = wanted.query.length + 1) {
     const { composer, view } = this.chat;
     const { text } = this;
     this.#remove();
@@ -77,7 +78,7 @@ export class Listbox extends Part {
       const { group = "" } = each;
       const into = groups.get(group) ?? this.#group(group);
       groups.set(group, into);
-      into.append(this.#option(each, wanted));
+      into.append(this.#option(each, wanted.kind, back));
     }
     node.append(...groups.values());
     if (found.length === 0) node.append(h("div", { className: "caption" }, text.noResults));
@@ -98,15 +99,16 @@ export class Listbox extends Part {
 
   /**
    * @param {any} found an entity or a command
-   * @param {Wanted} wanted
+   * @param {Wanted["kind"]} kind
+   * @param {number} back
    */
-  #option(found, { kind, query }) {
+  #option(found, kind, back) {
     const pick = () => {
       this.close();
-      if (kind === "entity") this.#mention(found, query.length + 1);
-      else this.#command(found, query.length + 1);
+      if (kind === "entity") this.#mention(found, back);
+      else this.#command(found, back);
     };
-    const { title = found.name ?? found.id, icon: name, description } = found;
+    const { title = found.label, icon: name, description } = found;
     const node = h(
       "div",
       {
@@ -140,8 +142,13 @@ export class Listbox extends Part {
   async #command(command, back) {
     const { composer, store } = this.chat;
     composer.insert("", back);
+    if (command.run) return command.run();
     try {
-      await this.options.commands?.onSelect?.(command);
+      const { onSelect } = this.options.commands ?? {};
+      const found = await onSelect?.(command);
+      if (found?.type === "entity") this.#mention(found.entity, 0);
+      else if (found?.type === "menu")
+        this.#show(found.commands, { kind: "command", query: "" }, 0);
     } catch (error) {
       store.dispatch("error", { error });
     }

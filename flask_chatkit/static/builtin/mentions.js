@@ -31,10 +31,14 @@ export class Mentions extends Part {
   /** What can be searched. */
   get sources() {
     const { entities, commands } = this.options;
-    return {
-      entity: entities?.onTagSearch,
-      command: commands?.enabled === false ? undefined : commands?.onSearch,
+    /** @param {string} query */
+    const search = async (query) => {
+      const found = (await commands?.onSearch?.(query)) ?? [];
+      const starts = (/** @type {MenuItem} */ { label }) =>
+        label.toLowerCase().startsWith(query.toLowerCase());
+      return [...found, ...this.chat.composer.actions().filter(starts)];
     };
+    return { entity: entities?.onTagSearch, command: commands?.enabled ? search : undefined };
   }
 
   /** Follow what is written in the composer's field. */
@@ -58,7 +62,7 @@ export class Mentions extends Part {
       const { value, selectionEnd: at } = composer.nodes.input;
       composer.insert(/\S$/.test(value.slice(0, at)) ? ` ${sign}` : sign);
     };
-    if (entity && this.options.entities?.showComposerMenu !== false)
+    if (entity && this.options.entities?.showComposerMenu)
       items.push({ label: text.mention, icon: "at", run: write("@") });
     if (command) items.push({ label: text.commands, icon: "slash", run: write("/") });
     return items;

@@ -102,7 +102,11 @@ export const openMenu = (opener, around, groups, first = 0) => {
       items.map((item) => drawItem(item, choose)),
     ),
   );
-  const menu = h("div", { className: "menu", role: "menu", "aria-label": opener.ariaLabel, onkeydown }, shown);
+  const menu = h(
+    "div",
+    { className: "menu", role: "menu", "aria-label": opener.ariaLabel, onkeydown },
+    shown,
+  );
   menu.addEventListener("close", () => close(false));
   /** @type {HTMLElement[]} */
   const items = [...menu.querySelectorAll("button")];

@@ -56,7 +56,8 @@ export const showPreview = async ({ store }, node, entity) => {
   const hide = (/** @type {Event} */ event) => {
     const isKey = event instanceof KeyboardEvent;
     if (isKey && event.key !== "Escape") return;
-    if (isKey) event.stopPropagation(); // not the panel around the chat
+    if (isKey)
+      event.stopPropagation(); // not the panel around the chat
     else if (event.type !== "scroll" && isWanted()) return;
     listening.abort();
     box.remove();

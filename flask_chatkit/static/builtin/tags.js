@@ -15,7 +15,8 @@ export const findTags = (text, tags) => {
   const found = [];
   for (let at = text.indexOf("@"); at >= 0; at = text.indexOf("@", at + 1)) {
     const tag = known.find(
-      ({ title }) => text.startsWith(title, at + 1) && !WORD.test(text[at + 1 + title.length] ?? ""),
+      ({ title }) =>
+        text.startsWith(title, at + 1) && !WORD.test(text[at + 1 + title.length] ?? ""),
     );
     if (!tag) continue;
     const end = at + 1 + tag.title.length;

@@ -188,7 +188,12 @@ export interface Entity {
 /** What can be done with a word behind a slash. */
 export interface Command {
   id: string;
-  [key: string]: any;
+  label: string;
+  description?: string;
+  icon?: string;
+  group?: string;
+  /** Of one of the composer's own. */
+  run?: () => unknown;
 }
 
 /** ChatKit's options, as far as this chat uses them. */
@@ -215,7 +220,15 @@ export interface Options {
   commands?: {
     enabled?: boolean;
     onSearch?: (query: string) => Promise<Command[]>;
-    onSelect?: (command: Command) => unknown;
+    /** What is chosen is put in, offers more to choose from, or does something in the page. */
+    onSelect?: (
+      command: Command,
+    ) => Promise<
+      | void
+      | null
+      | { type: "entity"; entity: Entity }
+      | { type: "menu"; commands: Command[] }
+    >;
   };
   onClientTool?: (call: { name: string; params: any }) => any;
 }

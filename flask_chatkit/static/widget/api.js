@@ -173,7 +173,7 @@ const READS = /^(threads\.(get_by_id|list|update|delete)|items\.list|attachments
  * @returns {Given[K]}
  */
 export const pageValue = ({ id, chat }, kind) =>
-  (id && loader().get(id).given[kind]) ?? loader().get(chat).given[kind];
+  loader().get(id ?? chat).given[kind] ?? loader().get(chat).given[kind];
 
 /**
  * What can be searched while one writes, as the element's options.

@@ -1,15 +1,7 @@
 // ChatKit's element: loaded, started, watched, and replaced by the built-in chat of a served chat.
 
 import { deferred, h, withTimeout } from "../shared/dom.js";
-import {
-  emit,
-  hasConsent,
-  loader,
-  pageFunction,
-  pageSearches,
-  setState,
-  widgets,
-} from "./api.js";
+import { emit, hasConsent, loader, pageFunction, pageSearches, setState, widgets } from "./api.js";
 import { localeOf } from "./i18n.js";
 import { remedies, showFailure, showInterruption, showLoading, showNotice } from "./notices.js";
 import {

@@ -8,7 +8,15 @@ import { deferred, h, withTimeout } from "../shared/dom.js";
 import "../shared/colour.js";
 import "../lang/en.js";
 import { hasConsent, loader, widgets } from "./api.js";
-import { askToStart, followPage, followTheme, loadScript, start, stop, usesOpenAI } from "./element.js";
+import {
+  askToStart,
+  followPage,
+  followTheme,
+  loadScript,
+  start,
+  stop,
+  usesOpenAI,
+} from "./element.js";
 import { directionOf, loadWords, localeOf, mergeWords } from "./i18n.js";
 import "../shared/locales.js";
 import { watchPolicy } from "./notices.js";
