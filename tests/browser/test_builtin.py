@@ -884,7 +884,7 @@ def test_chat_is_used_by_keyboard_alone(chat: Chat) -> None:
         chat.page.keyboard.press("Tab")
         names.add(chat.run("root.activeElement?.ariaLabel ?? root.activeElement?.textContent"))
     wanted = {"New chat", "Chats", "Messages", "Copy", "Good answer", "Bad answer", "Try again"}
-    assert wanted | {"Message", "Attach files", "Tool", "Model", "Send message"} <= names
+    assert wanted | {"Message", "Add and choose", "Model: Careful", "Send message"} <= names
     chat.button("Chats").focus()
     chat.page.keyboard.press("Enter")
     chat.button("Back to the chat").wait_for()

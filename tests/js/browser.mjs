@@ -23,7 +23,7 @@ export const page = {
   chats: {},
 };
 
-const chat = () => Object.assign(new EventTarget(), { tools: {}, actions: {} });
+const chat = () => Object.assign(new EventTarget(), { tools: {}, actions: {}, given: {} });
 globalThis.window = Object.assign(globalThis, {
   sessionStorage: page.sessionStorage,
   localStorage: page.localStorage,

@@ -203,7 +203,10 @@ export class Composer extends Part {
     const { selectionStart: start, selectionEnd: end } = input;
     input.setSelectionRange(start - back, end);
     // What was written before can be had back with Ctrl+Z; setRangeText() would forget it.
-    if (!document.execCommand("insertText", false, text)) {
+    const isDone = text
+      ? document.execCommand("insertText", false, text)
+      : document.execCommand("delete");
+    if (!isDone) {
       input.setRangeText(text, start - back, end, "end");
       input.dispatchEvent(new Event("input"));
     }

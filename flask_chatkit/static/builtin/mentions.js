@@ -27,6 +27,7 @@ export const wantedAt = (before) => {
 export class Mentions extends Part {
   /** @type {import("./listbox.js").Listbox | null} */
   #list = null;
+  #seen = "";
 
   /** What can be searched. */
   get sources() {
@@ -107,6 +108,9 @@ export class Mentions extends Part {
     const { composer, store } = this.chat;
     const { input } = composer.nodes;
     const { selectionStart: start, selectionEnd: end, value } = input;
+    const state = `${start} ${end} ${value}`;
+    if (state === this.#seen) return; // a key that did nothing here
+    this.#seen = state;
     const wanted = start === end ? wantedAt(value.slice(0, end)) : null;
     const at = wanted ? end - wanted.query.length - 1 : 0;
     const isDone = findTags(value, composer.tags).some((tag) => tag.start === at);

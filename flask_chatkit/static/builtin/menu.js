@@ -53,13 +53,12 @@ const nextOf = (items, focused, key) => {
 };
 
 /**
- * Open a menu in a node, and focus its first item; or close the one that this opener has open.
+ * Open a menu in a node, and focus what is chosen or comes first; or close the one that is open.
  * @param {HTMLElement} opener
  * @param {HTMLElement} around what it stands in
  * @param {MenuGroup[]} groups
- * @param {number} [first] the group whose chosen item is focused
  */
-export const openMenu = (opener, around, groups, first = 0) => {
+export const openMenu = (opener, around, groups) => {
   const root = /** @type {ShadowRoot} */ (around.getRootNode());
   const open = around.querySelector(":scope > [role=menu]");
   const isOwn = opener.ariaExpanded === "true";
@@ -114,8 +113,7 @@ export const openMenu = (opener, around, groups, first = 0) => {
   around.addEventListener("focusout", left);
   document.addEventListener("pointerdown", pressed, true);
   opener.ariaExpanded = "true";
-  const group = shown[first];
   /** @type {HTMLElement | null} */
-  const start = first ? group.querySelector('[aria-checked="true"]') : null;
-  (start ?? group.querySelector("button"))?.focus();
+  const chosen = shown[0].querySelector('[aria-checked="true"]');
+  (chosen ?? items[0]).focus();
 };

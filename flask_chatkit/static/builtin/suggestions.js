@@ -24,7 +24,6 @@ export class Suggestions extends Part {
   constructor(chat) {
     super(chat);
     chat.store.on("cleared", () => this.show(null, null));
-    chat.store.on("changed", () => this.#render());
   }
 
   /**
@@ -42,7 +41,8 @@ export class Suggestions extends Part {
     this.#node = null;
   }
 
-  #render() {
+  /** Show them, or no longer. */
+  render() {
     const { store, view } = this.chat;
     if (store.run && store.run !== this.#run) this.show(null, null);
     const { thread } = view.nodes;

@@ -212,7 +212,7 @@ export class View extends Part {
 
   /** Show everything but the items: title, start screen, what is busy, what may be done. */
   render() {
-    const { composer, store, turns } = this.chat;
+    const { composer, store, suggestions, turns } = this.chat;
     const { chat, title, fresh, start, earlier, log } = this.nodes;
     const { text, thread, run, opening } = store;
     const { title: wanted = {} } = store.options.header ?? {};
@@ -228,6 +228,7 @@ export class View extends Part {
     chat.classList.toggle("answering", Boolean(run));
     this.#renderProgress();
     turns.update();
+    suggestions.render();
     composer.update();
     this.scrollToEnd();
   }

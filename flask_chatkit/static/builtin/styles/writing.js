@@ -3,19 +3,18 @@
 export const WRITING = `
   .composer { position: relative; isolation: isolate; }
   .menu { position: absolute; inset-block-end: calc(100% + 0.4rem); inset-inline-start: 0; z-index: 2; min-inline-size: min(16rem, 100%);
-    max-inline-size: min(24rem, 100%); max-block-size: min(20rem, 100cqb - 9rem); overflow-y: auto; overscroll-behavior: contain; padding: 0.35rem;
+    max-inline-size: min(24rem, 100%); max-block-size: min(24rem, 100cqb - 9rem); overflow-y: auto; overscroll-behavior: contain; padding: 0.35rem;
     background: var(--paper); border: 1px solid var(--line); border-radius: min(var(--box), 1rem); box-shadow: 0 6px 24px rgb(0 0 0 / 16%); scrollbar-width: thin; }
   .menu[role="listbox"] { inline-size: min(24rem, 100%); }
   .menu > [role="group"] + [role="group"] { margin-block-start: 0.3rem; padding-block-start: 0.3rem; border-block-start: 1px solid var(--line); }
   .menu .caption { padding: 0.25rem 0.6rem; }
   .option { display: flex; align-items: center; gap: 0.6rem; inline-size: 100%; min-block-size: 2.25rem; padding: 0.3rem 0.6rem; text-align: start; line-height: 1.3;
     background: none; border: 0; border-radius: min(var(--control), 0.6rem); cursor: pointer; overflow-wrap: anywhere; }
-  .option > span { flex: 1; min-inline-size: 0; }
+  .option > span { flex: 1; min-inline-size: 0; text-align: match-parent; }
   .option small { display: block; font-size: 0.85em; color: var(--muted); }
   .option > svg { color: var(--muted); }
   .option:is(:hover, :focus, [aria-selected="true"]) { background: var(--bubble); }
   .option:focus-visible { outline-offset: -2px; }
-  .option[aria-selected="true"] { outline: 2px solid transparent; outline-offset: -2px; }
   .option[aria-disabled="true"] { opacity: 0.55; cursor: default; }
 
   .chips { display: flex; align-items: center; gap: 0.25rem; min-inline-size: 0; overflow: hidden; }
@@ -32,7 +31,7 @@ export const WRITING = `
     color: transparent; pointer-events: none; }
   .mirror mark { color: transparent; background: color-mix(in srgb, var(--accent) 16%, transparent); border-radius: 0.25em;
     box-shadow: 0 0 0 2px color-mix(in srgb, var(--accent) 16%, transparent); }
-  .tag { padding: 0 0.3em; font-weight: 500; background: color-mix(in srgb, var(--accent) 14%, var(--paper)); color: var(--ink); border: 0; border-radius: 0.35em; }
+  .tag { padding: 0 0.3em; font-weight: 500; background: color-mix(in srgb, var(--accent) 16%, transparent); color: var(--ink); border: 0; border-radius: 0.35em; }
   button.tag:hover { text-decoration: underline; }
 
   .dictation { min-block-size: 2.25rem; gap: 0.6rem; padding-inline-start: 0.75rem; color: var(--muted); }
@@ -46,6 +45,7 @@ export const WRITING = `
 
   @container chat (max-width: 30rem) {
     .menu { max-inline-size: 100%; }
+    .chip[aria-pressed="false"]:has(svg) > span { display: none; }
     .model { max-inline-size: 7rem; }
   }
   @container chat (max-height: 26rem) {
@@ -55,7 +55,7 @@ export const WRITING = `
   @media (pointer: coarse) { .option, .chip, .suggestions .prompt { min-block-size: 2.75rem; } .tag { padding-block: 0.15em; } }
   @media (forced-colors: active) {
     .menu, .tag, .chip, .preview { border: 1px solid currentcolor; }
-    .option[aria-selected="true"] { outline-color: Highlight; }
+    .option:is(:focus, [aria-selected="true"]) { outline: 2px solid Highlight; outline-offset: -2px; }
     .mirror { display: none; }
     .live { background: CanvasText; }
   }
