@@ -64,6 +64,7 @@ class ServedChat(Conversation):
         default that of ``app.test_client()``.
     :param headers: sent with every call, such as ``{"Accept-Language": "de"}``.
     :param url_values: values of variables in the kit's URLs, such as ``{"lang": "de"}``.
+    :param page: what the page says that it is about, ``FlaskChatKit.get().context({…})``.
     :param seconds: how long an answer may take before :class:`TimeoutError` is raised.
     :raises LookupError: there is no such chat, or it is hosted by OpenAI.
 
@@ -83,6 +84,7 @@ class ServedChat(Conversation):
         base_url: str | None = None,
         headers: Mapping[str, str] | None = None,
         url_values: Mapping[str, Any] | None = None,
+        page: Mapping[str, Any] | None = None,
         seconds: float = 60.0,
     ) -> None:
         #: The test client that carries the visitor's cookies.
@@ -92,6 +94,7 @@ class ServedChat(Conversation):
         transport = Transport(
             app, name, kit_name, self.client, base_url, headers or {}, url_values or {}
         )
+        transport.page = page or {}
         super().__init__(transport, dict(tools or {}), seconds)
 
     def __repr__(self) -> str:

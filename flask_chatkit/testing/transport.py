@@ -57,6 +57,8 @@ class Transport:
         self._url_values = dict(url_values)
         self._token: str | None = None
         self._config: dict[str, Any] | None = None
+        #: What the page says that it is about.
+        self.page: Mapping[str, Any] = {}
         self.state, self._declared = self._in_request(lambda: _served(app, kit, chat))
 
     # --- the widget's calls -----------------------------------------------------------------------
@@ -76,7 +78,8 @@ class Transport:
         return self._api(kind, params, buffered=True).get_json()
 
     def _api(self, kind: str, params: Mapping[str, Any], *, buffered: bool) -> TestResponse:
-        body = json.dumps({"type": kind, "params": params})
+        metadata = {"page": dict(self.page)} if self.page else {}
+        body = json.dumps({"type": kind, "params": params, "metadata": metadata})
         more = {"data": body, "content_type": "application/json", "buffered": buffered}
         return self.call(kind, "POST", self._url("api"), **more)
 

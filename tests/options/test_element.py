@@ -323,6 +323,7 @@ OWN: list[tuple[str, Any, Any]] = [
     ("strings", {"chat": {"send": "Go"}}, {"chat": {"send": "Go"}}),
     ("preset", "auto", "auto"),
     ("message_events", True, True),
+    ("page", {"product": 42, "tags": ["a"]}, {"product": 42, "tags": ["a"]}),
     ("width", 400, "400px"),
     ("height", "80dvh", "80dvh"),
 ]
@@ -382,6 +383,9 @@ WRONG_OWN: list[tuple[str, Any, str]] = [
     ("strings", {"chat": "x"}, "a mapping with some of"),
     ("preset", "tailwind", "auto, bootstrap, shadcn, pico, plain"),
     ("message_events", 1, "True or False"),
+    ("page", "shoes", "a mapping of at most 4096 bytes of JSON"),
+    ("page", {"a": {1, 2}}, "JSON"),
+    ("page", {"a": "ü" * 2046}, "a mapping of at most 4096 bytes of JSON"),
     ("width", "50", "CSS length"),
     ("height", 0, "CSS length"),
     ("label", "", "not blank"),

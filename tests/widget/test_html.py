@@ -318,14 +318,16 @@ def test_options_of_a_launcher_are_in_its_html(app: Flask) -> None:
         "chatkit_floating(side='left', edge='top', offset='1rem 20px', size=50, z_index=3,"
         " icon='/a.png?b&c', text='Hi', label='Hi there', teaser='Psst', panel_header=False,"
         " preset='pico', contact='mailto:a@b.test', strings={'close': 'Shut'},"
-        " message_events=True, load='consent', width='20rem', height='80%', class_name='x y')"
+        " message_events=True, page={'product': 42}, load='consent', width='20rem',"
+        " height='80%', class_name='x y')"
     )
     assert render(app, "{{ " + call + " }}").removeprefix(HEAD) == (
         '<div class="chatkit chatkit-floating x y" id="chatkit-1" data-side="left"'
         ' data-edge="top" data-preset="pico" data-chatkit=\'{'
         + URLS
         + ',"contact":{"href":"mailto:a@b.test"},"load":"consent","messageEvents":true,'
-        '"strings":{"close":"Shut"},"teaser":{"delay":5,"text":"Psst"},"preset":"pico",'
+        '"strings":{"close":"Shut"},"teaser":{"delay":5,"text":"Psst"},"about":{"product":42},'
+        '"preset":"pico",'
         '"panelHeader":false,"options":{"frameTitle":"Hi there"},"style":{"width":"20rem",'
         '"height":"80%","size":"50px","z-index":3,"offset-inline":"1rem",'
         '"offset-block":"20px"}}\'>'

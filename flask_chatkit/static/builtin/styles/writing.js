@@ -19,12 +19,12 @@ export const WRITING = `
 
   .chips { display: flex; align-items: center; gap: 0.25rem; min-inline-size: 0; overflow: hidden; }
   .chips:empty { display: none; }
-  .chip { gap: 0.3rem; min-inline-size: 0; flex: 0 1 auto; padding-inline: 0.6rem; font-size: 0.9375em; }
+  .chip { gap: 0.3rem; flex: 0 1 auto; padding-inline: 0.6rem; font-size: 0.9375em; }
   .chip > span, .model > span { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .chip:not([aria-pressed="false"]) { background: var(--bubble); color: var(--ink); }
   .chip[aria-pressed] > svg { fill: none !important; }
   .chip > .i-close { inline-size: 0.95em; block-size: 0.95em; }
-  .model { flex: 0 1 auto; min-inline-size: 0; max-inline-size: 10rem; padding-inline: 0.6rem; font-size: 0.9375em; }
+  .model { flex: 0 1 auto; max-inline-size: 10rem; padding-inline: 0.6rem; font-size: 0.9375em; }
   .model > svg { inline-size: 0.9em; block-size: 0.9em; rotate: 90deg; }
 
   .mirror { position: absolute; z-index: -1; padding: 0.4rem 0.75rem; line-height: 1.45; overflow: hidden; white-space: pre-wrap; overflow-wrap: break-word;
