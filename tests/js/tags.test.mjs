@@ -2,8 +2,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { wantedAt } from "../../flask_chatkit/static/builtin/mentions.js";
-import { contentOf, entityOf, findTags } from "../../flask_chatkit/static/builtin/tags.js";
+
+import {
+  contentOf,
+  entityOf,
+  findTags,
+  wantedAt,
+} from "../../flask_chatkit/static/builtin/tags.js";
 
 const TEA = { id: "t1", title: "Tea" };
 const GREEN = { id: "t2", title: "Tea, green", data: { price: "3" }, interactive: true };

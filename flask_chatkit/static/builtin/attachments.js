@@ -66,7 +66,7 @@ export class Attachments extends Part {
   /** What asks for files; its input has to be in the document. Nothing where none can be sent. */
   buildPicker() {
     const { enabled, accept: accepted = {} } = this.#options;
-    if (!enabled) return { input: null };
+    if (!enabled) return { input: null, ask: undefined };
     const accept = Object.entries(accepted).flat(2).join(",");
     const given = { type: "file", multiple: true, hidden: true, accept, tabIndex: -1 };
     const picker = h("input", { ...given, "aria-hidden": "true" });

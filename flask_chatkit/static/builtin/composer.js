@@ -2,12 +2,9 @@
 
 import { h } from "../shared/dom.js";
 import { asList, fillIn, icon, iconButton } from "./controls.js";
-import { openMenu } from "./menu.js";
 import { Part } from "./store.js";
-import { contentOf } from "./tags.js";
 
 /** @import { Chat } from "./element.js" */
-/** @import { MenuGroup } from "./menu.js" */
 /** @import { Entity } from "./types.js" */
 /**
  * @typedef {object} ComposerNodes
@@ -34,9 +31,9 @@ export class Composer extends Part {
   /** @type {Entity[]} those that were mentioned */
   tags = [];
   /** @type {(() => void) | undefined} asks for files */
-  #attach;
+  attach;
   /** The ids that were chosen; empty for none. */
-  #chosen = { tool: "", model: "" };
+  chosen = { tool: "", model: "" };
 
   get nodes() {
     if (!this.#nodes) throw new Error("The composer is not built yet");
@@ -77,6 +74,9 @@ export class Composer extends Part {
     const end = [h("span", { className: "spacer" }), model, dictate, send];
     const tools = h("div", { className: "tools" }, this.#buildAdd(), chips, end);
     const form = h("form", { className: "composer", onsubmit }, quote, files, input, tools);
+    // So that the menu is there when it is wanted, also without a network then.
+    const prepare = () => import("./menu.js").catch(() => {});
+    form.addEventListener("focusin", prepare, { once: true });
     this.#nodes = { input, quote, files, problem, send, chips, model, dictate, form };
     this.chat.mentions.watch();
     return this.#nodes;
@@ -95,56 +95,47 @@ export class Composer extends Part {
   /** What opens the menu of all that goes with a message; where that is files alone, asks for them. */
   #buildAdd() {
     const { text } = this;
+    const { commands, entities } = this.options;
+    const { tools, models } = this.#options;
     const { input, ask } = this.chat.attachments.buildPicker();
-    this.#attach = ask;
-    const groups = this.#groups();
-    if (groups.length === 0) return input && [input, iconButton(text.attach, "clip", ask)];
-    if (!input && groups.every(({ label }) => label === text.model)) return null;
-    const open = () => openMenu(add, this.nodes.form, this.#groups(ask));
-    const add = iconButton(text.options, "plus", open, MENU);
+    this.attach = ask;
+    const isMore =
+      asList(tools).some(({ pinned }) => !pinned) ||
+      commands?.enabled ||
+      entities?.showComposerMenu;
+    if (!isMore && !input) return null;
+    if (!isMore && asList(models).length === 0)
+      return [input, iconButton(text.attach, "clip", () => ask?.())];
+    const add = iconButton(text.options, "plus", () => this.#openMenu(add), MENU);
     return [input, add];
   }
 
   /**
-   * @param {() => void} [attach] asks for files
-   * @returns {MenuGroup[]}
+   * @param {HTMLElement} opener
+   * @param {"model"} [only]
    */
-  #groups(attach) {
-    const { text } = this;
-    const { tools, models } = this.#options;
-    const { tool, model } = this.#chosen;
-    const extra = this.chat.mentions.items();
-    if (attach) extra.unshift({ label: text.attach, icon: "clip", run: attach });
-    const free = asList(tools).filter(({ pinned }) => !pinned);
-    if (free.length > 0) free.push({ id: "", label: text.noTool });
-    /** @type {(kind: "tool" | "model", all: any[], chosen: string) => any[]} */
-    const radios = (kind, all, chosen) =>
-      all.map(({ id, label, icon: name, description: hint, disabled }) => {
-        const run = () => {
-          this.choose(kind, id);
-          this.focus();
-        };
-        return { label, icon: name, hint, disabled, checked: id === chosen, run };
-      });
-    return [
-      { items: extra },
-      { label: text.tool, items: radios("tool", free, tool) },
-      { label: text.model, items: radios("model", asList(models), model) },
-    ].filter(({ items }) => items.length > 0);
+  #openMenu(opener, only) {
+    return this.#lazily(async () => {
+      const { openChoices } = await import("./menu.js");
+      openChoices(this.chat, opener, only);
+    });
   }
 
-  /** What the menu has and a command can do. */
-  actions() {
-    return this.#groups(this.#attach).flatMap(({ label, items }) =>
-      label === this.text.model ? [] : items.filter(({ icon: name }) => name && name !== "slash"),
-    );
+  /** @param {() => Promise<unknown>} act needs a module that may not come */
+  async #lazily(act) {
+    try {
+      await act();
+    } catch (error) {
+      this.showProblem(this.text.failed);
+      this.store.dispatch("error", { error });
+    }
   }
 
   #buildModel() {
     const models = asList(this.#options.models);
     if (models.length === 0) return null;
-    this.#chosen.model ||= (models.find((model) => model.default) ?? models[0]).id;
-    const onclick = () => openMenu(node, this.nodes.form, this.#groups().slice(-1));
+    this.chosen.model ||= (models.find((model) => model.default) ?? models[0]).id;
+    const onclick = () => this.#openMenu(node, "model");
     const node = h("button", { type: "button", className: "plain model", onclick, ...MENU });
     return node;
   }
@@ -152,23 +143,15 @@ export class Composer extends Part {
   #buildDictation() {
     const isPossible = navigator.mediaDevices && "MediaRecorder" in window;
     if (!this.#options.dictation?.enabled || !isPossible) return null;
-    const start = async () => {
-      try {
-        const { dictate } = await import("./dictation.js");
-        await dictate(this.chat);
-      } catch (error) {
-        this.showProblem(this.text.failed);
-        this.store.dispatch("error", { error });
-      }
-    };
-    return iconButton(this.text.dictate, "mic", start);
+    const start = async () => (await import("./dictation.js")).dictate(this.chat);
+    return iconButton(this.text.dictate, "mic", () => this.#lazily(start));
   }
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
     // While an input method composes, Enter is a part of the word.
     const composes = event.isComposing || event.keyCode === 229;
-    if (composes || this.chat.mentions.pressed(event)) return;
+    if (composes || this.chat.mentions.list?.pressed(event)) return;
     if (event.key !== "Enter" || event.shiftKey) return;
     event.preventDefault();
     this.submit();
@@ -217,9 +200,9 @@ export class Composer extends Part {
    * @param {string} id
    */
   choose(kind, id) {
-    if (kind === "tool" && this.#chosen.tool !== id)
+    if (kind === "tool" && this.chosen.tool !== id)
       this.store.dispatch("tool.change", { toolId: id || null });
-    this.#chosen[kind] = id;
+    this.chosen[kind] = id;
     this.update();
   }
 
@@ -236,7 +219,7 @@ export class Composer extends Part {
   update() {
     const { attachments, store } = this.chat;
     const { input, files } = this.nodes;
-    const chosen = asList(this.#options.tools).find(({ id }) => id === this.#chosen.tool);
+    const chosen = asList(this.#options.tools).find(({ id }) => id === this.chosen.tool);
     const own = chosen?.placeholderOverride ?? this.#options.placeholder;
     input.placeholder = own ?? store.text.placeholder;
     this.#updateChoice();
@@ -246,7 +229,7 @@ export class Composer extends Part {
     }
     this.#updateQuote();
     files.replaceChildren(...attachments.chips());
-    this.chat.mentions.paint();
+    this.chat.mentions.list?.paint();
     this.#updateSend();
   }
 
@@ -254,7 +237,7 @@ export class Composer extends Part {
   #updateChoice() {
     const { text } = this;
     const { chips, model: node } = this.nodes;
-    const { tool, model } = this.#chosen;
+    const { tool, model } = this.chosen;
     const shown = asList(this.#options.tools).filter(({ id, pinned }) => pinned || id === tool);
     const key = JSON.stringify([shown, tool]);
     if (chips.dataset.key !== key) {
@@ -336,14 +319,14 @@ export class Composer extends Part {
     this.showProblem("");
     input.value = "";
     this.chat.memory.keepDraft();
-    const { tool, model } = this.#chosen;
+    const { tool, model } = this.chosen;
     const quote = this.#quote;
     this.#quote = null;
     attachments.files.clear();
     const stays = asList(this.#options.tools).find(({ id }) => id === tool)?.persistent;
     if (tool && !stays) this.choose("tool", "");
     conversation.send({
-      content: contentOf(text, this.tags),
+      content: this.chat.mentions.split(text),
       attachments: files.flatMap(({ attachment }) => attachment ?? []),
       quote,
       tool,

@@ -2,6 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { formatSeconds, icon, iconButton, spinner } from "./controls.js";
+import { dress } from "./styles/writing.js";
 
 /** @import { Chat } from "./element.js" */
 
@@ -58,7 +59,9 @@ const reasonOf = ({ name, message }, text) => {
  * @param {() => void} finish
  * @param {() => void} cancel
  */
-const buildBar = ({ composer, store }, finish, cancel) => {
+const buildBar = (chat, finish, cancel) => {
+  const { composer, store } = chat;
+  dress(chat);
   const { text } = store;
   const { form } = composer.nodes;
   const tools = /** @type {HTMLElement} */ (form.querySelector(".tools"));

@@ -13,9 +13,6 @@ import { Memory, Resume } from "./resume.js";
 import { Rows, Turns } from "./rows.js";
 import { Store } from "./store.js";
 import { STYLE } from "./style.js";
-import { WRITING } from "./styles/writing.js";
-import { Suggestions } from "./suggestions.js";
-import { entityOf } from "./tags.js";
 import { Appearance } from "./theme.js";
 import { View } from "./view.js";
 
@@ -44,7 +41,8 @@ export class Chat {
     this.responses = new Responses(this);
     this.resume = new Resume(this);
     this.rows = new Rows(this);
-    this.suggestions = new Suggestions(this);
+    /** @type {import("./suggestions.js").Suggestions | null} when there were some */
+    this.suggestions = null;
     this.turns = new Turns(this);
     this.view = new View(this, root);
   }
@@ -54,7 +52,7 @@ const SELECTED_MS = 200; // how long a selection stays before it is offered to b
 const BUSY = "The chat is still answering";
 
 const sheet = new CSSStyleSheet();
-sheet.replaceSync(STYLE + WRITING);
+sheet.replaceSync(STYLE);
 
 /** The element that a page makes. */
 export class BuiltinChat extends HTMLElement {
@@ -177,11 +175,11 @@ export class BuiltinChat extends HTMLElement {
 
   /** @param {any} params */
   async setComposerValue(params) {
-    const { attachments, composer } = await this.#ready();
+    const { attachments, composer, mentions } = await this.#ready();
     const { text, content, reply, files, selectedToolId, selectedModelId } = params;
     const written = text ?? (content ? textsOf({ content }).join("") : undefined);
     const tags = (content ?? []).filter((/** @type {any} */ part) => part.type === "input_tag");
-    composer.tags = [...composer.tags, ...tags.map(entityOf)];
+    if (tags.length > 0) (await mentions.load()).add(tags);
     composer.setValue({ text: written, quote: reply });
     if (params.attachments) attachments.replace(params.attachments);
     if (files) attachments.attach(files);

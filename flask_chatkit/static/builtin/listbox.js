@@ -2,8 +2,10 @@
 
 import { h } from "../shared/dom.js";
 import { asList, fillIn, icon } from "./controls.js";
+import { actionsOf } from "./menu.js";
 import { Part } from "./store.js";
-import { findTags } from "./tags.js";
+import { dress } from "./styles/writing.js";
+import { contentOf, entityOf, findTags, wantedAt } from "./tags.js";
 
 /** @import { Command, Entity } from "./types.js" */
 /** @typedef {{kind: "entity" | "command", query: string}} Wanted */
@@ -23,19 +25,69 @@ export class Listbox extends Part {
   #key = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  #seen = "";
+
+  /** @param {import("./element.js").Chat} chat */
+  constructor(chat) {
+    super(chat);
+    dress(chat);
+  }
+
+  /**
+   * A text as the parts of a message.
+   * @param {string} text
+   */
+  split(text) {
+    return contentOf(text, this.chat.composer.tags);
+  }
+
+  /**
+   * Know mentions that others have written.
+   * @param {any[]} parts of a message
+   */
+  add(parts) {
+    const { composer } = this.chat;
+    composer.tags = [...composer.tags, ...parts.map(entityOf)];
+  }
+
+  /** What can be searched. */
+  get #sources() {
+    const { entities, commands } = this.options;
+    const search = async (/** @type {string} */ query) => {
+      const found = (await commands?.onSearch?.(query)) ?? [];
+      const starts = (/** @type {{label: string}} */ { label }) =>
+        label.toLowerCase().startsWith(query.toLowerCase());
+      return [...found, ...actionsOf(this.chat).filter(starts)];
+    };
+    return { entity: entities?.onTagSearch, command: commands?.enabled ? search : undefined };
+  }
+
+  /** Search for what is asked for where the caret is. */
+  look() {
+    const { nodes, tags } = this.chat.composer;
+    const { selectionStart: start, selectionEnd: end, value } = nodes.input;
+    const state = `${start} ${end} ${value}`;
+    if (state === this.#seen) return; // a key that did nothing here
+    this.#seen = state;
+    const wanted = start === end ? wantedAt(value.slice(0, end)) : null;
+    const at = wanted ? end - wanted.query.length - 1 : 0;
+    const isDone = findTags(value, tags).some((tag) => tag.start === at);
+    if (!wanted || isDone || !this.#sources[wanted.kind]) this.close();
+    else this.#search(wanted);
+  }
 
   /**
    * Search, and show what is found.
    * @param {Wanted} wanted
    */
-  search(wanted) {
+  #search(wanted) {
     const key = `${wanted.kind} ${wanted.query}`;
     if (key === this.#key) return;
     this.#key = key;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(async () => {
       try {
-        const source = this.chat.mentions.sources[wanted.kind];
+        const source = this.#sources[wanted.kind];
         const found = asList(await source?.(wanted.query)).slice(0, MOST);
         if (this.#key === key) this.#show(found, wanted);
       } catch (error) {

@@ -1,7 +1,10 @@
 // A menu over the button that opens it: arrows, first letters, Escape, and the focus goes back.
 
 import { h } from "../shared/dom.js";
-import { icon } from "./controls.js";
+import { asList, icon } from "./controls.js";
+import { dress } from "./styles/writing.js";
+
+/** @import { Chat } from "./element.js" */
 
 /**
  * @typedef {object} MenuItem
@@ -58,7 +61,7 @@ const nextOf = (items, focused, key) => {
  * @param {HTMLElement} around what it stands in
  * @param {MenuGroup[]} groups
  */
-export const openMenu = (opener, around, groups) => {
+const openMenu = (opener, around, groups) => {
   const root = /** @type {ShadowRoot} */ (around.getRootNode());
   const open = around.querySelector(":scope > [role=menu]");
   const isOwn = opener.ariaExpanded === "true";
@@ -116,4 +119,75 @@ export const openMenu = (opener, around, groups) => {
   /** @type {HTMLElement | null} */
   const chosen = shown[0].querySelector('[aria-checked="true"]');
   (chosen ?? items[0]).focus();
+};
+
+/**
+ * What begins a search with a sign.
+ * @param {Chat} chat
+ */
+const searchesOf = ({ composer, store }) => {
+  const { entities, commands } = store.options;
+  const { text } = store;
+  /** @type {MenuItem[]} */
+  const items = [];
+  const write = (/** @type {string} */ sign) => () => {
+    const { value, selectionEnd: at } = composer.nodes.input;
+    composer.insert(/\S$/.test(value.slice(0, at)) ? ` ${sign}` : sign);
+  };
+  if (entities?.onTagSearch && entities.showComposerMenu)
+    items.push({ label: text.mention, icon: "at", run: write("@") });
+  if (commands?.enabled) items.push({ label: text.commands, icon: "slash", run: write("/") });
+  return items;
+};
+
+/**
+ * @param {Chat} chat
+ * @param {"tool" | "model"} kind
+ * @returns {MenuItem[]}
+ */
+const choicesOf = ({ composer, store }, kind) => {
+  const { models, tools } = store.options.composer ?? {};
+  /** @type {any[]} */
+  const all = kind === "model" ? asList(models) : asList(tools).filter(({ pinned }) => !pinned);
+  if (kind === "tool" && all.length > 0) all.push({ id: "", label: store.text.noTool });
+  return all.map(({ id, label, icon: name, description: hint, disabled }) => {
+    const run = () => {
+      composer.choose(kind, id);
+      composer.focus();
+    };
+    return { label, icon: name, hint, disabled, checked: id === composer.chosen[kind], run };
+  });
+};
+
+/**
+ * @param {Chat} chat
+ * @returns {MenuItem[]}
+ */
+const filesOf = ({ composer, store }) =>
+  composer.attach ? [{ label: store.text.attach, icon: "clip", run: composer.attach }] : [];
+
+/**
+ * What the menu has and a command can do.
+ * @param {Chat} chat
+ */
+export const actionsOf = (chat) =>
+  [...filesOf(chat), ...choicesOf(chat, "tool")].filter(({ icon: name }) => name);
+
+/**
+ * Open the menu of all that goes with a message.
+ * @param {Chat} chat
+ * @param {HTMLElement} opener
+ * @param {"model"} [only]
+ */
+export const openChoices = (chat, opener, only) => {
+  const { composer, store } = chat;
+  const { text } = store;
+  dress(chat);
+  const models = { label: text.model, items: choicesOf(chat, "model") };
+  const groups = [
+    { items: [...filesOf(chat), ...searchesOf(chat)] },
+    { label: text.tool, items: choicesOf(chat, "tool") },
+    models,
+  ].filter(({ items }) => items.length > 0);
+  openMenu(opener, composer.nodes.form, only ? [models] : groups);
 };

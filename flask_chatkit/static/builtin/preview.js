@@ -2,20 +2,31 @@
 
 import { h } from "../shared/dom.js";
 import { showMarkdown } from "./markdown.js";
+import { dress } from "./styles/writing.js";
+import { entityOf } from "./tags.js";
 import { drawWidget } from "./widgets.js";
 
 /** @import { Chat } from "./element.js" */
-/** @import { Entity } from "./types.js" */
 
 const GAP = 6; // pixels between the mention and its preview
 
 /**
+ * Tell the page that a mention was clicked.
+ * @param {Chat} chat
+ * @param {any} part of the message
+ */
+export const clickTag = ({ store }, part) => store.options.entities?.onClick?.(entityOf(part));
+
+/**
  * @param {Chat} chat
  * @param {HTMLElement} node
- * @param {Entity} entity
+ * @param {any} part of the message
  */
-export const showPreview = async ({ store }, node, entity) => {
+export const previewTag = async (chat, node, part) => {
+  const { store } = chat;
   const { entities, theme } = store.options;
+  const entity = entityOf(part);
+  dress(chat);
   const isWanted = () => node.matches(":hover, :focus-visible");
   if (node.ariaDescription !== null && node.nextElementSibling?.matches(".preview")) return;
   /** @type {any} */

@@ -2,6 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { icon } from "./controls.js";
+import { dress } from "./styles/writing.js";
 
 /** @import { Chat } from "./element.js" */
 
@@ -88,6 +89,7 @@ export const offerQuote = (chat) => {
     icon("quote"),
     store.text.quoteSelection,
   );
+  dress(chat);
   // There, so that Tab leads from what is selected to the button.
   row.append(node);
   shown.set(chat, node);

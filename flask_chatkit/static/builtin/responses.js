@@ -7,12 +7,13 @@ import { readableText } from "./items.js";
 import { readEvents } from "./protocol.js";
 import { ANSWER } from "./resume.js";
 import { Part } from "./store.js";
-import { SUGGESTIONS } from "./suggestions.js";
 
 /** @import { Failure } from "./controls.js" */
 /** @import { Chat } from "./element.js" */
 /** @import { Action, Entry, Item, Request, Run } from "./types.js" */
 
+/** The client effect that has what the visitor may say next. */
+const SUGGESTIONS = "chatkit.suggestions";
 const LONGEST_ANNOUNCEMENT = 2000; // characters
 /** How long the answer of a lost connection is waited for, each time, in milliseconds. */
 const PAUSES = [0, 1_000, 3_000];
@@ -37,7 +38,7 @@ export class Responses extends Part {
       started: new Set(),
       thread: request.params.thread_id ?? null,
     };
-    store.run = run;
+    store.run = store.last = run;
     notices.removeErrors();
     store.dispatch("response.start");
     store.emit("changed");
@@ -248,7 +249,7 @@ export class Responses extends Part {
       run.progress = event;
     },
     client_effect: ({ name, data }, run) => {
-      if (name === SUGGESTIONS) this.chat.suggestions.show(data, run);
+      if (name === SUGGESTIONS) this.#suggest(data, run).catch(() => {});
       this.store.dispatch("effect", { name, data });
     },
     error: ({ message, allow_retry: retry }, run) => {
@@ -257,6 +258,18 @@ export class Responses extends Part {
     },
     notice: (event) => this.chat.notices.show(event.message, event),
   };
+
+  /**
+   * @param {any} data
+   * @param {Run} run
+   */
+  async #suggest(data, run) {
+    const { chat, store } = this;
+    const { Suggestions } = await import("./suggestions.js");
+    if (store.last !== run) return; // another answer, or another thread, has come since
+    chat.suggestions ??= new Suggestions(chat);
+    chat.suggestions.show(data, run);
+  }
 
   /**
    * @param {Item} item

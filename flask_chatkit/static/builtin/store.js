@@ -29,6 +29,8 @@ export class Store {
   earlier = null;
   /** @type {Run | null} */
   run = null;
+  /** @type {Run | null} that under way, or the one before; none in a thread that was just opened */
+  last = null;
   /** @type {Item | null} the client tool call that waits */
   call = null;
   /** @type {symbol | null} the thread that is being opened */
@@ -156,6 +158,7 @@ export class Store {
   /** Forget the items; what shows them goes, too. */
   clear() {
     this.items.clear();
+    this.last = null;
     this.emit("cleared");
   }
 

@@ -153,6 +153,7 @@ export const STYLE = `
   .latest.shown { visibility: visible; }
   .composer { display: flex; flex-direction: column; padding: 0.4rem; background: var(--paper);
     border: 1px solid var(--edge); border-radius: var(--box); box-shadow: 0 2px 12px rgb(0 0 0 / 6%); }
+  .composer { position: relative; isolation: isolate; }
   .composer:focus-within { border-color: var(--ring); box-shadow: 0 0 0 1px var(--ring); }
   .composer textarea { field-sizing: content; resize: none; inline-size: 100%; min-block-size: 2.25rem; max-block-size: 10rem;
     padding: 0.4rem 0.75rem; background: none; border: 0; outline: 0; line-height: 1.45; overflow-y: auto; scrollbar-width: thin; }
@@ -160,6 +161,18 @@ export const STYLE = `
   textarea:placeholder-shown { direction: inherit; }
   .composer ::placeholder { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
   .tools { display: flex; align-items: center; gap: 0.25rem; min-inline-size: 0; }
+  .chips { display: flex; align-items: center; gap: 0.25rem; min-inline-size: 0; overflow: hidden; }
+  .chips:empty { display: none; }
+  .chip { gap: 0.3rem; flex: 0 1 auto; padding-inline: 0.6rem; font-size: 0.9375em; }
+  .chip > span, .model > span { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .chip:not([aria-pressed="false"]) { background: var(--bubble); color: var(--ink); }
+  .chip[aria-pressed] > svg { fill: none !important; }
+  .chip > .i-close { inline-size: 0.95em; block-size: 0.95em; }
+  .model { flex: 0 1 auto; max-inline-size: 10rem; padding-inline: 0.6rem; font-size: 0.9375em; }
+  .model > svg { inline-size: 0.9em; block-size: 0.9em; rotate: 90deg; }
+  .tag { padding: 0 0.3em; font-weight: 500; background: color-mix(in srgb, var(--accent) 16%, transparent); color: var(--ink); border: 0; border-radius: 0.35em; }
+  button.tag:hover { text-decoration: underline; }
+  .suggestions { margin-block-start: var(--gap); justify-content: flex-start; }
   .send { display: grid; place-items: center; inline-size: 2.25rem; block-size: 2.25rem; flex: none; padding: 0; border: 1px solid transparent;
     border-radius: max(50% - (999px - var(--control)) * 999, min(var(--control), 50%)); }
   .send[aria-disabled="true"] { background: var(--bubble); color: var(--muted); cursor: default; }
@@ -235,6 +248,8 @@ export const STYLE = `
     .log { padding-inline: 0.85rem; }
     .foot-area { padding-inline: 0.6rem; }
     .greeting { font-size: 1.35em; }
+    .chip[aria-pressed="false"]:has(svg) > span { display: none; }
+    .model { max-inline-size: 7rem; }
   }
   @container chat (max-height: 26rem) {
     .header { min-block-size: 2.5rem; }
@@ -247,7 +262,7 @@ export const STYLE = `
     .foot-area { padding-block-end: 0.4rem; }
   }
   @media (pointer: coarse) {
-    .plain, .send, .button, .bar .plain, .file .plain, summary, .choice, .code .plain { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
+    .plain, .send, .button, .prompt, .bar .plain, .file .plain, summary, .choice, .code .plain { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
     .bar .plain { margin-inline-end: 0.15rem; }
     .send { inline-size: 2.75rem; block-size: 2.75rem; }
     textarea, input, select { font-size: max(16px, 1em) !important; }
@@ -255,7 +270,7 @@ export const STYLE = `
   @media (prefers-contrast: more) { :host { --muted: var(--ink) !important; --line: var(--edge) !important; } }
   @media (prefers-reduced-motion: reduce) { *, ::before, ::after { animation: none !important; transition: none !important; } .typing i { opacity: 0.7; } }
   @media (forced-colors: active) {
-    .bubble, .send, .plain, .badge, .button { border-color: currentcolor; }
+    .bubble, .send, .plain, .badge, .button, .tag { border-color: currentcolor; }
     .plain[aria-pressed="true"], .past:has([aria-current]), .past:has([aria-current]) :is(button, span) { forced-color-adjust: none; background: Highlight; color: HighlightText; }
     .send[aria-disabled="true"] { color: GrayText; border-color: GrayText; }
     .typing i { background: CanvasText; }

@@ -3,13 +3,9 @@
 import { h } from "../shared/dom.js";
 import { asList } from "./controls.js";
 import { Part } from "./store.js";
-import { contentOf } from "./tags.js";
 
 /** @import { Chat } from "./element.js" */
 /** @import { Run } from "./types.js" */
-
-/** The client effect that has them. */
-export const SUGGESTIONS = "chatkit.suggestions";
 
 /** The suggestions of the last answer; the next message, or another thread, ends them. */
 export class Suggestions extends Part {
@@ -39,6 +35,7 @@ export class Suggestions extends Part {
     this.#run = run;
     this.#node?.remove();
     this.#node = null;
+    if (run) this.render();
   }
 
   /** Show them, or no longer. */
@@ -53,10 +50,10 @@ export class Suggestions extends Part {
   }
 
   #build() {
-    const { composer, conversation, store, view } = this.chat;
+    const { conversation, store, view } = this.chat;
     const items = this.#all.map(({ label, prompt }) => {
       const onclick = () => {
-        conversation.send({ content: contentOf(prompt, composer.tags), attachments: [] });
+        conversation.send({ content: [{ type: "input_text", text: prompt }], attachments: [] });
         view.nodes.log.focus({ preventScroll: true });
       };
       const given = { type: "button", className: "prompt", dir: "auto", onclick };

@@ -2,6 +2,23 @@
 
 /** @import { Entity } from "./types.js" */
 
+/** The most characters behind an @ that are still a search. */
+const LONGEST = 40;
+const MENTION = new RegExp(`(?:^|[\\s(])@([^@\\n]{0,${LONGEST}})$`);
+const COMMAND = /^\/(\S*)$/;
+
+/**
+ * What a text asks for at its end.
+ * @param {string} before the caret
+ * @returns {{kind: "entity" | "command", query: string} | null}
+ */
+export const wantedAt = (before) => {
+  const command = COMMAND.exec(before);
+  if (command) return { kind: "command", query: command[1] };
+  const mention = MENTION.exec(before);
+  return mention && { kind: "entity", query: mention[1] };
+};
+
 /** What can't follow a mention, which would be another word then. */
 const WORD = /[\p{L}\p{N}_]/u;
 

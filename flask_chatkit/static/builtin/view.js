@@ -228,7 +228,7 @@ export class View extends Part {
     chat.classList.toggle("answering", Boolean(run));
     this.#renderProgress();
     turns.update();
-    suggestions.render();
+    suggestions?.render();
     composer.update();
     this.scrollToEnd();
   }

@@ -1,7 +1,9 @@
-// The styles of what helps to write: menus, chips, mentions, dictation, quoting, suggestions.
+// The styles of what comes when it is needed: menus, lists, marks, dictation, previews, quoting.
 
-export const WRITING = `
-  .composer { position: relative; isolation: isolate; }
+/** @import { Chat } from "../element.js" */
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(`
   .menu { position: absolute; inset-block-end: calc(100% + 0.4rem); inset-inline-start: 0; z-index: 2; min-inline-size: min(16rem, 100%);
     max-inline-size: min(24rem, 100%); max-block-size: min(24rem, 100cqb - 9rem); overflow-y: auto; overscroll-behavior: contain; padding: 0.35rem;
     background: var(--paper); border: 1px solid var(--line); border-radius: min(var(--box), 1rem); box-shadow: 0 6px 24px rgb(0 0 0 / 16%); scrollbar-width: thin; }
@@ -17,22 +19,10 @@ export const WRITING = `
   .option:focus-visible { outline-offset: -2px; }
   .option[aria-disabled="true"] { opacity: 0.55; cursor: default; }
 
-  .chips { display: flex; align-items: center; gap: 0.25rem; min-inline-size: 0; overflow: hidden; }
-  .chips:empty { display: none; }
-  .chip { gap: 0.3rem; flex: 0 1 auto; padding-inline: 0.6rem; font-size: 0.9375em; }
-  .chip > span, .model > span { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-  .chip:not([aria-pressed="false"]) { background: var(--bubble); color: var(--ink); }
-  .chip[aria-pressed] > svg { fill: none !important; }
-  .chip > .i-close { inline-size: 0.95em; block-size: 0.95em; }
-  .model { flex: 0 1 auto; max-inline-size: 10rem; padding-inline: 0.6rem; font-size: 0.9375em; }
-  .model > svg { inline-size: 0.9em; block-size: 0.9em; rotate: 90deg; }
-
   .mirror { position: absolute; z-index: -1; padding: 0.4rem 0.75rem; line-height: 1.45; overflow: hidden; white-space: pre-wrap; overflow-wrap: break-word;
     color: transparent; pointer-events: none; }
   .mirror mark { color: transparent; background: color-mix(in srgb, var(--accent) 16%, transparent); border-radius: 0.25em;
     box-shadow: 0 0 0 2px color-mix(in srgb, var(--accent) 16%, transparent); }
-  .tag { padding: 0 0.3em; font-weight: 500; background: color-mix(in srgb, var(--accent) 16%, transparent); color: var(--ink); border: 0; border-radius: 0.35em; }
-  button.tag:hover { text-decoration: underline; }
 
   .dictation { min-block-size: 2.25rem; gap: 0.6rem; padding-inline-start: 0.75rem; color: var(--muted); }
   .live { inline-size: 0.65rem; block-size: 0.65rem; flex: none; border-radius: 50%; background: var(--danger); animation: beat 1.2s infinite; }
@@ -41,22 +31,28 @@ export const WRITING = `
   .preview { inline-size: max-content; max-inline-size: min(22rem, 100vw - 1rem); padding: 0; overflow: visible; background: none; border: 0; border-radius: min(var(--box), 1.1rem);
     color: var(--ink); font: var(--size) / 1.55 var(--font); white-space: normal; pointer-events: none; }
   .quoter { color: var(--ink); }
-  .suggestions { margin-block-start: var(--gap); justify-content: flex-start; }
 
   @container chat (max-width: 30rem) {
     .menu { max-inline-size: 100%; }
-    .chip[aria-pressed="false"]:has(svg) > span { display: none; }
-    .model { max-inline-size: 7rem; }
   }
   @container chat (max-height: 26rem) {
     .menu { max-block-size: calc(100cqb - 6.5rem); }
-    .model > span { max-inline-size: 4rem; }
   }
-  @media (pointer: coarse) { .option, .chip, .suggestions .prompt { min-block-size: 2.75rem; } .tag { padding-block: 0.15em; } }
+  @media (pointer: coarse) { .option { min-block-size: 2.75rem; } }
   @media (forced-colors: active) {
-    .menu, .tag, .chip, .preview { border: 1px solid currentcolor; }
+    .menu, .preview { border: 1px solid currentcolor; }
     .option:is(:focus, [aria-selected="true"]) { outline: 2px solid Highlight; outline-offset: -2px; }
     .mirror { display: none; }
     .live { background: CanvasText; }
   }
-`;
+`);
+
+/**
+ * Have these styles in a chat.
+ * @param {Chat} chat
+ */
+export const dress = ({ view }) => {
+  const root = /** @type {ShadowRoot} */ (view.nodes.chat.getRootNode());
+  if (!root.adoptedStyleSheets.includes(sheet))
+    root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
+};
