@@ -148,6 +148,7 @@ def hello(_text: str, chat: Chat) -> Iterator[Any]:
     """Greet the customer, by name if they are signed in."""
     name = chat.visitor.user_id
     yield f"Hello{f' {name}' if name else ''}! What are you getting ready for?"
+    chat.suggest(["Where is my order 1042?", "What should I pack for a wet weekend?"])
 
 
 def received(message: Message) -> Iterator[Any]:

@@ -122,6 +122,7 @@ def test_menu_is_used_by_keyboard_alone(chat: Chat) -> None:
     add = chat.button("Add and choose")
     add.focus()
     chat.page.keyboard.press("Enter")
+    chat.page.get_by_role("menu").wait_for()
     assert add.get_attribute("aria-expanded") == "true"
     seen = []
     for key in ("", "ArrowDown", "End", "ArrowDown", "ArrowUp", "Home", "d"):
@@ -150,6 +151,7 @@ def test_menu_is_left_without_a_choice(chat: Chat, way: str) -> None:
     )
     add = chat.button("Add and choose")
     add.click()
+    chat.page.get_by_role("menu").wait_for()
     if way == "outside":
         chat.log.click()
     elif way == "again":
@@ -175,6 +177,7 @@ def test_choice_is_shown_sent_and_taken_back(chat: Chat) -> None:
     assert focused(chat) == "Message"
     model = chat.button("Model: Careful")
     model.click()
+    chat.page.get_by_role("menu").wait_for()
     assert focused(chat) == "Careful"
     assert item(chat, "Search the web").count() == 0
     item(chat, "Closed").click(force=True)

@@ -20,8 +20,13 @@ export class Mentions extends Part {
     const { input } = this.chat.composer.nodes;
     this.list?.close();
     if (!entities?.onTagSearch && !commands?.enabled) return;
-    const look = async () => {
-      if (this.list || /[@/]/.test(input.value)) (await this.load().catch(() => null))?.look();
+    const look = () => {
+      if (this.list) this.list.look();
+      else if (/[@/]/.test(input.value))
+        this.load().then(
+          (list) => list.look(),
+          () => {},
+        );
     };
     for (const type of ["input", "click", "keyup"]) input.addEventListener(type, look);
     input.addEventListener("blur", () => this.list?.close());
