@@ -149,9 +149,7 @@ export class Memory extends Part {
     if (!store.thread || store.opening) return;
     const { top } = log.getBoundingClientRect();
     const isEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
-    const first = store.entries.find(
-      ({ row }) => row && row.getBoundingClientRect().bottom > top,
-    );
+    const first = store.entries.find(({ row }) => row && row.getBoundingClientRect().bottom > top);
     const at = first?.row && Math.round(first.row.getBoundingClientRect().top - top);
     const place = first && !isEnd ? JSON.stringify([first.item.id, at]) : null;
     tabStore.set(this.#key("place"), place);

@@ -182,8 +182,8 @@ const requestJson = async (config, url, method) => {
     const kept = browserStore.get(visitorKey) ?? "";
     headers.set("X-ChatKit-Visitor", /^[\w.-]*$/.test(kept) ? kept : "");
   }
-  /** @param {Record<string, string>} [csrf] */
-  const send = (csrf) =>
+  /** @param {Record<string, string>} csrf */
+  const send = (csrf = {}) =>
     fetch(url, {
       method,
       headers: addHeaders(new Headers(headers), csrf),
