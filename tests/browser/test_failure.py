@@ -299,7 +299,7 @@ def test_checks_that_the_widget_names_are_the_doctors() -> None:
     named = set(re.findall(r', "([a-z-]+)"\];', causes)) | set(
         re.findall(r'\? "([a-z-]+)"', causes)
     )
-    assert named == {"csp", "https", "coep", "allow-list", "workflow", "api-key"}
+    assert named == {"csp", "https", "coep", "csrf", "allow-list", "workflow", "api-key"}
     assert named <= {made.name for made in CHECKS}
 
 

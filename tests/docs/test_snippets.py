@@ -112,8 +112,8 @@ def test_configurations_snippet_runs(make_app: MakeApp) -> None:
 
 
 def test_securitys_snippets_run(make_app: MakeApp, openai_standin: OpenAIStandIn) -> None:
-    """The guard asks for a login, and the function for state variables gets the visitor."""
-    guard, declare = snippets("python", page("security"))
+    """The guard asks for a login, a line is all for CSRF, and a function gets the visitor."""
+    guard, exempt, declare = snippets("python", page("security"))
     kit = ChatKit()
     run(declare, "security", {"chatkit": kit, "plan_of": lambda user_id: f"of {user_id}"})
     app = make_app(kit)
@@ -127,6 +127,10 @@ def test_securitys_snippets_run(make_app: MakeApp, openai_standin: OpenAIStandIn
 
     run(guard, "security", {"chatkit": kit, "login_required": login_required})
     assert make_app(kit).test_client().post("/chatkit/secret", json={}).status_code == 401
+    kit = ChatKit()
+    app = make_app(kit)
+    run(exempt, "security", {"chatkit": kit, "csrf": CSRFProtect(app)})
+    assert app.test_client().post("/chatkit/secret", json={}).status_code == 200
 
 
 def test_jinja_snippets_render(make_app: MakeApp) -> None:

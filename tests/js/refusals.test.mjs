@@ -17,7 +17,7 @@ beforeEach(() => {
 });
 
 test("a login leads back to the page, where it would have led back to the call", () => {
-  const back = (login) => new URL(refusals.signInLink(login, CALL, HERE));
+  const back = (login) => new URL(refusals.leadBack(login, CALL, HERE));
   assert.equal(
     back("/login?next=%2Fchatkit%2Fsecret").searchParams.get("next"),
     "/orders?page=2#list",
@@ -115,7 +115,7 @@ for (const head of [
     html(`<!doctype html><head>${head}`);
     assert.equal(await secrets.getClientSecret(config, null), "r");
     assert.deepEqual(
-      requests.map(({ headers }) => headers["X-CSRFToken"]),
+      requests.map(({ headers }) => new Headers(headers).get("X-CSRFToken")),
       ["old", "new"],
     );
   });

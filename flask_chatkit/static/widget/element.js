@@ -12,10 +12,10 @@ import {
   setUnread,
   updateHeader,
 } from "./panel.js";
-import { restoreUnsent } from "./refusals.js";
 import {
   failure,
   getClientSecret,
+  hasUnsent,
   hostedApi,
   isReachable,
   loadThread,
@@ -129,13 +129,22 @@ const endInterruption = (widget) => {
   showNotice(widget);
 };
 
+/**
+ * Put a message that was refused, on this page or the one before, into the composer.
+ * @param {Widget} widget
+ */
+const restoreUnsent = async ({ config, element }) => {
+  if (!element || !hasUnsent(config)) return;
+  const refusals = await import("./refusals.js").catch(() => null);
+  await refusals?.restoreUnsent(config, element);
+};
+
 /** @param {Widget} widget */
 const markReady = (widget) => {
   const isInside = hasFocus(widget);
-  const { config, element } = widget;
   if (!widget.isReady) {
     widget.waiting?.resolve();
-    if (element) restoreUnsent(config, element);
+    restoreUnsent(widget);
   }
   widget.isReady = true;
   // Other calls work; this thread does not.
@@ -157,14 +166,13 @@ const goOn = (widget) => {
  * @param {Widget} widget
  */
 const startNew = async (widget) => {
-  const { config, element } = widget;
   goOn(widget);
   try {
-    await element?.setThreadId(null);
+    await widget.element?.setThreadId(null);
   } catch {
     // It is busy; its own button starts a new chat, too.
   }
-  if (element) restoreUnsent(config, element);
+  await restoreUnsent(widget);
 };
 
 /**

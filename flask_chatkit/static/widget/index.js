@@ -30,7 +30,6 @@ import {
   temporary,
   watchScreen,
 } from "./panel.js";
-import "./refusals.js";
 import "./secrets.js";
 import { applyTheme, prefersDark, themeOf } from "./theme.js";
 

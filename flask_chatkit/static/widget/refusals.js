@@ -1,5 +1,5 @@
 // What a visitor needs after a refusal: the way to the site's login and back, and the message that
-// was not taken.
+// was not taken. Fetched when there is one.
 
 import { sleep, tabStore } from "../shared/dom.js";
 
@@ -18,7 +18,7 @@ const SENDS = /^threads\.(create|add_user_message)$/;
  * @param {string} call the address that was called
  * @param {string} back where the visitor is
  */
-export const signInLink = (login, call, back) => {
+export const leadBack = (login, call, back) => {
   const url = new URL(login, call);
   for (const [name, value] of url.searchParams) {
     let target;

@@ -3,7 +3,6 @@
 
 import { browserStore, sleep, tabStore } from "../shared/dom.js";
 import { pageHeaders, withPage } from "./api.js";
-import { forgetUnsent, keepUnsent, signInLink } from "./refusals.js";
 
 /** @typedef {import("./api.js").Config} Config */
 /** @typedef {import("./api.js").Widget} Widget */
@@ -182,7 +181,7 @@ const requestJson = async (config, url, method) => {
     const kept = browserStore.get(visitorKey) ?? "";
     headers.set("X-ChatKit-Visitor", /^[\w.-]*$/.test(kept) ? kept : "");
   }
-  /** @param {Record<string, string>} csrf */
+  /** @param {Record<string, string>} [csrf] */
   const send = (csrf = {}) =>
     fetch(url, {
       method,
@@ -200,7 +199,8 @@ const requestJson = async (config, url, method) => {
   }
   // What stands between may answer for the site, with a page of its own.
   const body = await response.json().catch(() => null);
-  if (!response.ok || !body || typeof body !== "object") throw failureOf(config, response, body);
+  if (!response.ok || !body || typeof body !== "object")
+    throw await failureOf(config, response, body);
   // A visitor for this answer only does not replace the one whom the next one may know.
   if (usesToken(config) && typeof body.visitor === "string" && !body.temporary) {
     browserStore.set(visitorKey, body.visitor);
@@ -209,11 +209,51 @@ const requestJson = async (config, url, method) => {
 };
 
 /**
+ * The address of the site's login, and back.
+ * @param {Config} config
+ * @param {string} login
+ * @param {string} call
+ */
+const signInLink = async ({ embedded, page }, login, call) => {
+  try {
+    // Few need it: it is none of the modules that each visitor waits for.
+    const { leadBack } = await import("./refusals.js");
+    return leadBack(login, call, embedded ? page : location.href);
+  } catch {
+    return new URL(login, call).href;
+  }
+};
+
+/**
+ * Whether a message that was refused is kept, for the composer.
+ * @param {Config} config
+ */
+export const hasUnsent = ({ page }) => tabStore.get(`unsent:${page}`) !== null;
+
+/**
+ * Forget it, if the request has sent one.
+ * @param {Config} config
+ * @param {Request} request
+ */
+const forgetUnsent = (config, request) =>
+  import("./refusals.js")
+    .then((refusals) => refusals.forgetUnsent(config, request))
+    .catch(() => {});
+
+/**
+ * Keep the message of a request that was refused; it is lost where not even a module comes.
+ * @param {Config} config
+ * @param {Request} request
+ */
+const keepUnsent = (config, request) =>
+  import("./refusals.js").then((refusals) => refusals.keepUnsent(config, request)).catch(() => {});
+
+/**
  * @param {Config} config
  * @param {Response} response
  * @param {any} body
  */
-const failureOf = (config, { status, headers, url }, body) => {
+const failureOf = async (config, { status, headers, url }, body) => {
   const reason = REASONS[headers.get(REASON) ?? ""] ?? "failed";
   const login = headers.get("X-ChatKit-Sign-In");
   return failure(reason, {
@@ -222,9 +262,7 @@ const failureOf = (config, { status, headers, url }, body) => {
     code: body?.error?.code,
     status,
     retryAfter: Number(headers.get("Retry-After")),
-    signIn: login
-      ? signInLink(login, url, config.embedded ? config.page : location.href)
-      : undefined,
+    signIn: login ? await signInLink(config, login, url) : undefined,
   });
 };
 
@@ -523,7 +561,7 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
     const refusal = await refusalOf(widget, response);
     if (!refusal) {
       onReady(widget);
-      forgetUnsent(config, request);
+      if (hasUnsent(config)) forgetUnsent(config, request);
       return response;
     }
     await keepUnsent(config, request);
