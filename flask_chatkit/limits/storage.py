@@ -181,7 +181,7 @@ class Storage:
     @property
     def has_redis(self) -> bool:
         """Whether the counts are in Redis, where processes can share more."""
-        return isinstance(self.limiter.storage, RedisStorage)
+        return self._settings.limiter_enabled and isinstance(self.limiter.storage, RedisStorage)
 
     def with_redis(self, act: Callable[[Any], T]) -> T | None:
         """Call a function with the client of the Redis that counts.
