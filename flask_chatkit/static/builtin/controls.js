@@ -105,11 +105,9 @@ const ICONS = {
   at: "M15.5 12a3.5 3.5 0 1 0-7 0 3.5 3.5 0 0 0 7 0ZM15.5 8.5V13a2.5 2.5 0 0 0 5 0v-1a8.5 8.5 0 1 0-3.4 6.8",
   back: "M15 5l-7 7 7 7",
   bulb: "M9.5 17h5M10 20.5h4M12 3.5a6 6 0 0 0-3.5 10.9c.6.5 1 1.2 1 2v.6h5v-.6c0-.8.4-1.5 1-2A6 6 0 0 0 12 3.5Z",
-  calendar: "M4.5 6h15v14h-15ZM4.5 10.5h15M8.5 3.5v4M15.5 3.5v4",
   check: "M5 12.5 9.5 17 19 7.5",
   chevron: "M9 6l6 6-6 6",
   clip: "M19.5 11.5 12 19a4.6 4.6 0 0 1-6.5-6.5L13 5a3 3 0 0 1 4.3 4.3L9.8 16.8a1.5 1.5 0 0 1-2.1-2.1l6.8-6.8",
-  clock: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17ZM12 7.5V12l3 2",
   close: "M6 6l12 12M18 6 6 18",
   compose:
     "M12 5H6.5A1.5 1.5 0 0 0 5 6.5v11A1.5 1.5 0 0 0 6.5 19h11a1.5 1.5 0 0 0 1.5-1.5V12M18 4.3a1.6 1.6 0 0 1 2.3 2.3L13 14l-3.2.9.9-3.2Z",
@@ -120,11 +118,9 @@ const ICONS = {
   file: "M6.5 3.5h7l4 4v13h-11ZM13.5 3.5v4h4",
   globe:
     "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17ZM3.5 12h17M12 3.5c3.3 3.5 3.3 13.5 0 17-3.3-3.5-3.3-13.5 0-17",
-  home: "M4 11l8-7 8 7v9h-5v-6H9v6H4Z",
   history: "M4 12a8 8 0 1 0 2.4-5.7L4 8.5M4 4v4.5h4.5M12 8v4.2l3 1.8",
   image: "M4 5h16v14H4ZM4 16l4.5-4.5 4 4 3-3L20 17M15.5 9h.01",
   info: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17ZM12 11v5M12 8h.01",
-  mail: "M3.5 5.5h17v13h-17ZM4 6.5l8 6.5 8-6.5",
   menu: "M4 7h16M4 12h16M4 17h16",
   mic: "M12 3.5a2.75 2.75 0 0 0-2.75 2.75v5.5a2.75 2.75 0 0 0 5.5 0v-5.5A2.75 2.75 0 0 0 12 3.5ZM5.5 11.5a6.5 6.5 0 0 0 13 0M12 18v3",
   plus: "M12 5v14M5 12h14",
@@ -133,65 +129,36 @@ const ICONS = {
   retry: "M19.5 5v4.5H15M19.3 13.5a7.5 7.5 0 1 1-1.6-6.7l1.8 2.5",
   search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13ZM15.3 15.3 20 20",
   send: "M12 19V5M6 11l6-6 6 6",
-  share: "M12 15V4M8 7.5 12 4l4 3.5M5 12v8h14v-8",
   slash: "M4.5 4.5h15v15h-15ZM14 8l-4 8",
   spark: "M12 3.5l2 6.5 6.5 2-6.5 2-2 6.5-2-6.5L3.5 12l6.5-2Z",
-  star: "M12 4l2.5 5.2 5.5.7-4 4 1 5.6-5-2.7-5 2.7 1-5.6-4-4 5.5-.7Z",
   stop: "M8 8h8v8H8Z",
   trash: "M5 7h14M9.5 7V4.5h5V7M7 7l.8 12.5h8.4L17 7M10.5 11v5M13.5 11v5",
   up: "M7.5 11v8.5h-3V11ZM7.5 11l3.7-7.2a2 2 0 0 1 2.3 2.5L12.8 9.5h4.7a2 2 0 0 1 2 2.4l-1.1 6a2 2 0 0 1-2 1.6H7.5",
-  user: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8ZM4.5 20c.8-3.5 3.8-5 7.5-5s6.7 1.5 7.5 5",
   warning: "M12 4.5 20.5 19h-17ZM12 10v4M12 16.5h.01",
 };
 
-// What ChatKit and Lucide call them.
-/** @type {Record<string, string>} */
-const ALIASES = {
-  "back-large": "back",
-  "back-small": "back",
-  "check-circle": "check",
-  "check-circle-filled": "check",
-  "circle-question": "info",
-  "dots-horizontal": "dots",
-  "dots-vertical": "dots",
-  "square-image": "image",
-  "square-text": "file",
-  "star-filled": "star",
-  "home-alt": "home",
-  document: "file",
-  hamburger: "menu",
-  images: "image",
-  lightbulb: "bulb",
-  notebook: "file",
-  "notebook-pencil": "edit",
-  "page-blank": "file",
-  pencil: "edit",
-  profile: "user",
-  reload: "retry",
-  sparkle: "spark",
-  "sparkle-double": "spark",
-  sparkles: "spark",
-  write: "edit",
-};
-
 /**
- * The name that an icon has here, if there is one like it.
- * @param {unknown} name as ChatKit or Lucide have it
- * @returns {string | undefined}
+ * Draw an icon; what the chat itself does not use is loaded when it is first shown.
+ * @param {string | undefined} name as the chat, ChatKit or Lucide have it
+ * @param {string} [instead] the icon for a name that is unknown
+ * @returns {SVGElement | ""} an empty string for none
  */
-export const findIcon = (name) => {
-  const plain = String(name ?? "").replace("lucide:", "");
-  return ICONS[plain] ? plain : ALIASES[plain];
-};
-
-/**
- * Draw an icon; nothing for one that is unknown.
- * @param {string | undefined} name
- */
-export const icon = (name) => {
-  const found = findIcon(name) ?? name ?? "";
-  if (!ICONS[found] && found !== "thumb-down") return "";
-  return svg(ICONS[found] ?? ICONS.up, `icon i-${found}`);
+export const icon = (name, instead = "") => {
+  if (!name && !instead) return "";
+  const shown = name || instead;
+  if (shown === "thumb-down") return svg(ICONS.up, "icon i-thumb-down");
+  if (Object.hasOwn(ICONS, shown)) return svg(ICONS[shown], `icon i-${shown}`);
+  const node = svg("", "icon");
+  const show = (/** @type {string | undefined} */ path) => {
+    if (!path) return node.remove();
+    if (path[0] === "!") node.classList.add("filled");
+    node.firstElementChild?.setAttribute("d", path.replace("!", ""));
+  };
+  import("./icons.js").then(
+    ({ findPath }) => show(findPath(shown) ?? ICONS[instead] ?? findPath(instead)),
+    () => show(ICONS[instead]),
+  );
+  return node;
 };
 
 /**
@@ -205,7 +172,7 @@ export const iconButton = (label, name, onclick, more = {}) =>
   h(
     "button",
     { type: "button", className: "plain", title: label, "aria-label": label, onclick, ...more },
-    icon(name),
+    icon(name, "dots"),
   );
 
 /**

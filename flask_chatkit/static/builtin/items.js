@@ -4,7 +4,6 @@ import { h } from "../shared/dom.js";
 import {
   asList,
   fillIn,
-  findIcon,
   formatSeconds,
   icon,
   link,
@@ -104,7 +103,7 @@ const taskTitle = (task, text) => {
 const taskIcon = ({ status_indicator: status, icon: own, type }) => {
   if (status === "loading") return spinner();
   if (status === "complete") return icon("check");
-  return icon(findIcon(own) ?? TASK_ICONS[type] ?? "spark");
+  return icon(own ?? TASK_ICONS[type], "spark");
 };
 
 /**

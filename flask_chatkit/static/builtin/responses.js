@@ -7,6 +7,7 @@ import { readableText } from "./items.js";
 import { readEvents } from "./protocol.js";
 import { ANSWER } from "./resume.js";
 import { Part } from "./store.js";
+import { whenDrawn } from "./widgets.js";
 
 /** @import { Failure } from "./controls.js" */
 /** @import { Chat } from "./element.js" */
@@ -152,12 +153,18 @@ export class Responses extends Part {
     const fresh = store.entries.filter(
       ({ item }) => started.has(item.id) && item.type !== "user_message",
     );
-    const text = fresh
-      .map(({ body }) => (body ? readableText(body) : ""))
-      .join("\n")
-      .trim();
-    if (isStopped) view.announce(store.text.stopped);
-    else if (text || got) view.announce(text.slice(0, LONGEST_ANNOUNCEMENT));
+    const announce = () => {
+      rows.flush();
+      const text = fresh
+        .map(({ body }) => (body ? readableText(body) : ""))
+        .join("\n")
+        .trim();
+      if (isStopped) view.announce(store.text.stopped);
+      else if (text || got) view.announce(text.slice(0, LONGEST_ANNOUNCEMENT));
+    };
+    const late = whenDrawn();
+    if (late) late.then(announce);
+    else announce();
     store.dispatch("response.end");
   }
 
@@ -316,6 +323,7 @@ export class Actions extends Part {
     }
     const whole = loadingBehavior === "container" || (loadingBehavior === "auto" && form);
     const waits = loadingBehavior === "none" ? null : whole ? entry.row : control;
+    if (waits?.ariaBusy === "true") return; // it is done already
     waits?.setAttribute("aria-busy", "true");
     try {
       await this.#perform(entry, action, { ...valuesOf(form), ...values });

@@ -8,7 +8,7 @@ import { Part } from "./store.js";
 import { drawWidget } from "./widgets.js";
 
 /** @import { Chat } from "./element.js" */
-/** @import { DrawContext, Entry } from "./types.js" */
+/** @import { DrawContext, Entry, Theme } from "./types.js" */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
 
 const FIELDS = "input, textarea, select";
@@ -162,8 +162,8 @@ export class Rows extends Part {
    */
   #drawComponents(ids, context) {
     for (const id of ids) {
-      const { node, component } = context.parts.get(id) ?? {};
-      if (node) node.replaceWith(drawWidget(component, context));
+      const part = context.parts.get(id);
+      part?.node.replaceWith(drawWidget(part.component, part.context));
     }
   }
 
@@ -194,18 +194,24 @@ export class Rows extends Part {
    * @returns {DrawContext}
    */
   #contextOf(entry, body) {
-    const { store, actions } = this.chat;
-    const { theme } = store.options;
-    const scheme = typeof theme === "string" ? theme : theme?.colorScheme;
+    const { store, actions, view } = this.chat;
+    const { theme: given = {} } = store.options;
+    /** @type {Theme} */
+    const theme = typeof given === "string" ? { colorScheme: given } : given;
     return {
       text: store.text,
       id: entry.item.id,
-      dark: scheme === "dark",
+      theme,
+      dark: theme.colorScheme === "dark",
       streaming: entry.streaming,
+      fresh: store.run?.started.has(entry.item.id) ?? false,
+      host: view.nodes.thread,
+      ground: /** @type {any} */ (null),
       labels: new Map(),
       parts: new Map(),
       markdown: (node, markdown) => this.#markdown(node, markdown),
       shown: body.firstElementChild,
+      redraw: () => this.#schedule(Object.assign(entry, { changed: null })),
       act: (action, control, values, form) => actions.act(entry, action, control, values, form),
       answer: (item, input) => actions.answer(item, input),
       tag: (part) => this.chat.mentions.draw(part),

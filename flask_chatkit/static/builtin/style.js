@@ -17,6 +17,7 @@ export const STYLE = `
     stroke-linecap: round; stroke-linejoin: round; stroke-width: 1.75; }
   .i-thumb-down { transform: rotate(180deg); }
   .i-stop { fill: currentcolor; }
+  .filled { fill: currentcolor; fill-rule: evenodd; stroke: none; }
   .i-dots { stroke-width: 3; }
   a { color: var(--link); text-underline-offset: 0.15em; }
   :focus-visible { outline: 2px solid var(--ring); outline-offset: 2px; }
@@ -209,31 +210,13 @@ export const STYLE = `
 
   .widget .body, .structured_input .body { max-inline-size: 34rem; }
   .card { padding: 1rem; background: var(--paper); border: 1px solid var(--line); border-radius: min(var(--box), 1.1rem); }
-  .card.sm { max-inline-size: 22rem; }
-  .card > .caption:first-child { display: flex; align-items: center; gap: 0.4rem; padding-block-end: 0.6rem; }
-  .card.list { padding: 0.35rem; }
-  .list > li > .flex { padding: 0.55rem 0.65rem; }
-  .list > li > .button { margin: 0.4rem 0.65rem; }
-  .item.flex { inline-size: 100%; background: none; border: 0; text-align: start; border-radius: 0.7rem; }
-  .item.flex:hover { background: var(--bubble); }
   .flex { display: flex; gap: 0.6rem; min-inline-size: 0; max-inline-size: 100%; }
   .flex > * { min-inline-size: 0; }
   .flex.row { align-items: center; flex-wrap: wrap; }
   .flex.col { flex-direction: column; }
   .flex.col > .button:not(.block) { align-self: flex-start; }
   .foot { display: flex; flex-wrap: wrap; justify-content: flex-end; gap: 0.5rem; padding-block-start: 0.9rem; }
-  .title { font-size: 1.1em; font-weight: 600; line-height: 1.3; }
-  .title.xl, .title.\\32 xl, .title.\\33 xl, .title.\\34 xl, .title.\\35 xl { font-size: 1.4em; }
-  .title.sm { font-size: 1em; }
-  .text.xs, .text.sm { font-size: 0.9em; }
-  .text.lg, .text.xl { font-size: 1.1em; }
-  .w-medium { font-weight: 500; } .w-semibold { font-weight: 600; } .w-bold { font-weight: 700; } .w-normal { font-weight: 400; }
-  .clamp { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: var(--lines); overflow: hidden; }
-  .glyph { display: inline-flex; }
   .badge { display: inline-block; inline-size: fit-content; padding: 0.05em 0.6em; font-size: 0.8125em; font-weight: 500; background: var(--bubble); border: 1px solid var(--line); border-radius: 999px; }
-  .badge.success { color: var(--success); } .badge.danger { color: var(--danger); } .badge.warning { color: var(--warning); }
-  .badge:is(.info, .discovery) { color: var(--info); }
-  .widget img { display: block; max-inline-size: 100%; border-radius: 0.6rem; object-fit: cover; }
   .label, legend { font-weight: 500; font-size: 0.9375em; padding: 0; }
   fieldset { border: 0; min-inline-size: 0; }
   input:not([type="radio"], [type="checkbox"]), select, .widget textarea, .structured_input textarea { min-block-size: 2.25rem; max-inline-size: 100%; padding: 0.35rem 0.7rem; background: var(--paper);

@@ -74,6 +74,7 @@ export const themeProperties = (theme, read) => {
     "--warning": signal("#8a5200", "#ffc46b"),
     "--success": signal("#116b3a", "#6fdc9c"),
     "--info": signal("#0b5cad", "#8cc4ff"),
+    "--discovery": signal("#6d3fc0", "#c3a9ff"),
     "--corner": corner,
     "--box": box,
     "--control": control,

@@ -1,5 +1,7 @@
 // The types of what the modules pass to each other.
 
+import type { Ground } from "./widgets/colours.js";
+
 /** The words of the chat: key → text. */
 export type Strings = (typeof import("../lang/en.json"))["chat"];
 
@@ -99,14 +101,24 @@ export interface DrawContext {
   /** Of the item. */
   id: string;
   dark: boolean;
+  /** The theme of the chat. */
+  theme: Theme;
   streaming: boolean;
+  /** Whether it has just come, and is no past conversation. */
+  fresh: boolean;
+  /** An element in the chat's shadow, which has its colours. */
+  host: Element;
+  /** What a part of a widget stands on. */
+  ground: Ground;
   /** The labels of a widget's fields: name → text. */
   labels: Map<string, string>;
   /** The parts of a widget, by their ids. */
-  parts: Map<string, { node: any; component: Component }>;
+  parts: Map<string, { node: any; component: Component; context: DrawContext }>;
   markdown(node: Element, markdown: string): void;
   /** What shows the item so far. */
   shown: any;
+  /** Draw the item anew, when what draws it has come. */
+  redraw(): void;
   act(action: Action, control: any, values?: Record<string, any>, form?: any): void;
   answer(item: Item, input: Record<string, any>): void;
   /** Draws a mention. */

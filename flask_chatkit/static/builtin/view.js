@@ -1,7 +1,7 @@
 // What is shown of a chat's state, the rows of its items apart.
 
 import { h } from "../shared/dom.js";
-import { button, findIcon, icon, iconButton, spinner } from "./controls.js";
+import { button, icon, iconButton, spinner } from "./controls.js";
 import { showMarkdown } from "./markdown.js";
 import { Part } from "./store.js";
 
@@ -32,11 +32,10 @@ const headerAction = ({ store }, side) => {
   const { header } = store.options;
   const { icon: name, label } = header?.[side] ?? {};
   if (!name || header.enabled === false) return "";
-  const known = findIcon(name) ?? (/^(sidebar|menu|open|collapse)/.test(name) ? "menu" : "dots");
   /** @type {Record<string, string>} */
   const words = store.text;
   const shown = label ?? words[name] ?? name.replaceAll("-", " ");
-  return iconButton(shown, known, () => store.options.header[side].onClick?.());
+  return iconButton(shown, name, () => store.options.header[side].onClick?.());
 };
 
 /** @param {Chat} chat */
@@ -281,7 +280,7 @@ export class View extends Part {
         log.focus({ preventScroll: true });
       };
       const given = { type: "button", className: "prompt", dir: "auto", onclick };
-      return h("li", {}, h("button", given, icon(findIcon(name)), label));
+      return h("li", {}, h("button", given, icon(name), label));
     });
     start.append(h("ul", { className: "prompts", role: "list" }, items));
   }
