@@ -130,6 +130,7 @@ def buttons() -> Iterator[Widget]:
             make("Button", label="Primary", style="primary", onClickAction=act("press")),
             make("Button", label="Secondary", style="secondary", onClickAction=act("press")),
             make("Button", label="Pill", pill=True, iconEnd="chevron-right"),
+            make("Button", label="7", uniform=True, onClickAction=act("press")),
             make("Button", label="Disabled", disabled=True),
         ]
     )
@@ -237,6 +238,43 @@ def layouts() -> Iterator[Widget]:
     yield make("Transition", children=text("In a transition", key="a"))
 
 
+def boxes() -> Iterator[Widget]:
+    """Each container with all that containers have."""
+    edges = ("top", "right", "bottom", "left", "x", "y")
+    sides = {side: number for number, side in enumerate(edges, 1)}
+    for kind in ("Box", "Row", "Col", "Form"):
+        for given in (
+            {
+                "align": "end",
+                "justify": "between",
+                "wrap": "wrap",
+                "flex": "0 1 auto",
+                "gap": 3,
+                "height": 90,
+                "width": "90%",
+                "minHeight": 40,
+                "minWidth": 60,
+                "maxHeight": 120,
+                "maxWidth": 420,
+                "padding": dict(list(sides.items())[:4]),
+                "margin": dict(list(sides.items())[:4]),
+                "border": {
+                    side: {"size": 1, "color": "strong", "style": "dashed"} for side in edges[:4]
+                },
+                "radius": "lg",
+                "background": "surface-secondary",
+            },
+            {"size": 110, "minSize": 60, "maxSize": 160, "aspectRatio": "1", "border": 1},
+            {
+                "padding": {"x": 3, "y": 1},
+                "margin": {"x": 1, "y": 2},
+                "border": {side: {"size": 2, "color": "red-400"} for side in ("x", "y")},
+            },
+        ):
+            yield make(kind, children=[text(kind), text("and more", size="sm")], **given)
+    yield make("Form", children=[text("In a row"), text("of a form")], direction="row")
+
+
 def images() -> Iterator[Widget]:
     yield make("Image", src=IMAGE, alt="Hills", flush=True, aspectRatio="4/1")
     yield wrapped(
@@ -253,6 +291,9 @@ def images() -> Iterator[Widget]:
         make("Image", src=IMAGE, alt="Padded", width=120, background="green-200", margin=2),
         make("Image", src=IMAGE, alt="Grows", flex=1, minHeight=60, maxHeight=90),
     )
+    sides: Widget = {"top": 1, "right": 2, "bottom": 3, "left": 4}
+    yield make("Image", src=IMAGE, alt="Sides", width=90, margin=sides)
+    yield make("Image", src=IMAGE, alt="x and y", width=90, margin={"x": 2, "y": 1})
     yield make("Image", src=IMAGE, alt="Least", minWidth=64, maxWidth=96)
     yield make("Image", src=IMAGE, alt="Least", minSize=32, maxSize=64)
     yield make("Image", src="https://elsewhere.test/none.png", alt="A picture that never comes")
@@ -299,7 +340,7 @@ def fields() -> list[Widget]:
             size="lg",
             gutterSize="lg",
             autoSelect=True,
-            allowAutofillExtensions=True,
+            allowAutofillExtensions=False,
         ),
         make("Textarea", name="old", defaultValue="One\nTwo", required=True, variant="outline"),
         make("Textarea", name="shut", disabled=True, defaultValue="Disabled"),
@@ -422,6 +463,12 @@ def cards() -> Iterator[Widget]:
     yield card(text("Hidden at first"), collapsed=True, status=favicon)
     yield card(text("Padding 0"), padding=0, background="surface-secondary")
     yield card(text("Padding of sides"), padding={"x": 8, "y": 2}, status=favicon)
+    sides = {"top": 1, "right": 8, "bottom": 3, "left": 4}
+    yield card(
+        text("Padding of four sides"),
+        padding=sides,
+        background={"light": "#f3e9ff", "dark": "#2b1a44"},
+    )
     yield card(text("Always light"), make("Caption", value="caption"), theme="light", **ACTIONS)
     yield card(text("Always dark"), make("Caption", value="caption"), theme="dark", **ACTIONS)
     yield card(
@@ -455,7 +502,7 @@ def lists() -> Iterator[Widget]:
         "ListView",
         limit="auto",
         theme="dark",
-        status={"text": "Dark", "favicon": IMAGE},
+        status={"text": "Dark", "favicon": IMAGE, "frame": True},
         children=[item(text("With a button"), button, onClickAction=act("pick")), item(text("a"))],
     )
 
@@ -508,7 +555,9 @@ def charts() -> Iterator[Widget]:
         maxHeight=200,
     )
     small = [
-        chart({**sold, "type": kind}, showLegend=False, size=150, flex=1, minWidth=100, maxWidth=200)
+        chart(
+            {**sold, "type": kind}, showLegend=False, size=150, flex=1, minWidth=100, maxWidth=200
+        )
         for kind in ("bar", "area")
     ]
     yield row(*small)
@@ -530,6 +579,7 @@ GALLERY: dict[str, list[Widget]] = {
     "borders": [card(*borders())],
     "grounds": [card(*grounds())],
     "layouts": [card(*layouts())],
+    "boxes": [card(*boxes())],
     "images": [card(*images())],
     "form": [card(*form())],
     "cards": list(cards()),

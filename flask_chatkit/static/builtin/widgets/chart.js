@@ -46,7 +46,7 @@ const pixels = (value) => (Number.isFinite(value) ? Math.max(0, Number(value)) :
  * @param {DrawContext} context
  * @returns {Model}
  */
-const modelOf = (widget, { ground }) => {
+export const modelOf = (widget, { ground }) => {
   const { xAxis, showYAxis = false, showTooltip = true, barGap, barCategoryGap } = widget;
   const rows = asList(widget.data).filter((row) => row && typeof row === "object");
   const key = xAxis?.dataKey ?? xAxis;
@@ -90,7 +90,7 @@ const drawLegend = ({ series }) =>
     "ul",
     { className: "legend", role: "list", ariaHidden: "true" },
     series.map(({ label, colour, type }) => {
-      const mark = h("span", { className: `mark ${type}` });
+      const mark = h("span", { className: type === "line" ? "mark thin" : "mark" });
       mark.style.color = colour;
       return h("li", {}, mark, label);
     }),

@@ -42,7 +42,7 @@ const HUES = {
  */
 export const primitive = (hue, step, dark) => {
   const depth = Math.min(1, (dark ? 1000 - step : step) / 1000);
-  const swell = Math.sin(Math.PI * Math.min(1, depth + 0.08));
+  const swell = depth < 0.5 ? (depth * 2) ** 0.8 : 1.45 - depth * 0.9;
   const angle = HUES[hue];
   const light = 1 - depth * 0.8 + (hue === "yellow" ? 0.1 * swell : 0);
   return `oklch(${light.toFixed(3)} ${angle < 0 ? 0 : (0.2 * swell).toFixed(3)} ${Math.max(0, angle)})`;
@@ -271,7 +271,9 @@ export const paint = (node, value, context) => {
   const found = value && readBackground(value, ground);
   if (!found) return context;
   /** @type {Colour[]} */
-  const colours = found.colours.flatMap((/** @type {Given} */ each) => ground.colours.map((below) => over(each, below)));
+  const colours = found.colours.flatMap((/** @type {Given} */ each) =>
+    ground.colours.map((below) => over(each, below)),
+  );
   const worst = (/** @type {Colour} */ ink) =>
     colours.reduce((one, other) => (contrast(ink, one) < contrast(ink, other) ? one : other));
   const rank = (/** @type {Colour} */ ink) => contrast(ink, worst(ink));

@@ -99,7 +99,7 @@ const summaryOf = (widget, { text }) => {
 const drawCard = (widget, context) => {
   const { asForm, collapsed, confirm, padding, background } = widget;
   const node = h(asForm ? "form" : "div", {
-    className: `card ${pick(widget.size, "sm md lg full") || "md"}`,
+    className: `card size-${pick(widget.size, "sm md lg full") || "md"}`,
   });
   const inner = paint(node, background, withTheme(node, widget.theme, context));
   const body = h("div", { className: "flex col" }, children(widget, inner));
@@ -148,7 +148,7 @@ const drawList = (widget, context) => {
     next.focus();
   });
   if (rows.length > limit) node.append(h("li", {}, more));
-  return h("div", {}, drawStatus(widget), node);
+  return h("div", { className: "listing" }, drawStatus(widget), node);
 };
 
 const CONTROLS = "button, input, select, textarea, a, summary, [tabindex]";

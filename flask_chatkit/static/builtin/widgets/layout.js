@@ -53,6 +53,7 @@ const boxOf = (widget) => ({
   "border-radius": radius(widget.radius),
   "inline-size": length(widget.width ?? widget.size),
   "max-block-size": length(widget.maxHeight ?? widget.maxSize),
+  overflow: length(widget.maxHeight ?? widget.maxSize) && "clip",
   "max-inline-size": within(widget.maxWidth ?? widget.maxSize),
   "min-block-size": length(widget.minHeight ?? widget.minSize),
   "min-inline-size": within(widget.minWidth ?? widget.minSize),

@@ -96,13 +96,19 @@ const barPaths =
  * @param {Drawn[]} drawn
  * @param {Model} model
  * @param {string} ground
+ * @param {boolean} rtl
  */
-const seriesOf = (drawn, model, ground) => {
+const seriesOf = (drawn, model, ground, rtl) => {
   const slots = 1 + Math.max(...drawn.map(({ slot }) => slot));
   return drawn.map(({ series: { type, colour, curve, stack }, slot }) => {
     if (type === "bar") {
       const points = { show: false };
-      return { fill: colour, paths: barPaths(slots, slot, model), points, width: 0 };
+      return {
+        fill: colour,
+        paths: barPaths(slots, rtl ? slots - 1 - slot : slot, model),
+        points,
+        width: 0,
+      };
     }
     // What stands on another area covers it.
     const shade = `color-mix(in srgb, ${colour} 30%, ${stack ? ground : "transparent"})`;
@@ -144,7 +150,7 @@ const axesOf = (host, { labels, xAxis, yAxis }, rtl) => {
     return labels.map((_, at) => at).filter((at) => at % step === 0);
   };
   const common = { font, stroke: muted, ticks: { show: false } };
-  return [
+  const axes = [
     {
       ...common,
       show: xAxis,
@@ -168,6 +174,7 @@ const axesOf = (host, { labels, xAxis, yAxis }, rtl) => {
         at.map((each) => (yAxis ? number.format(each) : "")),
     },
   ];
+  return { axes, widest };
 };
 
 /**
@@ -183,7 +190,7 @@ const tooltip = (host, { labels, series }) => {
     node.hidden = idx === null || idx === undefined || left < 0;
     if (node.hidden) return;
     const rows = series.map(({ label, colour, type, values }) => {
-      const mark = h("span", { className: `mark ${type}` });
+      const mark = h("span", { className: type === "line" ? "mark thin" : "mark" });
       mark.style.color = colour;
       return h("div", {}, mark, label, h("b", {}, String(values[idx] ?? "–")));
     });
@@ -206,7 +213,10 @@ const make = (host, model) => {
   const count = model.labels.length;
   const isCentred = count === 1 || model.series.some(({ type }) => type === "bar");
   const edge = isCentred ? 0.5 : 0;
-  const ground = getComputedStyle(host).getPropertyValue("--paper") || "Canvas";
+  const isForced = matchMedia("(forced-colors: active)").matches;
+  const ground = isForced ? "Canvas" : getComputedStyle(host).getPropertyValue("--paper");
+  const { axes, widest } = axesOf(host, model, rtl);
+  const side = isCentred ? 0 : model.xAxis ? widest / 2 : 8;
   const options = {
     width: host.clientWidth,
     height: host.clientHeight,
@@ -227,9 +237,9 @@ const make = (host, model) => {
           }),
       },
     },
-    padding: [10, isCentred ? 0 : 12, model.xAxis ? 0 : 4, isCentred ? 0 : 12],
-    axes: axesOf(host, model, rtl),
-    series: [{}, ...seriesOf(drawn, model, ground)],
+    padding: [10, side, model.xAxis ? 0 : 4, side],
+    axes,
+    series: [{}, ...seriesOf(drawn, model, ground, rtl)],
     hooks: model.tooltip ? { setCursor: [tooltip(host, model)] } : {},
   };
   const data = [model.labels.map((_, at) => at), ...drawn.map(({ tops }) => tops)];

@@ -4,21 +4,23 @@ export const STYLE = `
   .widget .body { max-inline-size: none; }
   .widget .body > :is(.flex, .chart, div) { max-inline-size: 544px; }
   .card { max-inline-size: 544px; padding: var(--pad, 16px); }
-  .card.sm { max-inline-size: 352px; }
-  .card.lg { max-inline-size: 736px; }
-  .card.full { max-inline-size: none; }
+  .card.size-sm { max-inline-size: 352px; }
+  .card.size-lg { max-inline-size: 736px; }
+  .card.size-full { max-inline-size: none; }
   .card.padded { padding: 0; }
   .padded > .foot, .padded > details > .foot { padding: 0 16px 16px; }
-  .padded > .status, .padded > details > summary { padding: 12px 16px; }
   .card .card { max-inline-size: none; }
   .card:has(> .flex > .flush:first-child) { overflow: clip; }
   .card > .status { padding-block-end: 10px; }
+  .padded > .status, .padded > details > summary { padding: 12px 16px; }
   .status { display: flex; align-items: center; gap: 6px; }
-  .body > div > .status { padding: 0 4px 6px; }
+  .listing > .status { padding: 0 4px 6px; }
   .card > details > summary { display: flex; align-items: center; gap: 6px; cursor: pointer; font-weight: 500; list-style: none; color: inherit; }
   .card > details[open] > summary { padding-block-end: 10px; }
   .card.list { padding: 6px; }
   .list > li > .flex { padding: 9px 10px; }
+  .list .flex.col { gap: 2px; }
+  .list .flex > .plain:last-child { margin-inline-start: auto; }
   .list > li > .button { margin: 6px 10px; }
   .item.flex { inline-size: 100%; background: none; border: 0; color: inherit; text-align: start; border-radius: 11px; }
   .item.flex:hover { background: var(--bubble); }
@@ -27,6 +29,7 @@ export const STYLE = `
   .flex > :is(.badge, .button, .glyph, .clear) { flex: none; }
   .flex.col > .button:not(.block) { align-self: auto; inline-size: fit-content; }
   .flex.col > img { inline-size: fit-content; flex: none; }
+  .flex.row > img[style*="inline-size"] { flex-shrink: 0; }
   .flex.row > .spacer { min-inline-size: var(--least, 0); }
   .flex.col > .spacer { min-block-size: var(--least, 0); }
   :is(.flex, .card) > hr { flex: none; align-self: stretch; inline-size: auto; border: 0; border-block-start: var(--thick, 1px) solid var(--shade, var(--line)); margin-block: var(--apart, 0); }
@@ -71,7 +74,7 @@ export const STYLE = `
   .button.outline.tone-secondary, .badge.outline.tone-secondary { border-color: var(--line); }
   .button.ghost { background: none; border-color: transparent; color: var(--say); }
   .button:is(.outline, .ghost):hover { background: var(--bubble); }
-  .badge.sm { font-size: 0.6875em; } .badge.lg { font-size: 0.9375em; padding-block: 0.15em; }
+  .badge.b-sm { font-size: 0.6875em; } .badge.b-lg { font-size: 0.9375em; padding-block: 0.15em; }
   .badge.squared { border-radius: 0.45em; }
 
   .c-3xs { --h: 24px; --f: 0.75em; --gap-x: 6px; } .c-2xs { --h: 24px; --f: 0.8125em; --gap-x: 7px; } .c-xs { --h: 26px; --f: 0.8125em; --gap-x: 8px; }
@@ -92,6 +95,7 @@ export const STYLE = `
   .flex.col > .field { inline-size: 100%; }
   .field .clear { min-inline-size: 24px; min-block-size: 24px; }
   .hint { display: none; position: absolute; inset-inline-start: 12px; pointer-events: none; color: var(--muted); }
+  .hint:dir(rtl) { inset-inline-start: 44px; }
   .field:not(:focus-within) > .empty { color: transparent; }
   .field:not(:focus-within) > .empty + .hint { display: block; }
   .body textarea { min-block-size: calc(var(--rows, 1) * 1lh + 14px); }
@@ -100,6 +104,7 @@ export const STYLE = `
   .body .editable:hover { background: var(--bubble); }
   .body [aria-invalid] { border-color: var(--danger); }
   .body .problem { padding: 0; }
+  .body :is(input, select, textarea):disabled { opacity: 0.6; }
   .label { overflow-wrap: anywhere; }
   .button[aria-busy="true"]::before, [aria-busy="true"] :is(.button.primary, .button[type="submit"])::before { content: ""; inline-size: 1em; block-size: 1em;
     border: 2px solid currentcolor; border-block-start-color: transparent; border-radius: 50%; animation: turn 0.8s linear infinite; }
@@ -121,7 +126,7 @@ export const STYLE = `
   .legend li, .tip div { display: flex; align-items: center; gap: 6px; }
   .tip b { margin-inline-start: auto; padding-inline-start: 10px; }
   .mark { inline-size: 10px; block-size: 10px; flex: none; border-radius: 3px; background: currentcolor; forced-color-adjust: none; }
-  .mark.line { block-size: 3px; }
+  .mark.thin { block-size: 3px; }
 
   @media (pointer: coarse) {
     .body :is(.button, input, select)[class], .field .clear { min-block-size: 44px; }

@@ -84,7 +84,7 @@ const drawMarkdown = ({ value, streaming }, context) => {
 const drawBadge = ({ color, label, size, variant, pill }) => {
   const shade = pick(color, "secondary success danger warning info discovery") || "secondary";
   const kind = pick(variant, "solid soft outline") || "soft";
-  const className = `badge tone-${shade} ${kind} ${pick(size, "sm md lg")} ${pill === false ? "squared" : ""}`;
+  const className = `badge tone-${shade} ${kind} b-${pick(size, "sm md lg") || "md"} ${pill === false ? "squared" : ""}`;
   return h("span", { className, dir: "auto" }, label ?? "");
 };
 
@@ -126,7 +126,12 @@ export const drawStatus = ({ status }) => {
   const url = favicon && safeUrl(favicon, /^(https?|data):$/);
   const image = url && picture(url.href, "");
   if (image) image.className = frame ? "favicon frame" : "favicon";
-  return h("p", { className: "caption status", dir: "auto" }, image || icon(name), text);
+  return h(
+    "p",
+    { className: "caption status" },
+    image || icon(name),
+    h("span", { dir: "auto" }, text),
+  );
 };
 
 /** @type {Record<string, Draw>} */

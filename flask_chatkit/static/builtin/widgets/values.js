@@ -45,7 +45,13 @@ export const space = (value) => measure(value, 4);
  * @param {any} value
  */
 export const sides = (value) => {
-  if (typeof value !== "object" || !value) return space(value);
+  if (typeof value !== "object" || !value) {
+    const parts = String(value ?? "")
+      .trim()
+      .split(/\s+/)
+      .map(space);
+    return space(value) ?? (parts.length < 5 && parts.every(Boolean) ? parts.join(" ") : undefined);
+  }
   const { top, right, bottom, left, x, y } = value;
   return [top ?? y, right ?? x, bottom ?? y, left ?? x]
     .map((side) => space(side) ?? "0px")
