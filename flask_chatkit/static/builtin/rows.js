@@ -204,7 +204,7 @@ export class Rows extends Part {
       theme,
       dark: theme.colorScheme === "dark",
       streaming: entry.streaming,
-      fresh: store.run?.started.has(entry.item.id) ?? false,
+      fresh: entry.context?.fresh || (store.run?.started.has(entry.item.id) ?? false),
       host: view.nodes.thread,
       ground: /** @type {any} */ (null),
       labels: new Map(),

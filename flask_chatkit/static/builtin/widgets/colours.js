@@ -3,6 +3,7 @@
 
 import { BLACK, contrast, css, inkOn, legible, mix, readColour } from "../../shared/colour.js";
 import { themeProperties } from "../theme.js";
+import { plain } from "./values.js";
 
 /** @import { Colour } from "../../shared/colour.js" */
 /** @import { DrawContext } from "../types.js" */
@@ -70,7 +71,7 @@ export const groundOf = ({ host, dark }) => {
  * @param {Ground} ground
  */
 const themed = (value, { dark }) =>
-  value && typeof value === "object" ? value[dark ? "dark" : "light"] : value;
+  plain(value && typeof value === "object" ? value[dark ? "dark" : "light"] : value);
 
 /**
  * A colour that is no name of ChatKit's but for its scales.
@@ -79,7 +80,7 @@ const themed = (value, { dark }) =>
  * @returns {Given | null}
  */
 export const readGiven = (value, ground) => {
-  const given = String(value ?? "").trim();
+  const given = plain(value);
   if (!given || given.length > LONGEST || REFERENCE.test(given)) return null;
   const [, hue, step] = /^([a-z]+)-(\d{1,4})$/.exec(given) ?? [];
   if (hue === "alpha") return Object.assign([...ground.ink], { alpha: Math.min(100, +step) / 100 });
@@ -229,7 +230,7 @@ export const readBackground = (value, ground) => {
     const colour = mix(ground.ink, paper, share);
     return { css: css(colour), colours: [colour] };
   }
-  const gradient = typeof found === "string" ? readGradient(found.trim(), ground) : null;
+  const gradient = readGradient(found, ground);
   if (gradient) return gradient;
   const colour = readGiven(found, ground);
   return colour && { css: write(colour), colours: [colour] };

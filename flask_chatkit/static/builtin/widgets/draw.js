@@ -18,7 +18,13 @@ export const drawComponent = (widget, context) => {
   if (typeof widget === "string") return widget;
   if (!widget || typeof widget !== "object") return "";
   const type = Object.hasOwn(WIDGETS, widget.type) ? widget.type : "";
-  const node = WIDGETS[type](widget, context);
+  let node;
+  try {
+    node = WIDGETS[type](widget, context);
+  } catch {
+    // What one component is made of must not keep the others from being drawn.
+    node = WIDGETS[""](widget, context);
+  }
   if (widget.id && node) context.parts.set(widget.id, { node, component: widget, context });
   return node;
 };

@@ -232,7 +232,9 @@ const drawEditable = (widget, context) => {
 
 /** @param {Field} field */
 const outerOf = (field) =>
-  /** @type {Element} */ (field.closest("[role=radiogroup], .choice, .field") ?? field);
+  /** @type {Element} */ (
+    field.closest("[role=radiogroup]") ?? field.closest(".choice, .field") ?? field
+  );
 
 /**
  * Show what is wrong with a field below it, or nothing.

@@ -88,7 +88,8 @@ export const layOut = (node, widget, context) => {
   place(node, widget);
   setStyles(node, {
     "align-items": pick(align, "start center end baseline stretch"),
-    "justify-content": JUSTIFY[justify] ?? pick(justify, "start center end stretch"),
+    "justify-content":
+      JUSTIFY[pick(justify, "between around evenly")] ?? pick(justify, "start center end stretch"),
     "flex-wrap": pick(widget.wrap, "nowrap wrap wrap-reverse"),
     gap: space(widget.gap),
     padding: sides(widget.padding),

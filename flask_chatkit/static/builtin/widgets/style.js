@@ -81,7 +81,8 @@ export const STYLE = `
   .c-sm { --h: 28px; --f: 0.875em; --gap-x: 10px; } .c-md { --h: 32px; --f: 0.875em; --gap-x: 12px; } .c-lg { --h: 36px; --f: 0.9375em; --gap-x: 15px; }
   .c-xl { --h: 40px; --f: 1em; --gap-x: 16px; } .c-2xl { --h: 44px; --f: 1em; --gap-x: 18px; } .c-3xl { --h: 48px; --f: 1.0625em; --gap-x: 20px; }
   .gut-2xs { --gap-x: 4px; } .gut-xs { --gap-x: 6px; } .gut-sm { --gap-x: 8px; } .gut-md { --gap-x: 12px; } .gut-lg { --gap-x: 16px; } .gut-xl { --gap-x: 20px; }
-  :is(.button, input, select, textarea)[class*="c-"] { min-block-size: var(--h); padding-block: 2px; font-size: var(--f); }
+  :is(.button, input, select)[class*="c-"] { min-block-size: var(--h); padding-block: 2px; }
+  :is(.button, input, select, textarea)[class*="c-"] { font-size: var(--f); }
   :is(.button, input, select, textarea):is([class*="c-"], [class*="gut-"]) { padding-inline: var(--gap-x); }
   .body .pill { border-radius: 999px; }
   .body textarea.pill { border-radius: 18px; }

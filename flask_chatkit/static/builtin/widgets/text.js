@@ -5,7 +5,7 @@ import { icon, picture, safeUrl } from "../controls.js";
 import { paint, textColour } from "./colours.js";
 import { WIDGETS } from "./draw.js";
 import { place } from "./layout.js";
-import { length, pick } from "./values.js";
+import { length, pick, plain } from "./values.js";
 
 /** @import { Component, DrawContext } from "../types.js" */
 /** @import { Draw } from "./draw.js" */
@@ -57,7 +57,7 @@ export const dressText = (node, widget, { ground }) => {
  */
 export const words = (tag, kind) => (widget, context) => {
   const { value, streaming } = widget;
-  const node = h(tag, { className: textClass(widget, kind), dir: "auto" }, String(value ?? ""));
+  const node = h(tag, { className: textClass(widget, kind), dir: "auto" }, plain(value));
   if (streaming && context.streaming) node.ariaBusy = "true";
   dressText(node, widget, context);
   return node;
@@ -76,7 +76,7 @@ const drawLabel = (widget, context) => {
 const drawMarkdown = ({ value, streaming }, context) => {
   const node = h("div", { className: "md", dir: "auto" });
   if (streaming && context.streaming) node.ariaBusy = "true";
-  context.markdown(node, String(value ?? ""));
+  context.markdown(node, plain(value));
   return node;
 };
 
@@ -102,7 +102,7 @@ const POSITIONS = /^(top|bottom)?( ?(left|right|center))?$/;
 /** @type {Draw} */
 const drawImage = (widget, context) => {
   const { src, fit, position, frame, flush } = widget;
-  const alt = String(widget.alt ?? "");
+  const alt = plain(widget.alt);
   const url = safeUrl(src, /^(https?|data|blob):$/);
   const words = h("span", { className: "caption", dir: "auto" }, alt);
   const node = url ? picture(url.href, alt, words) : words;
@@ -110,7 +110,7 @@ const drawImage = (widget, context) => {
   node.classList.toggle("flush", Boolean(flush));
   place(node, widget);
   node.style.objectFit = pick(fit, "cover contain fill scale-down none");
-  if (POSITIONS.test(position ?? "")) node.style.objectPosition = position ?? "";
+  if (POSITIONS.test(plain(position))) node.style.objectPosition = plain(position);
   paint(node, widget.background, context);
   return node;
 };

@@ -9,6 +9,13 @@
  */
 export const pick = (value, words) => (words.split(" ").includes(value) ? value : "");
 
+/**
+ * A string or number as a string; an empty one for all else.
+ * @param {any} value
+ */
+export const plain = (value) =>
+  typeof value === "string" || typeof value === "number" ? String(value).trim() : "";
+
 const NUMBER = /^\d{0,5}(\.\d{1,9})?$/;
 const UNIT = /^\d{0,5}(\.\d{1,9})?(px|r?em|%|[dls]?v[hw]|vmin|vmax|ch|lh|cq[whib])$/;
 const WORD = /^(auto|(min|max|fit)-content)$/;
@@ -21,7 +28,7 @@ const SUBSTITUTES = /var|url|env|attr|expression/;
  * @returns {string | undefined}
  */
 const measure = (value, step) => {
-  const given = String(value ?? "").trim();
+  const given = plain(value);
   if (!given) return undefined;
   if (NUMBER.test(given)) return `${Number(given) * step}px`;
   const known = UNIT.test(given) || WORD.test(given);
@@ -63,7 +70,7 @@ export const sides = (value) => {
  * @param {any} value
  */
 export const ratio = (value) => {
-  const given = String(value ?? "").trim();
+  const given = plain(value);
   return /^\d+(\.\d+)?(\s*\/\s*\d+(\.\d+)?)?$/.test(given) ? given : undefined;
 };
 
@@ -72,7 +79,7 @@ export const ratio = (value) => {
  * @param {any} value
  */
 export const flexOf = (value) => {
-  const given = String(value ?? "").trim();
+  const given = plain(value);
   if (/^(none|auto|initial)$/.test(given)) return given;
   const [grow, ...rest] = given.split(/\s+/);
   const known = NUMBER.test(grow) && grow && rest.length < 3 && rest.every((each) => length(each));
@@ -96,7 +103,7 @@ const RADII = {
 };
 
 /** @param {any} value */
-export const radius = (value) => (Object.hasOwn(RADII, value) ? RADII[value] : undefined);
+export const radius = (value) => RADII[pick(value, Object.keys(RADII).join(" "))];
 
 /** The sizes of controls, from small to large. */
 export const SIZES = "3xs 2xs xs sm md lg xl 2xl 3xl";
