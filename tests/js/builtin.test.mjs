@@ -7,7 +7,6 @@ import {
   asList,
   failure,
   fillIn,
-  findIcon,
   formatBytes,
   formatSeconds,
   safeUrl,
@@ -16,7 +15,6 @@ import {
 import { inputOf, PAGE_SIZE } from "../../flask_chatkit/static/builtin/conversation.js";
 import { answersOf, valuesOf } from "../../flask_chatkit/static/builtin/forms.js";
 import { themeProperties } from "../../flask_chatkit/static/builtin/theme.js";
-import { sides, textColour } from "../../flask_chatkit/static/builtin/widgets.js";
 import { contrast } from "../../flask_chatkit/static/shared/colour.js";
 
 globalThis.document = { baseURI: "https://shop.test/help/" };
@@ -45,14 +43,6 @@ test("only harmless addresses are followed, absolute", () => {
   for (const href of ["javascript:alert(1)", "data:text/html,x", "vbscript:x", "https://"]) {
     assert.equal(safeUrl(href), null, href);
   }
-});
-
-test("icons have ChatKit's names and Lucide's", () => {
-  assert.equal(findIcon("star-filled"), "star");
-  assert.equal(findIcon("lucide:pencil"), "edit");
-  assert.equal(findIcon("search"), "search");
-  assert.equal(findIcon("hologram"), undefined);
-  assert.equal(findIcon(undefined), undefined);
 });
 
 test("a page has as many items as the server gives at once", () => {
@@ -139,15 +129,6 @@ test("of a question with one answer what was typed counts", () => {
     r: { values: ["a", "c"], skipped: false },
     s: { values: [], skipped: true },
   });
-});
-
-test("space and colours of widgets become CSS", () => {
-  assert.equal(sides(2), "8px");
-  assert.equal(sides({ x: 1, top: 3 }), "12px 4px 0px 4px");
-  assert.equal(sides("1rem"), "1rem");
-  assert.equal(textColour("danger", { dark: false }), "var(--danger)");
-  assert.equal(textColour("secondary", { dark: false }), "var(--muted)");
-  assert.equal(textColour({ light: "red", dark: "blue" }, { dark: true }), "blue");
 });
 
 /** The greys and the hexadecimal colours that the themes here have. */
