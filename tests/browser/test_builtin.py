@@ -234,6 +234,7 @@ def test_nothing_hostile_runs(chat: Chat, console: Any) -> None:
     chat.page.on("request", lambda request: requests.append(request.url))
     chat.open()
     chat.say("xss")
+    chat.page.locator("article.widget .card").wait_for()
     chat.page.wait_for_timeout(200)
     for kind in ("script", "svg:not(.icon)", "math", "iframe", "style", "form:not(.composer)"):
         assert chat.log.locator(kind).count() == 0, kind

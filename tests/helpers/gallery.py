@@ -9,7 +9,7 @@ and dark, on a phone and a desktop, in English and from right to left in Arabic,
 ``floating-open.dark.phone.rtl.png``. All pictures of a variant are on ``sheet.floating-open.png``,
 and all there are on ``index.html``. With ``--lang`` the widget speaks another language where it
 would speak English; what the site says stays English. ``--docs`` makes the pictures of the
-documentation anew.
+documentation anew. ``widgets-*`` have every component of ChatKit's widgets, with all they may have.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ import demo_app
 from demo_app import catalogue
 from flask_chatkit import ChatKit
 from tests.helpers import chromium
+from tests.helpers.widget_gallery import GALLERY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -251,6 +252,9 @@ PAGE = (
 def answer(message: Any, chat: Any) -> Iterator[Any]:
     """Say what the gallery is to show."""
     said = WORDS[chat.context.chat]
+    if message.text in GALLERY:
+        yield from GALLERY[message.text]
+        return
     time.sleep(ANSWER)
     if "1042" not in message.text:
         yield said["answer"]
@@ -390,6 +394,23 @@ def listed(page: Page, words: Mapping[str, Any]) -> None:
         when.evaluate("(node) => { node.textContent = '2026-11-20'; }")
 
 
+LOG = "document.querySelector('flask-chatkit-chat').shadowRoot.querySelector('.log')"
+
+
+def drawn(name: str) -> Callable[[Page, Mapping[str, Any]], None]:
+    """Have a part of the widgets' gallery, all of it on the screen."""
+
+    def act(page: Page, words: Mapping[str, Any]) -> None:
+        sighted(page, words)
+        page.evaluate(SAY, [name, ""])
+        page.wait_for_timeout(2 * SETTLE)
+        width, height = SIZES["phone" if page.evaluate("innerWidth") < 600 else "desktop"]
+        needed = page.evaluate(f"{LOG}.scrollHeight + innerHeight - {LOG}.clientHeight")
+        page.set_viewport_size({"width": width, "height": max(height, needed)})
+
+    return act
+
+
 def ordered(page: Page, words: Mapping[str, Any]) -> None:
     """Ask for an order in the demo's shop."""
     opened(page, words)
@@ -469,6 +490,7 @@ VARIANTS: dict[str, Variant] = {
         lambda page, words: opened(page, words, "consent"),
         labelled(load="consent"),
     ),
+    **{f"widgets-{name}": Variant("page", drawn(name)) for name in GALLERY},
 }
 
 
