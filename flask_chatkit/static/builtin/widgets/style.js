@@ -2,7 +2,7 @@
 
 export const STYLE = `
   .widget .body { max-inline-size: none; }
-  .widget .body > :is(.flex, .chart, div) { max-inline-size: 544px; }
+  .widget .body > :is(.flex, .chart, .listing) { max-inline-size: 544px; }
   .card { max-inline-size: 544px; padding: var(--pad, 16px); }
   .card.size-sm { max-inline-size: 352px; }
   .card.size-lg { max-inline-size: 736px; }
