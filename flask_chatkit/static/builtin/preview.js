@@ -4,9 +4,10 @@ import { h } from "../shared/dom.js";
 import { showMarkdown } from "./markdown.js";
 import { dress } from "./styles/writing.js";
 import { entityOf } from "./tags.js";
-import { drawWidget } from "./widgets.js";
+import { drawWidget, loadWidgets } from "./widgets.js";
 
 /** @import { Chat } from "./element.js" */
+/** @import { Theme } from "./types.js" */
 
 const GAP = 6; // pixels between the mention and its preview
 
@@ -23,8 +24,8 @@ export const clickTag = ({ store }, part) => store.options.entities?.onClick?.(e
  * @param {any} part of the message
  */
 export const previewTag = async (chat, node, part) => {
-  const { store } = chat;
-  const { entities, theme } = store.options;
+  const { store, view } = chat;
+  const { entities, theme: given = {} } = store.options;
   const entity = entityOf(part);
   dress(chat);
   const isWanted = () => node.matches(":hover, :focus-visible");
@@ -33,22 +34,29 @@ export const previewTag = async (chat, node, part) => {
   let found;
   try {
     found = await entities?.onRequestPreview?.(entity);
+    if (found?.preview) await loadWidgets();
   } catch (error) {
     store.dispatch("error", { error });
   }
   if (!found?.preview || !isWanted() || node.nextElementSibling?.matches(".preview")) return;
   const { text } = store;
-  const scheme = typeof theme === "string" ? theme : theme?.colorScheme;
+  /** @type {Theme} */
+  const theme = typeof given === "string" ? { colorScheme: given } : given;
   const body = drawWidget(found.preview, {
     text,
     id: entity.id,
-    dark: scheme === "dark",
+    theme,
+    dark: theme.colorScheme === "dark",
     streaming: false,
+    fresh: false,
+    host: view.nodes.thread,
+    ground: /** @type {any} */ (null),
     labels: new Map(),
     parts: new Map(),
     markdown: (/** @type {Element} */ into, /** @type {string} */ markdown) =>
       showMarkdown(into, markdown, { text }),
     shown: null,
+    redraw: () => {},
     act: () => {},
     answer: () => {},
     tag: () => "",

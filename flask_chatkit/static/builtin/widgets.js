@@ -11,6 +11,19 @@ let room;
 /** @type {Promise<void> | undefined} */
 let coming;
 
+/** Load what draws widgets; where that fails the next call tries again. */
+export const loadWidgets = () => {
+  coming ??= import("./widgets/index.js").then(
+    (found) => {
+      room = found;
+    },
+    () => {
+      coming = undefined;
+    },
+  );
+  return coming;
+};
+
 /** What is waited for, if widgets are shown that are not drawn yet. */
 export const whenDrawn = () => (room ? undefined : coming);
 
@@ -33,14 +46,6 @@ const wordsOf = (widget) =>
 export const drawWidget = (widget, context) => {
   if (room) return room.drawRoot(widget, context);
   const node = h("p", { className: "progress" }, spinner());
-  coming ??= import("./widgets/index.js").then(
-    (found) => {
-      room = found;
-    },
-    () => {
-      coming = undefined; // the next widget tries again
-    },
-  );
-  coming.then(() => (room ? context.redraw() : node.replaceWith(...wordsOf(widget))));
+  loadWidgets().then(() => (room ? context.redraw() : node.replaceWith(...wordsOf(widget))));
   return node;
 };

@@ -124,21 +124,29 @@ const seriesOf = (drawn, model, ground, rtl) => {
 };
 
 /**
+ * How wide a text is in a chart, and in which font and colour.
+ * @param {HTMLElement} host
+ */
+const measure = (host) => {
+  const { color, fontFamily } = getComputedStyle(host);
+  const font = `${FONT_SIZE}px ${fontFamily}`;
+  const brush = /** @type {CanvasRenderingContext2D} */ (h("canvas").getContext("2d"));
+  brush.font = font;
+  const widthOf = (/** @type {string} */ label) => brush.measureText(label).width;
+  return { color, font, widthOf };
+};
+
+/**
  * @param {HTMLElement} host
  * @param {Model} model
  * @param {boolean} rtl
  */
 const axesOf = (host, { labels, xAxis, yAxis }, rtl) => {
-  const { color, fontFamily } = getComputedStyle(host);
-  const font = `${FONT_SIZE}px ${fontFamily}`;
-  const brush = /** @type {CanvasRenderingContext2D} */ (
-    document.createElement("canvas").getContext("2d")
-  );
-  brush.font = font;
+  const { color, font, widthOf } = measure(host);
   const shown = labels.map((label) =>
     label.length > LONGEST_LABEL ? `${label.slice(0, LONGEST_LABEL - 1)}…` : label,
   );
-  const widest = Math.max(...shown.map((label) => brush.measureText(label).width)) + 12;
+  const widest = Math.max(...shown.map(widthOf)) + 12;
   const faint = `color-mix(in srgb, ${color} 16%, transparent)`;
   const muted = `color-mix(in srgb, ${color} 75%, transparent)`;
   const number = new Intl.NumberFormat(undefined, { notation: "compact" });
@@ -164,9 +172,7 @@ const axesOf = (host, { labels, xAxis, yAxis }, rtl) => {
       ...common,
       side: rtl ? 1 : 3,
       size: (/** @type {any} */ _u, /** @type {string[] | null} */ values) =>
-        yAxis
-          ? Math.max(0, ...(values ?? []).map((each) => brush.measureText(each).width)) + 12
-          : 0,
+        yAxis ? Math.max(0, ...(values ?? []).map(widthOf)) + 12 : 0,
       gap: 6,
       space: 36,
       grid: { stroke: faint, width: 1 },
