@@ -27,6 +27,7 @@ from chatkit.types import (
 from ..context import ChatContext, as_context, current_context, owner_of
 from ..ids import LONGEST_PAGE, new_id, page_size
 from ..surrogates import clean
+from .branches import begins_answer, begins_nothing, hides_branch
 from .deadlines import TimedStore
 
 #: The key of the owner in the metadata of threads and attachments.
@@ -150,6 +151,7 @@ class OwnedStore(Store[ChatContext]):
         with self._lock:
             self._owners.pop(thread_id, None)
 
+    @hides_branch
     async def load_thread_items(
         self, thread_id: str, after: str | None, limit: int, order: str, context: ChatContext
     ) -> Page[ThreadItem]:
@@ -170,11 +172,13 @@ class OwnedStore(Store[ChatContext]):
             await self._check(item.thread_id, context)
         return item
 
+    @begins_answer
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Add an item to a thread."""
         await self._check(thread_id, context)
         await self._calls.add_thread_item(thread_id, clean(item), context)
 
+    @begins_nothing
     async def save_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Replace an item of a thread, or add it."""
         await self._check(thread_id, context)

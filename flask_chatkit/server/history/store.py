@@ -30,6 +30,7 @@ from ..ids import page_size
 from ..surrogates import clean
 from . import counts, records, statements
 from .base import DatabaseStore, DeletesBytes, SignsLinks
+from .branches import begins_answer, begins_nothing, hides_branch
 from .claims import Claims
 from .database import SECONDS, Database, Source
 from .follow import follows, may_follow, move, signed_in_as
@@ -182,6 +183,7 @@ class SQLAlchemyStore(DatabaseStore):
                 # The thread is deleted, whatever happens to its files.
                 logger.exception("The files of a deleted thread could not be deleted")
 
+    @hides_branch
     async def load_thread_items(
         self, thread_id: str, after: str | None, limit: int, order: str, context: ChatContext
     ) -> Page[ThreadItem]:
@@ -219,6 +221,7 @@ class SQLAlchemyStore(DatabaseStore):
         self._prepare(item, context)
         return item
 
+    @begins_answer
     @follows
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Add an item to a thread; an existing one is replaced in its place."""
@@ -235,6 +238,7 @@ class SQLAlchemyStore(DatabaseStore):
 
         await self._database.statement(work)
 
+    @begins_nothing
     async def save_item(self, thread_id: str, item: ThreadItem, context: ChatContext) -> None:
         """Replace an item of a thread, or add it."""
         await self.add_thread_item(thread_id, item, context)

@@ -32,6 +32,7 @@ from ...upload_quota import time_text
 from .._upstream import process, processes_plainly
 from ..context import ChatContext, current_context
 from ..history.base import DatabaseStore
+from ..history.branches import teach_branches
 from ..history.outages import as_outage
 from ..streaming import loop
 from ..streaming.asgi_stream import hand_off
@@ -42,6 +43,7 @@ from ..streaming.sse import error_event
 from ..streaming.startup import Startup, StartupFailed
 from ..streaming.stream import Stream
 from ..surrogates import whole_json
+from .branches import branch_of, replace
 from .operations import OPERATIONS, Call, Operation, parse_call
 from .refusals import Refusal, raise_api_error, raise_http_error, refusal_of
 from .replay import ReplayCache, RequestKey, request_key
@@ -98,6 +100,7 @@ class Dispatcher:
         #: The answers under way, for pages that have not begun them.
         self.running = RunningAnswers(self._streams, settings.leave_seconds, self._answer_json)
         self._is_plain = processes_plainly(type(server))
+        teach_branches(server.store)
         store = vars(type(server.store))
         self._reads_at_once: bool = self._is_plain and store.get("reads_at_once", False)
 
@@ -169,7 +172,7 @@ class Dispatcher:
         context = await self._authorize(call)
         if call.type == "items.feedback":
             await self._save_feedback(call)
-        result = await self._begin(context, call.request, call.body)
+        result = await self._begin(context, call.request, call.body, call.replaces)
         await self.running.look(call, self.server, context)
         return result
 
@@ -197,12 +200,15 @@ class Dispatcher:
         return context
 
     async def _begin(
-        self, context: Any, request: Any, body: bytes
+        self, context: Any, request: Any, body: bytes, replaces: str | None
     ) -> StreamingResult | NonStreamingResult:
+        branch = await branch_of(self.server.store, context, request, replaces)
         if not self._is_plain:
-            return await self.server.process(body, context)
-        streams = OPERATIONS[request.type].streams
-        return await process(self.server, request, context, streams=streams)
+            make = partial(self.server.process, body, context)
+        else:
+            streams = OPERATIONS[request.type].streams
+            make = partial(process, self.server, request, context, streams=streams)
+        return await (make() if branch is None else replace(branch, make))
 
     async def _save_feedback(self, call: Call) -> None:
         """Save a visitor's feedback before the site's code runs, which may fail.
@@ -329,7 +335,9 @@ class Dispatcher:
             thread=context.thread,
             status=200,
         )
-        return error_event(str(refusal), allow_retry=refusal.allow_retry)
+        return error_event(
+            str(refusal), allow_retry=refusal.allow_retry, retry_after=refusal.retry_after
+        )
 
 
 def log_error(chat: str, error: BaseException) -> bytes:

@@ -22,10 +22,16 @@ DICTATION = 12 * KIB * KIB
 #: Bytes of what a page's own tool may answer.
 TOOL_OUTPUT = 128 * KIB
 SMALL = 64 * KIB
+#: Characters of the longest id of an item.
+LONGEST_ID = 255
 
 #: The marks that separate the parts of a body, and how many of them one larger than SMALL may have.
 _STRUCTURE = (b"[", b"{", b",")
 MOST_PARTS = 8192
+
+#: In a request's metadata, which openai-chatkit leaves to the integration: the id of the visitor's
+#: message that ``threads.add_user_message`` replaces, with all after it.
+REPLACES = "flask_chatkit_replaces"
 
 _REQUEST: TypeAdapter[Any] = TypeAdapter(ChatKitReq)
 
@@ -124,6 +130,7 @@ class Call:
     :param owner: ``context.owner``.
     :param knows_all: whether an answer that another process writes would be known.
     :param last_answer: what :func:`.resume.last_answer` has found.
+    :param replaces: the id of the visitor's message that it replaces; see :data:`REPLACES`.
     """
 
     type: str
@@ -135,6 +142,20 @@ class Call:
     owner: str
     knows_all: bool = True
     last_answer: str | None = None
+    replaces: str | None = None
+
+
+def replaced_by(request: Any) -> str | None:
+    """The id of the visitor's message that a request replaces, if it does.
+
+    :raises BadRequest: it can be none.
+    """
+    if request.type != "threads.add_user_message" or REPLACES not in request.metadata:
+        return None
+    item_id = request.metadata[REPLACES]
+    if not isinstance(item_id, str) or not 1 <= len(item_id) <= LONGEST_ID:
+        raise BadRequest(f"The field 'metadata.{REPLACES}' must be the id of a message.")
+    return item_id
 
 
 def parse_call(body: bytes, context: ChatContext) -> Call:
@@ -147,7 +168,8 @@ def parse_call(body: bytes, context: ChatContext) -> Call:
     context["thread"] = getattr(params, "thread_id", None)
     context["page"] = _page_context(request.metadata)
     kind: str = request.type
-    return Call(kind, OPERATIONS[kind], request, params, body, context, context["owner"])
+    operation, owner = OPERATIONS[kind], context["owner"]
+    return Call(kind, operation, request, params, body, context, owner, replaced_by(request))
 
 
 def _page_context(metadata: dict[str, Any]) -> dict[str, Any]:

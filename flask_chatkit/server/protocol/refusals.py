@@ -46,7 +46,7 @@ class Refusal(Exception):
         self.limit = limit
         self.allow_retry = allow_retry
         self._status = status
-        self._retry_after = retry_after
+        self.retry_after = retry_after
 
     @classmethod
     def of_limit(cls, error: RateLimited, message: str) -> Refusal:
@@ -58,7 +58,7 @@ class Refusal(Exception):
     def as_api_error(self) -> ApiError:
         """The same for a call that is answered with JSON."""
         return self._status(
-            str(self), refusal=self.reason, limit=self.limit, retry_after=self._retry_after
+            str(self), refusal=self.reason, limit=self.limit, retry_after=self.retry_after
         )
 
 
@@ -73,7 +73,12 @@ def refusal_of(operation: Operation, error: BaseException) -> Refusal | None:
     if isinstance(error, ApiError):
         if error.code >= 500:
             return None
-        return Refusal(str(error.description), error.refusal, limit=error.limit)
+        return Refusal(
+            str(error.description),
+            error.refusal,
+            limit=error.limit,
+            retry_after=error.retry_after if isinstance(error, RateLimited) else None,
+        )
     if isinstance(error, HTTPException) and 400 <= (error.code or 500) < 500:
         return Refusal(error.name, reason_of(error.code or 500))
     if type(error) is ValueError and operation.needs_state:

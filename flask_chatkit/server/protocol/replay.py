@@ -43,7 +43,9 @@ def request_key(call: Call) -> RequestKey:
     is_message = call.type != "threads.add_client_tool_output"
     # Of the results of a page's tool only the first counts: the thread waits for one.
     content = call.params.model_dump_json() if is_message else call.params.thread_id
-    digest = hashlib.sha256(f"{call.type}\0{content}".encode()).digest()
+    # The same words in the place of an edited message are no repetition of it.
+    edited = f"\0{call.replaces}" if call.replaces else ""
+    digest = hashlib.sha256(f"{call.type}\0{content}{edited}".encode()).digest()
     whole = hashlib.sha256(call.owner.encode() + digest).hexdigest()
     return RequestKey(call.owner, whole, is_message)
 
@@ -125,5 +127,6 @@ def _is_answered(former: Stream | None, key: RequestKey, now: float) -> TypeGuar
         and key.is_message
         and not former.abandoned
         and former.error is None
+        and not former.is_undone
         and now - former.ended_at <= SAME_SECONDS
     )

@@ -26,13 +26,13 @@ from chatkit.types import (
     ThreadMetadata,
     UserMessageItem,
 )
-from pydantic import BaseModel
 
 from ..history.base import DatabaseStore
 from ..history.claims import begin_once
 from ..history.tool_outputs import is_memory
 from ..streaming.record import AnswerRecord
 from ..streaming.stream import Stream
+from .events import event
 from .operations import Call, parse
 from .replay import CUT_SECONDS, RequestKey
 
@@ -62,8 +62,8 @@ class InterruptedMessage(NamedTuple):
 
     async def replay(self, *, created: bool, rest: Any) -> AsyncGenerator[bytes, None]:
         """The events of the message itself, and those of the new answer."""
-        for event in _opening(self.thread, self.item, created=created):
-            yield event
+        for opening in _opening(self.thread, self.item, created=created):
+            yield opening
         async for chunk in rest:
             yield chunk
 
@@ -77,10 +77,10 @@ class AnsweredMessage(NamedTuple):
 
     async def replay(self, *, created: bool) -> AsyncGenerator[bytes, None]:
         """The events of the message and its answer, without deltas."""
-        for event in _opening(self.thread, self.item, created=created):
-            yield event
+        for opening in _opening(self.thread, self.item, created=created):
+            yield opening
         for item in self.after:
-            yield _event(ThreadItemDoneEvent(item=item))
+            yield event(ThreadItemDoneEvent(item=item))
 
 
 @dataclass
@@ -90,7 +90,8 @@ class AnswerOnce:
     :param store: the history.
     :param record: the answer's.
     :param authorize: checks the call; returns the context for the site's code.
-    :param begin: starts to answer a request, which it gets parsed and as JSON, in such a context.
+    :param begin: starts to answer a request in such a context; gets the request parsed and as JSON,
+        and the id of the visitor's message that it replaces.
     """
 
     call: Call
@@ -98,7 +99,7 @@ class AnswerOnce:
     store: Store[Any]
     record: AnswerRecord
     authorize: Callable[[Call], Awaitable[Any]]
-    begin: Callable[[Any, Any, bytes], Awaitable[Any]]
+    begin: Callable[[Any, Any, bytes, str | None], Awaitable[Any]]
 
     async def answer(self, former: Stream | None, *, searches: bool) -> Any:
         """Start to answer.
@@ -120,11 +121,11 @@ class AnswerOnce:
         call, interrupted = self.call, None
         if searches:
             interrupted = await find_interrupted(self.store, call, context, CUT_SECONDS + waited)
-        if interrupted is None:
-            return await self.begin(context, call.request, call.body)
+        if interrupted is None or interrupted.item.id == call.replaces:
+            return await self.begin(context, call.request, call.body, call.replaces)
         self.record.forget_message()
         retry = interrupted.retry
-        rest = await self.begin(context, parse(retry), retry)
+        rest = await self.begin(context, parse(retry), retry, call.replaces)
         created = call.type == "threads.create"
         return StreamingResult(interrupted.replay(created=created, rest=rest))
 
@@ -218,13 +219,5 @@ def _opening(thread: ThreadMetadata, item: UserMessageItem, *, created: bool) ->
     if created:
         # Its metadata is for the site alone.
         fields = thread.model_dump(exclude={"metadata"})
-        yield _event(ThreadCreatedEvent(thread=Thread(**fields, items=Page())))
-    yield _event(ThreadItemDoneEvent(item=item))
-
-
-def _event(event: BaseModel) -> bytes:
-    # As ChatKitServer writes it.
-    data = event.model_dump_json(
-        by_alias=True, exclude_none=True, context={"exclude_metadata": True}
-    )
-    return b"data: " + data.encode() + b"\n\n"
+        yield event(ThreadCreatedEvent(thread=Thread(**fields, items=Page())))
+    yield event(ThreadItemDoneEvent(item=item))

@@ -65,6 +65,8 @@ class AnswerRecord:
         self.on_thread: Callable[[str], object] | None = None
         self.on_end: Callable[[], object] | None = None
         self._ended = False
+        #: Whether the history is as if the request had not been made.
+        self.is_undone = False
         #: The process that answers.
         self.pid = 0
 
@@ -219,6 +221,13 @@ def note_refusal(reason: str, limit: str) -> None:
     record = _current.get(None)
     if record is not None:
         record.refusal = (reason, limit)
+
+
+def note_undone() -> None:
+    """Note that the current task's answer has failed and left nothing behind."""
+    record = _current.get(None)
+    if record is not None:
+        record.is_undone = True
 
 
 #: The record of the current task's answer, for code that is not handed it.

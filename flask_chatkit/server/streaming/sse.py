@@ -33,11 +33,18 @@ def event(**fields: Any) -> bytes:
     return b"data: " + json.dumps(fields, separators=(",", ":")).encode() + _END
 
 
-def error_event(message: str | None = None, *, allow_retry: bool) -> bytes:
-    """An error event with our message, or with ChatKit's own if it is None."""
+def error_event(
+    message: str | None = None, *, allow_retry: bool, retry_after: int | None = None
+) -> bytes:
+    """An error event with our message, or with ChatKit's own if it is None.
+
+    :param retry_after: seconds after which the same call may succeed: a field of ours, for the
+        built-in chat, which other clients ignore.
+    """
     if message is None:
         return event(type="error", code="stream.error", allow_retry=allow_retry)
-    return event(type="error", code="custom", message=message, allow_retry=allow_retry)
+    wait = {} if retry_after is None else {"retry_after": retry_after}
+    return event(type="error", code="custom", message=message, allow_retry=allow_retry, **wait)
 
 
 def merged(events: Sequence[bytes]) -> bytes:

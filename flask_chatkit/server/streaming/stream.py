@@ -52,6 +52,9 @@ PACE = 0.00025
 class Record(Protocol):
     """Observes a :class:`Stream`."""
 
+    #: Whether the history is as if the request had not been made.
+    is_undone: bool
+
     def begin(self) -> None:
         """Called when the stream is started."""
 
@@ -284,6 +287,11 @@ class Stream:
     def interrupt(self) -> None:
         """Stop the answer although it has subscribers: the process ends."""
         self._loop.call(self._cancel)
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the history is as if the request had not been made."""
+        return self._record is not None and self._record.is_undone
 
     @property
     def heartbeat_seconds(self) -> float:

@@ -145,8 +145,12 @@ def test_streaming_operations(browse: Any, shop: Any) -> None:
         "stream_options",
         "thread.item.done:assistant_message",
     ]
+    replaced = [item["id"] for item in ann.items(thread)[1:]]
     stream = ann.stream("threads.retry_after_item", thread_id=thread, item_id=stored[0]["id"])
-    assert kinds(stream)[:2] == ["stream_options", "thread.item.done:assistant_message"]
+    removed = [event["item_id"] for event in stream if event["type"] == "thread.item.removed"]
+    assert removed == replaced
+    rest = [kind for kind in kinds(stream) if kind != "thread.item.removed"]
+    assert rest[:2] == ["stream_options", "thread.item.done:assistant_message"]
     assert ann.texts(thread) == ["everything"]
 
 
