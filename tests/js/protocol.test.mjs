@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   applyUpdate,
+  Client,
   componentsOf,
   isHidden,
   readEvents,
@@ -110,4 +111,15 @@ test("items for the server's own use are hidden", () => {
   assert.ok(isHidden({ id: "h", type: "hidden_context_item" }));
   assert.ok(isHidden({ id: "c", type: "client_tool_call" }));
   assert.ok(!isHidden({ id: "m", type: "assistant_message" }));
+});
+
+test("a limit says how long it lasts, other refusals do not", async () => {
+  const client = new Client({ text: { failed: "Failed." } });
+  const refusal = async (status, headers, body = "{}") =>
+    client.check(new Response(body, { status, headers })).catch((error) => error);
+  const limited = await refusal(429, { "Retry-After": "7" }, '{"message": "Slow down."}');
+  assert.deepEqual([limited.message, limited.status, limited.wait], ["Slow down.", 429, 7]);
+  assert.equal((await refusal(503, { "Retry-After": "7" })).wait, 0);
+  assert.equal((await refusal(429, {})).wait, 0);
+  assert.equal((await refusal(400, {}, "<p>")).message, "Failed.");
 });

@@ -44,12 +44,20 @@ test("the visitor's message takes the id that the server gives it", () => {
   const { store } = open();
   store.put({ id: "sent-1", type: "user_message", content: [] });
   const entry = store.items.get("sent-1");
-  entry.unsent = true;
   store.run = { request: { type: "threads.create", params: {}, sent: "sent-1" } };
   store.put({ id: "msg_1", type: "user_message", content: [] });
   assert.equal(store.items.get("msg_1"), entry);
-  assert.equal(entry.unsent, false);
   assert.equal(store.items.size, 1);
+});
+
+test("the visitor's last message is known", () => {
+  const { store } = open();
+  assert.equal(store.lastMessage, undefined);
+  for (const id of ["a", "b"]) {
+    store.put({ id, type: "user_message", content: [] });
+    store.put(message(`answer to ${id}`));
+  }
+  assert.equal(store.lastMessage.item.id, "b");
 });
 
 test("a finished call of a client tool waits, and is not shown", () => {

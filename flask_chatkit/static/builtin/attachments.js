@@ -54,6 +54,13 @@ export const refusalOf = (file, count, { maxSize, maxCount = MAX_COUNT, accept }
   return file.size > limit ? fillIn(text.tooBig, file.name, formatBytes(limit)) : null;
 };
 
+/**
+ * A finished attachment as a file in the composer.
+ * @param {Attachment} attachment
+ * @returns {HeldFile}
+ */
+export const heldOf = (attachment) => ({ name: attachment.name, attachment });
+
 /** The files in the composer. */
 export class Attachments extends Part {
   /** @type {Set<HeldFile>} */
@@ -107,7 +114,7 @@ export class Attachments extends Part {
    * @param {Attachment[]} attachments
    */
   replace(attachments) {
-    this.files = new Set(attachments.map((attachment) => ({ name: attachment.name, attachment })));
+    this.files = new Set(attachments.map(heldOf));
   }
 
   /**

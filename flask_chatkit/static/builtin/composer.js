@@ -1,17 +1,19 @@
 // Where a message is written: the text, a quote, the choice of a tool and a model.
 
 import { h } from "../shared/dom.js";
-import { asList, fillIn, icon, iconButton } from "./controls.js";
+import { heldOf } from "./attachments.js";
+import { asList, fillIn, icon, iconButton, textsOf } from "./controls.js";
 import { Part } from "./store.js";
 
-/** @import { Chat } from "./element.js" */
-/** @import { Entity } from "./types.js" */
+/** @import { Entity, Message } from "./types.js" */
 /**
  * @typedef {object} ComposerNodes
  * @property {HTMLTextAreaElement} input
  * @property {HTMLElement} quote
  * @property {HTMLElement} files
  * @property {HTMLElement} problem
+ * @property {HTMLElement} wait how long a limit lasts
+ * @property {HTMLButtonElement} next the button that has a message wait
  * @property {HTMLButtonElement} send
  * @property {HTMLElement} chips the tools that are chosen or pinned
  * @property {HTMLElement | null} model the button that shows the model
@@ -20,6 +22,8 @@ import { Part } from "./store.js";
  */
 
 const MENU = { "aria-haspopup": "menu", ariaExpanded: "false" };
+const DOUBLE_CLICK = 500; // milliseconds in which a second click is of the first one
+
 const isBusy = (/** @type {{state?: string}} */ { state }) => state === "busy";
 
 /** Where a message is written, and sent from. */
@@ -34,6 +38,7 @@ export class Composer extends Part {
   attach;
   /** The ids that were chosen; empty for none. */
   chosen = { tool: "", model: "" };
+  #sentAt = 0;
 
   get nodes() {
     if (!this.#nodes) throw new Error("The composer is not built yet");
@@ -71,13 +76,18 @@ export class Composer extends Part {
     const model = this.#buildModel();
     const dictate = this.#buildDictation();
     const chips = h("span", { className: "chips" });
-    const end = [h("span", { className: "spacer" }), model, dictate, send];
+    const { editing, queue, refused } = this.chat;
+    const next = queue.buildButton();
+    const end = [h("span", { className: "spacer" }), model, dictate, next, send];
     const tools = h("div", { className: "tools" }, this.#buildAdd(), chips, end);
-    const form = h("form", { className: "composer", onsubmit }, quote, files, input, tools);
+    const above = [queue.node, editing.node, quote, files];
+    const form = h("form", { className: "composer", onsubmit }, ...above, input, tools);
     // So that the menu is there when it is wanted, also without a network then.
     const prepare = () => import("./menu.js").catch(() => {});
     form.addEventListener("focusin", prepare, { once: true });
-    this.#nodes = { input, quote, files, problem, send, chips, model, dictate, form };
+    const wait = refused.node;
+    this.#nodes = { input, quote, files, problem, wait, next, send, chips, model, dictate, form };
+    queue.update();
     this.chat.mentions.watch();
     return this.#nodes;
   }
@@ -85,9 +95,11 @@ export class Composer extends Part {
   #buildSend() {
     const onclick = (/** @type {Event} */ event) => {
       const { responses, store } = this.chat;
+      if (!store.run) this.#sentAt = performance.now();
       if (!store.run) return;
       event.preventDefault();
-      responses.stop();
+      // The second click of those who click twice on everything is not meant for Stop.
+      if (performance.now() - this.#sentAt > DOUBLE_CLICK) responses.stop();
     };
     return h("button", { className: "send", onclick });
   }
@@ -152,6 +164,7 @@ export class Composer extends Part {
     // While an input method composes, Enter is a part of the word.
     const composes = event.isComposing || event.keyCode === 229;
     if (composes || this.chat.mentions.list?.pressed(event)) return;
+    if (this.chat.editing.pressed(event)) return;
     if (event.key !== "Enter" || event.shiftKey) return;
     event.preventDefault();
     this.submit();
@@ -166,13 +179,64 @@ export class Composer extends Part {
     this.nodes.problem.textContent = message;
   }
 
+  get isEmpty() {
+    return !this.nodes.input.value && this.chat.attachments.files.size === 0 && !this.#quote;
+  }
+
   /**
-   * Bring back the text of a message that was not sent, unless another is being written.
-   * @param {string} text
+   * Take what is written out of the composer.
+   * @returns {Message | null} none if nothing is written
    */
-  restore(text) {
-    this.nodes.input.value ||= text;
-    this.chat.memory.keepDraft();
+  take() {
+    if (this.isEmpty) return null;
+    const { attachments, memory, mentions } = this.chat;
+    const { input } = this.nodes;
+    const content = mentions.split(input.value.trim());
+    const files = [...attachments.files];
+    const quote = this.#quote;
+    input.value = "";
+    this.#quote = null;
+    attachments.files.clear();
+    memory.keepDraft();
+    return {
+      content,
+      attachments: files.flatMap(({ attachment }) => attachment ?? []),
+      files,
+      quote,
+      ...this.chosen,
+    };
+  }
+
+  /**
+   * Have a message in the composer again, before what is being written.
+   * @param {Message} message
+   */
+  give(message) {
+    const { attachments, editing, memory, mentions, store } = this.chat;
+    if (message.replaces && store.items.has(message.replaces)) {
+      editing.start(message);
+      return;
+    }
+    const { input } = this.nodes;
+    if (this.isEmpty) {
+      const { tool, model } = message;
+      if (tool !== undefined) this.choose("tool", tool);
+      if (model) this.choose("model", model);
+    }
+    const { content } = message;
+    const tags = content.filter(({ type }) => type === "input_tag");
+    if (tags.length > 0)
+      mentions.load().then(
+        (list) => list.add(tags),
+        () => {},
+      );
+    input.value = [textsOf(message).join(""), input.value].filter(Boolean).join("\n\n");
+    this.#quote ??= message.quote ?? null;
+    const files = message.files ?? message.attachments.map(heldOf);
+    attachments.files = new Set([...files, ...attachments.files]);
+    input.setSelectionRange(input.value.length, input.value.length);
+    memory.keepDraft();
+    this.update();
   }
 
   /**
@@ -289,9 +353,9 @@ export class Composer extends Part {
   }
 
   #updateSend() {
-    const { attachments, store } = this.chat;
+    const { attachments, queue, refused, store } = this.chat;
     const { run, text } = store;
-    const { input, send } = this.nodes;
+    const { input, next, send } = this.nodes;
     const label = run ? text.stop : text.send;
     if (send.title !== label || !send.firstChild) {
       send.title = label;
@@ -299,38 +363,34 @@ export class Composer extends Part {
       send.type = run ? "button" : "submit";
       send.replaceChildren(icon(run ? "stop" : "send"));
     }
-    const usable = run ? run.canStop : input.value.trim() || attachments.files.size > 0;
+    const written = input.value.trim() || attachments.files.size > 0;
+    next.hidden = !run || !written || queue.isFull;
+    const usable = run ? run.canStop : written && refused.seconds === 0;
     // It keeps the focus when there is nothing to send, so it is not really disabled.
     send.setAttribute("aria-disabled", String(!usable));
   }
 
-  /** Send what is written. */
+  /** Send what is written, after the answer that is under way. */
   submit() {
-    const { attachments, conversation, store } = this.chat;
-    const { input } = this.nodes;
-    if (store.run) return;
-    const text = input.value.trim();
-    const files = [...attachments.files].filter(({ state }) => state !== "failed");
-    if (files.some(isBusy)) {
-      this.showProblem(store.text.uploadWait);
-      return;
+    const { attachments, conversation, editing, queue, refused, store, view } = this.chat;
+    const { run, text } = store;
+    const files = [...attachments.files];
+    if (refused.check() || (!this.nodes.input.value.trim() && files.length === 0)) return;
+    const failed = files.find(({ state }) => state === "failed");
+    let problem = failed ? fillIn(text.uploadFailed, failed.name) : "";
+    if (files.some(isBusy)) problem = text.uploadWait;
+    if (run && queue.isFull) problem = text.queueFull;
+    this.showProblem(problem);
+    if (run && editing.id) view.announce(text.answering);
+    else if (!problem) {
+      const message = this.take();
+      const { tool } = this.chosen;
+      const stays = asList(this.#options.tools).find(({ id }) => id === tool)?.persistent;
+      if (tool && !stays) this.choose("tool", "");
+      const sent = /** @type {Message} */ ({ ...message, replaces: editing.finish() });
+      if (run) queue.add(sent);
+      else conversation.send(sent);
+      this.update();
     }
-    if (!text && files.length === 0) return;
-    this.showProblem("");
-    input.value = "";
-    this.chat.memory.keepDraft();
-    const { tool, model } = this.chosen;
-    const quote = this.#quote;
-    this.#quote = null;
-    attachments.files.clear();
-    const stays = asList(this.#options.tools).find(({ id }) => id === tool)?.persistent;
-    if (tool && !stays) this.choose("tool", "");
-    conversation.send({
-      content: this.chat.mentions.split(text),
-      attachments: files.flatMap(({ attachment }) => attachment ?? []),
-      quote,
-      tool,
-      model,
-    });
   }
 }

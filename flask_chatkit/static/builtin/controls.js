@@ -21,6 +21,7 @@ export const fillIn = (text, ...values) =>
  * @typedef {object} Failure what the chat knows of an error beyond its message
  * @property {boolean} [retry] whether the same request may succeed later
  * @property {number} [status] of the HTTP response
+ * @property {number} [wait] seconds until a limit is over
  * @property {unknown} [cause]
  * @property {() => unknown} [again] tries once more
  */

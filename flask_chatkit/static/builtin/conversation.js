@@ -7,7 +7,7 @@ import { Part } from "./store.js";
 
 /** @import { Failure } from "./controls.js" */
 /** @import { Chat } from "./element.js" */
-/** @import { Item, Message, Run, Thread } from "./types.js" */
+/** @import { Item, Message, Request, Run, Thread } from "./types.js" */
 
 /** Threads or items asked for at once. */
 export const PAGE_SIZE = 30;
@@ -36,17 +36,24 @@ export class Conversation extends Part {
     if (store.run) return;
     this.#sent += 1;
     const sent = `sent-${this.#sent}`;
-    const { content, attachments, quote } = message;
+    const { content, attachments, quote, replaces } = message;
     history.hide();
     store.put({ id: sent, type: "user_message", content, attachments, quoted_text: quote });
     view.scrollToEnd(true);
     store.dispatch("log", { name: "message.send" });
     const input = inputOf(message);
     const { thread } = store;
+    /** @type {Partial<Request>} */
+    const more = { sent, message };
+    const at = store.entries.findIndex(({ item }) => item.id === replaces);
+    if (at >= 0) {
+      more.metadata = { flask_chatkit_replaces: replaces };
+      more.old = store.entries.slice(at, -1);
+    }
     responses.run(
       thread
-        ? { type: "threads.add_user_message", params: { thread_id: thread.id, input }, sent }
-        : { type: "threads.create", params: { input }, sent },
+        ? { type: "threads.add_user_message", params: { thread_id: thread.id, input }, ...more }
+        : { type: "threads.create", params: { input }, ...more },
     );
   }
 
@@ -55,11 +62,12 @@ export class Conversation extends Part {
    * @param {Thread | null} thread
    */
   show(thread) {
-    const { composer, history, memory, store } = this.chat;
+    const { composer, editing, history, memory, store } = this.chat;
     const wasRunning = store.run;
     store.run = null;
     if (wasRunning) store.dispatch("response.end");
     composer.showProblem("");
+    editing.leave();
     memory.switchThread(() => {
       store.opening = null;
       store.clear();
@@ -199,7 +207,7 @@ export class Notices extends Part {
    * @param {() => unknown} [how.again] tries once more
    */
   show(message, { level = "info", title, again }) {
-    const { composer, store } = this.chat;
+    const { composer, refused, store } = this.chat;
     const { text } = store;
     const body = h("div", { className: "md", dir: "auto" });
     showMarkdown(body, message ?? "", { text });
@@ -219,23 +227,34 @@ export class Notices extends Part {
       remove();
       again?.();
     };
-    if (again) node.append(button(text.retry, retry));
+    if (again) {
+      const control = button(text.retry, retry);
+      refused.bind(control);
+      node.append(control);
+    }
     node.append(iconButton(text.dismiss, "close", remove));
     this.#append(node);
   }
 
   /**
-   * Show what went wrong, with a button to try again if there is a way.
+   * Show what went wrong, with a button to try again if there is a way. A message that the server
+   * has not got, or not in the place of another one, is in the composer again.
    * @param {unknown} thrown
    * @param {Run} [run] the answer that failed
    */
   fail(thrown, run) {
-    const { store, rows } = this.chat;
+    const { editing, refused, store } = this.chat;
     const error = /** @type {Error & Failure} */ (thrown);
     store.dispatch("error", { error });
-    const unsent = store.items.get(run?.request?.sent ?? "");
-    const again = (error.retry && run && this.#retryOf(run)) || error.again;
-    if (unsent) rows.markUnsent(unsent);
+    const { message, sent = "" } = run ?? {};
+    if (run) run.failed = true;
+    if (run && (store.items.has(sent) || (message?.replaces && !editing.isShown(run)))) {
+      refused.take(run, error);
+      return;
+    }
+    refused.hold(error.wait);
+    const mayAgain = error.retry || error.wait;
+    const again = (mayAgain && run && this.#retryOf(run)) || error.again;
     this.show(error.message, { level: "danger", again });
   }
 
@@ -244,17 +263,11 @@ export class Notices extends Part {
    * @param {Run} run
    */
   #retryOf({ got, request }) {
-    const { actions, responses, store } = this.chat;
+    const { actions, responses } = this.chat;
     if (!request) return undefined;
-    const unsent = store.items.get(request.sent ?? "");
-    return () => {
-      if (got && !unsent) return actions.retry();
-      const { thread } = store;
-      if (request.type !== "threads.create" || !thread) return responses.run(request);
-      // The thread may be there already, without the message.
-      const params = { ...request.params, thread_id: thread.id };
-      return responses.run({ ...request, type: "threads.add_user_message", params });
-    };
+    const { type, params } = request;
+    if (type === "threads.retry_after_item") return () => actions.retry(params.item_id, true);
+    return () => (got ? actions.retry() : responses.run(request));
   }
 
   /**
@@ -279,10 +292,10 @@ export class Notices extends Part {
     this.#append(node);
   }
 
-  /** Remove those of errors: what is tried now makes them untrue. */
+  /** Remove those of errors, and questions: what is tried now makes them untrue. */
   removeErrors() {
     const { thread } = this.chat.view.nodes;
-    const untrue = ":scope > .notice:is(.danger, .cut)";
+    const untrue = ":scope > :is(.notice.danger, .notice.cut, .ask)";
     for (const old of thread.querySelectorAll(untrue)) old.remove();
   }
 

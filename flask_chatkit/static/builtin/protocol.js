@@ -188,7 +188,8 @@ export class Client {
     const message = typeof body?.message === "string" && body.message;
     const { status } = response;
     const retry = status >= 500 || status === 429 || status === 408 || status === 401;
-    throw failure(message || this.#store.text.failed, { status, retry });
+    const wait = status === 429 ? Number(response.headers.get("Retry-After")) : 0;
+    throw failure(message || this.#store.text.failed, { status, retry, wait });
   }
 
   /**

@@ -1,10 +1,10 @@
 // What the server answers as a stream, and what a visitor does to have it.
 
 import { sleep } from "../shared/dom.js";
-import { failure, textsOf } from "./controls.js";
+import { failure } from "./controls.js";
 import { valuesOf } from "./forms.js";
 import { readableText } from "./items.js";
-import { readEvents } from "./protocol.js";
+import { isHidden, readEvents } from "./protocol.js";
 import { ANSWER } from "./resume.js";
 import { Part } from "./store.js";
 import { whenDrawn } from "./widgets.js";
@@ -35,7 +35,10 @@ export class Responses extends Part {
       canStop: true,
       got: false,
       losses: 0,
+      message: request.message,
+      old: request.old,
       request,
+      sent: request.sent,
       started: new Set(),
       thread: request.params.thread_id ?? null,
     };
@@ -52,7 +55,9 @@ export class Responses extends Part {
     } finally {
       if (store.run === run) this.#finish(run);
     }
-    if (run.reloads && store.thread?.id === run.thread) await conversation.reload();
+    if (!run.reloads || store.thread?.id !== run.thread) return;
+    await conversation.reload();
+    if (!store.run) store.emit("ended", run);
   }
 
   /**
@@ -81,13 +86,13 @@ export class Responses extends Part {
    */
   async #step(run, request) {
     const { client, notices, resume, store } = this.chat;
-    const { type, params, resumes } = request;
+    const { type, params, metadata, resumes } = request;
     run.got = false;
     store.call = null;
     if (resumes?.isOwn ?? true) resume.note(run.thread, true);
     const response = resumes
       ? await resume.read(request, run)
-      : await client.post({ type, params }, run.abort.signal);
+      : await client.post({ type, params, metadata }, run.abort.signal);
     if (!response) {
       run.reloads = true;
       run.request = null;
@@ -144,11 +149,13 @@ export class Responses extends Part {
   }
 
   /** @param {Run} run */
-  #finish({ isStopped, started, got }) {
-    const { rows, store, view } = this.chat;
+  #finish(run) {
+    const { editing, rows, store, view } = this.chat;
+    const { isStopped, started, got } = run;
     store.run = null;
     store.endStreaming();
     rows.flush();
+    editing.settle(run);
     store.emit("changed");
     const fresh = store.entries.filter(
       ({ item }) => started.has(item.id) && item.type !== "user_message",
@@ -166,6 +173,7 @@ export class Responses extends Part {
     if (late) late.then(announce);
     else announce();
     store.dispatch("response.end");
+    if (!run.reloads) store.emit("ended", run);
   }
 
   /** Stop the answer that comes in. */
@@ -174,11 +182,12 @@ export class Responses extends Part {
     const { run } = store;
     if (!run?.canStop) return;
     run.isStopped = true;
-    const entry = store.items.get(run.request?.sent ?? "");
-    if (!run.got && entry) {
+    const { message, sent = "" } = run;
+    if (!run.got && message && store.items.has(sent)) {
       // Nothing has arrived there: what was written comes back.
-      composer.restore(textsOf(entry.item).join(""));
-      store.remove(entry.item.id);
+      run.returned = true;
+      store.remove(sent);
+      composer.give(message);
     }
     this.#finish(run);
     this.#leave(run);
@@ -259,9 +268,9 @@ export class Responses extends Part {
       if (name === SUGGESTIONS) this.#suggest(data, run).catch(() => {});
       this.store.dispatch("effect", { name, data });
     },
-    error: ({ message, allow_retry: retry }, run) => {
+    error: ({ message, allow_retry: retry, retry_after: wait }, run) => {
       const { notices, store } = this.chat;
-      notices.fail(failure(message || store.text.failed, { retry }), run);
+      notices.fail(failure(message || store.text.failed, { retry, wait }), run);
     },
     notice: (event) => this.chat.notices.show(event.message, event),
   };
@@ -285,7 +294,12 @@ export class Responses extends Part {
    */
   #put(item, run, streaming) {
     run.progress = null;
-    run.started.add(item.id);
+    // An old one comes again if the new answer has failed.
+    const isOld = (run.old ?? run.gone)?.some((entry) => entry.item.id === item.id);
+    if (!isOld) {
+      if (run.old && item.type !== "user_message" && !isHidden(item)) this.chat.editing.begin(run);
+      run.started.add(item.id);
+    }
     this.store.put(item, { streaming });
   }
 }
@@ -365,20 +379,30 @@ export class Actions extends Part {
   }
 
   /**
-   * Have a message of the visitor's answered anew.
+   * Have a message of the visitor's answered anew. What follows stays until there is an answer.
    * @param {string} [id] of the message; the last one if none is named
+   * @param {boolean} isSure whether the visitor knows that other messages of theirs are replaced
    */
-  retry(id) {
-    const { store, responses, view } = this.chat;
-    if (store.run) return;
-    const ids = [...store.items.keys()];
-    const mine = store.entries.filter(({ item }) => item.type === "user_message");
-    const from = id ?? mine.at(-1)?.item.id;
-    if (!from || !store.thread) return;
-    for (const later of ids.slice(ids.indexOf(from) + 1)) store.remove(later);
+  retry(id, isSure = false) {
+    const { notices, responses, store, view } = this.chat;
+    const { entries, run, thread } = store;
+    if (run || !thread) return;
+    const from = id ? store.items.get(id) : store.lastMessage;
+    if (!from) return;
+    const old = entries.slice(entries.indexOf(from) + 1);
+    if (!isSure && from !== store.lastMessage) {
+      const asking = import("./ask.js");
+      asking.then(
+        ({ askFirst }) => askFirst(this.chat, old, () => this.retry(id, true)),
+        (cause) => notices.fail(failure(store.text.offline, { cause })),
+      );
+      return;
+    }
+    // The button is about to go.
+    if (view.focused) view.nodes.log.focus({ preventScroll: true });
     view.scrollToEnd(true);
-    const params = { thread_id: store.thread.id, item_id: from };
-    responses.run({ type: "threads.retry_after_item", params });
+    const params = { thread_id: thread.id, item_id: from.item.id };
+    responses.run({ type: "threads.retry_after_item", params, old });
   }
 
   /**

@@ -77,15 +77,6 @@ export class Rows extends Part {
     }
   }
 
-  /**
-   * Show that the server has not got a message.
-   * @param {Entry} entry
-   */
-  markUnsent(entry) {
-    entry.unsent = true;
-    entry.row?.classList.add("unsent");
-  }
-
   /** Draw what has changed, now. */
   flush() {
     cancelAnimationFrame(this.#frame);
@@ -119,7 +110,6 @@ export class Rows extends Part {
 
   /** @param {Entry} entry */
   #schedule(entry) {
-    entry.row?.classList.toggle("unsent", entry.unsent);
     this.#dirty.add(entry);
     this.#frame ||= requestAnimationFrame(() => this.flush());
   }
@@ -240,6 +230,7 @@ export class Turns extends Part {
         entry.row?.after(entry.bar);
       }
     });
+    this.chat.editing.update();
   }
 
   /**
@@ -261,8 +252,7 @@ export class Turns extends Part {
         this.#rating(turn, text.bad, "thumb-down", "negative"),
       );
     }
-    if (retry && question)
-      bar.append(iconButton(text.retry, "retry", () => actions.retry(question.item.id)));
+    if (retry && question) bar.append(this.chat.editing.retryButton(question));
     return bar;
   }
 

@@ -11,6 +11,7 @@ import { applyUpdate, isHidden } from "./protocol.js";
  * @property {Entry} removed
  * @property {undefined} cleared the items alone
  * @property {undefined} changed anything else
+ * @property {Run} ended an answer of the thread that is shown
  */
 /** @typedef {(name: string, detail?: any, bubbles?: boolean) => void} Dispatch */
 
@@ -63,6 +64,11 @@ export class Store {
     return [...this.items.values()];
   }
 
+  /** The visitor's last message, if there is one. */
+  get lastMessage() {
+    return this.entries.filter(({ item }) => item.type === "user_message").at(-1);
+  }
+
   /**
    * Call `listener` at each event of a name.
    * @template {keyof StoreEvents} K
@@ -100,7 +106,7 @@ export class Store {
       this.emit("updated", known);
       return;
     }
-    const entry = { item, streaming, unsent: false, changed: null, row: null, body: null };
+    const entry = { item, streaming, changed: null, row: null, body: null };
     const added = { ...entry, bar: null, context: null };
     this.items.set(item.id, added);
     this.emit("added", { entry: added, before });
@@ -116,7 +122,6 @@ export class Store {
     if (!entry) return undefined;
     this.items.delete(sent);
     this.items.set(item.id, entry);
-    entry.unsent = false;
     return entry;
   }
 

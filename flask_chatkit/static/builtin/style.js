@@ -29,6 +29,7 @@ export const STYLE = `
   .caption { color: var(--muted); font-size: 0.875em; }
   .problem { color: var(--danger); font-size: 0.9em; padding: 0 0.75rem 0.4rem; }
   .problem:empty { display: none; }
+  .wait { padding: 0 0.75rem 0.4rem; }
 
   .plain { display: inline-flex; align-items: center; justify-content: center; gap: 0.35rem;
     min-inline-size: 2.25rem; min-block-size: 2.25rem; padding: 0.25rem; flex: none;
@@ -74,7 +75,9 @@ export const STYLE = `
   .user_message .body { display: flex; flex-direction: column; align-items: flex-end; gap: 0.35rem; }
   .bubble { padding: 0.55rem 1rem; background: var(--bubble); border: 1px solid transparent;
     border-radius: var(--corner); white-space: pre-wrap; max-inline-size: 100%; }
-  .unsent .bubble { border: 1px dashed var(--danger); }
+  .user_message > .bar { position: absolute; inset-block-end: 0; inset-inline-end: 100%; margin: 0; }
+  .editing .bubble { border: 1px dashed var(--ring); }
+  .replaced { opacity: 0.5; }
   blockquote { padding-inline-start: 0.75rem; border-inline-start: 3px solid var(--line); color: var(--muted); }
   .bar { display: flex; margin-inline-start: -0.5rem; }
   .bar .plain { min-inline-size: 2rem; min-block-size: 2rem; }
@@ -147,6 +150,10 @@ export const STYLE = `
   .notice.warning { border-inline-start-color: var(--warning); }
   .notice.warning > svg { color: var(--warning); }
 
+  .ask { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; padding: 0.6rem 0.9rem; border: 1px solid var(--line);
+    border-radius: min(var(--corner), 0.75rem); font-size: 0.9375em; }
+  .ask p { flex: 1 1 14rem; }
+
   .foot-area { position: relative; flex: none; inline-size: 100%; max-inline-size: 48rem; margin-inline: auto;
     padding: 0 1rem max(0.75rem, env(safe-area-inset-bottom)); }
   .latest { position: absolute; inset-block-end: calc(100% + 0.5rem); inset-inline-start: calc(50% - 1.125rem); visibility: hidden;
@@ -176,6 +183,14 @@ export const STYLE = `
   .suggestions { margin-block-start: var(--gap); justify-content: flex-start; }
   .send { display: grid; place-items: center; inline-size: 2.25rem; block-size: 2.25rem; flex: none; padding: 0; border: 1px solid transparent;
     border-radius: max(50% - (999px - var(--control)) * 999, min(var(--control), 50%)); }
+  .next { display: grid; place-items: center; inline-size: 2.25rem; block-size: 2.25rem; flex: none; padding: 0; background: none;
+    border: 1px solid var(--edge); border-radius: max(50% - (999px - var(--control)) * 999, min(var(--control), 50%)); }
+  .next:hover { background: var(--bubble); }
+  .queued, .banner { display: flex; flex-basis: 100%; align-items: center; gap: 0.5rem; min-inline-size: 0; padding: 0 0 0.25rem 0.75rem; font-size: 0.9375em; }
+  .queued > svg { color: var(--muted); }
+  .queued p { flex: 1; display: flex; flex-direction: column; min-inline-size: 0; line-height: 1.35; }
+  .queued [dir] { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .banner span { flex: 1; color: var(--muted); }
   .send[aria-disabled="true"] { background: var(--bubble); color: var(--muted); cursor: default; }
   .composer:not(:has(.tools .plain)) { flex-flow: row wrap; align-items: flex-end; }
   .composer:not(:has(.tools .plain)) textarea { flex: 1; inline-size: auto; }
@@ -245,15 +260,15 @@ export const STYLE = `
     .foot-area { padding-block-end: 0.4rem; }
   }
   @media (pointer: coarse) {
-    .plain, .send, .button, .prompt, .bar .plain, .file .plain, summary, .choice, .code .plain { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
+    .plain, .send, .next, .button, .prompt, .bar .plain, .file .plain, summary, .choice, .code .plain { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
     .bar .plain { margin-inline-end: 0.15rem; }
-    .send { inline-size: 2.75rem; block-size: 2.75rem; }
+    .send, .next { inline-size: 2.75rem; block-size: 2.75rem; }
     textarea, input, select { font-size: max(16px, 1em) !important; }
   }
   @media (prefers-contrast: more) { :host { --muted: var(--ink) !important; --line: var(--edge) !important; } }
   @media (prefers-reduced-motion: reduce) { *, ::before, ::after { animation: none !important; transition: none !important; } .typing i { opacity: 0.7; } }
   @media (forced-colors: active) {
-    .bubble, .send, .plain, .badge, .button, .tag { border-color: currentcolor; }
+    .bubble, .send, .next, .plain, .badge, .button, .tag { border-color: currentcolor; }
     .plain[aria-pressed="true"], .past:has([aria-current]), .past:has([aria-current]) :is(button, span) { forced-color-adjust: none; background: Highlight; color: HighlightText; }
     .send[aria-disabled="true"] { color: GrayText; border-color: GrayText; }
     .typing i { background: CanvasText; }

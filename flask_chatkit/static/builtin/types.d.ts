@@ -53,6 +53,11 @@ export interface Request {
   sent?: string;
   /** Of an answer that another page has begun: whether this tab has, and whether to ask for it. */
   resumes?: { isOwn: boolean; polls?: boolean };
+  /** What it was made of. */
+  message?: Message;
+  metadata?: Record<string, any>;
+  /** The entries that its answer replaces. */
+  old?: Entry[];
 }
 
 /** An answer that is coming in. */
@@ -73,6 +78,16 @@ export interface Run {
   reloads?: boolean;
   /** The ids of the items that came. */
   started: Set<string>;
+  /** Whether it has ended with an error. */
+  failed?: boolean;
+  /** The visitor's message that it answers, and the id that this has until the server gives one. */
+  message?: Message;
+  sent?: string;
+  /** Whether its message is in the composer again. */
+  returned?: boolean;
+  /** The entries that it replaces: before it has begun, and after. */
+  old?: Entry[];
+  gone?: Entry[];
   /** What the server does meanwhile. */
   progress?: any;
   /** Whether a client tool runs. */
@@ -84,8 +99,6 @@ export interface Entry {
   item: Item;
   /** Whether more of it is coming. */
   streaming: boolean;
-  /** Whether the server has not got it. */
-  unsent: boolean;
   /** The ids of the components that changed; null for all. */
   changed: Set<string> | null;
   row: HTMLElement | null;
@@ -142,6 +155,10 @@ export interface Message {
   quote?: string | null;
   tool?: string;
   model?: string;
+  /** The files in the composer that the attachments are of. */
+  files?: HeldFile[];
+  /** The id of the visitor's message that it replaces. */
+  replaces?: string;
 }
 
 export interface Theme {

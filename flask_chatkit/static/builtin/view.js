@@ -87,7 +87,7 @@ const buildLog = ({ conversation, store, view }) => {
 const buildFoot = ({ composer, store, view }) => {
   const { text, options } = store;
   const { disclaimer } = options;
-  const { form, problem } = composer.build();
+  const { form, problem, wait } = composer.build();
   const toLatest = () => view.scrollToEnd(true);
   const latest = iconButton(text.latest, "down", toLatest, { className: "plain latest" });
   const closed = h("div", { className: "closed", hidden: true });
@@ -96,7 +96,7 @@ const buildFoot = ({ composer, store, view }) => {
     dir: "auto",
   });
   if (disclaimer?.text) showMarkdown(small, disclaimer.text, { text });
-  const foot = h("div", { className: "foot-area" }, latest, problem, form, closed, small);
+  const foot = h("div", { className: "foot-area" }, latest, problem, wait, form, closed, small);
   return { foot, latest, closed };
 };
 
@@ -255,7 +255,8 @@ export class View extends Part {
     const { text, run, opening, entries } = this.store;
     const { progress } = this.nodes;
     const last = entries.at(-1)?.item.type;
-    const waits = run && (run.progress || run.calling || last === "user_message");
+    const awaits = last === "user_message" || run?.old;
+    const waits = run && (run.progress || run.calling || awaits);
     progress.hidden = !waits && !opening;
     if (progress.hidden) return;
     const shown = opening ? text.loading : (run?.progress?.text ?? "");
