@@ -169,7 +169,8 @@ def parse_call(body: bytes, context: ChatContext) -> Call:
     context["page"] = _page_context(request.metadata)
     kind: str = request.type
     operation, owner = OPERATIONS[kind], context["owner"]
-    return Call(kind, operation, request, params, body, context, owner, replaced_by(request))
+    replaces = replaced_by(request)
+    return Call(kind, operation, request, params, body, context, owner, replaces=replaces)
 
 
 def _page_context(metadata: dict[str, Any]) -> dict[str, Any]:
