@@ -22,7 +22,7 @@ MODULES = {"lang/en.js", "shared/locales.js"} | {
     path.relative_to(FOLDER).as_posix()
     for folder in ("shared", "widget")
     for path in (FOLDER / folder).glob("*.js")
-} - {"widget/consent.js", "widget/outlive.js", "widget/teaser.js"}
+} - {f"widget/{name}.js" for name in ("consent", "outlive", "refusals", "teaser")}
 #: Those that the loader names.
 FIRST = {
     f"widget/{name}.js" for name in ("index", "element", "notices", "panel", "secrets", "theme")
