@@ -17,6 +17,8 @@ from .site import Site
 _NAME = "see Content-Security-Policy in docs/security.md"
 #: Directives for files that have the page's nonce.
 _NONCED = frozenset({"script-src", "style-src"})
+#: Policies of the widget, and of its Markdown.
+_TRUSTED_TYPES = ("flask-chatkit", "dompurify")
 
 
 class _Head(HTMLParser):
@@ -157,10 +159,12 @@ def _judged(site: Site, view: _View) -> Iterator[Finding]:
     openai = f"{parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
     for policy in view.policies:
         scripts = _sources(policy, "script-src-elem", "script-src", "default-src")
-        if "'script'" in policy.get("require-trusted-types-for", []):
+        types = policy.get("trusted-types", ["*"])
+        missing = [name for name in _TRUSTED_TYPES if not {name, "*"} & set(types)]
+        if "'script'" in policy.get("require-trusted-types-for", []) and missing:
             yield error(
-                f"{view.path}: require-trusted-types-for 'script' is not supported",
-                "remove require-trusted-types-for from the policy of pages with a chat",
+                f"{view.path}: trusted-types lacks {' and '.join(missing)}",
+                f"add {' '.join(missing)} to trusted-types",
             )
         wanted = [("script-src", "'self'", scripts)]
         wanted.append(("connect-src", "'self'", _sources(policy, "connect-src", "default-src")))

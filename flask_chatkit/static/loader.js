@@ -11,9 +11,8 @@
   const started = typeof api?.scan === "function";
   if (!started) window.FlaskChatKit = api = { kits: {}, tags: [] };
   // Which scripts run is up to the tags that have run this, and to nothing that somebody may write
-  // into the page. The next tag to load is this one's.
-  const note = ({ target }) => api.tags.push(target);
-  document.addEventListener("load", note, { capture: true, once: true });
+  // into the page, as an <img name="currentScript">.
+  api.tags.push(Reflect.get(Document.prototype, "currentScript", document));
   if (started) return scanSoon();
   for (const name of ["get", "consent", "scan"]) {
     api[name] = (...given) => {
@@ -36,7 +35,9 @@
     widgets = new WeakMap();
     const chats = Object.create(null);
     const roots = () => [...document.querySelectorAll("[data-chatkit]:not(form)")];
-    const absolute = (url) => new URL(url, origin).href;
+    // Nothing is relative to the srcdoc of a frame.
+    const here = /^http/.test(location) ? location : document.baseURI;
+    const absolute = (url) => new URL(url, here).href;
     const find = (name) => {
       api.scan();
       const found = roots().filter((root) => {
@@ -109,7 +110,9 @@
       const config = widgets.get(root);
       try {
         // One promise for all who wait, so that what is asked for first is done first.
-        load ??= Promise.all(MODULES.map((name) => import(config.widget.replace("index", name))));
+        load ??= Promise.all(
+          MODULES.map((name) => import(absolute(config.widget.replace("index", name)))),
+        );
         // Later not even that: a panel is to open within the click's own task.
         if (load.then) await load;
         load = api;
@@ -192,11 +195,16 @@
       const root = match && find(match[2]);
       if (root) call(root, "open");
     };
-    api.scan = () => {
-      for (const tag of api.tags.splice(0)) {
-        if (!tag.matches("script[data-kit]")) continue;
-        const kit = JSON.parse(tag.dataset.kit);
-        api.kits[absolute(kit.base)] = kit;
+    const scan = (isQuiet) => {
+      for (const ran of api.tags.splice(0)) {
+        // jQuery and page optimisers run this without its tag, which is still in the page. Only who
+        // may run scripts knows the nonce of what has run.
+        const tags = ran?.dataset.kit ? [ran] : document.querySelectorAll("script[data-kit]");
+        for (const { dataset, nonce } of tags) {
+          if (nonce !== (ran?.nonce ?? "")) continue;
+          const kit = JSON.parse(dataset.kit);
+          api.kits[absolute(kit.base)] = kit;
+        }
       }
       const fresh = [];
       for (const root of roots()) {
@@ -204,11 +212,13 @@
           // A morph, as htmx and Turbo know it, takes away all that the server did not send.
           if (!widgets.has(root) || !root.dataset.state) fresh.push(adopt(root));
         } catch (error) {
-          console.error(error);
+          // The tag of its kit may be on its way.
+          if (!isQuiet) console.error(error);
         }
       }
       if (fresh[0]) idle(() => start(fresh));
     };
+    api.scan = () => scan();
     const start = (fresh) => {
       follow();
       let open;
@@ -222,7 +232,16 @@
         else if (teaser) setTimeout(call, teaser.delay * 1000, root, "tease");
       }
     };
-    on("DOMContentLoaded turbo:load htmx:load htmx:after:process", scanSoon);
+    // What the page's scripts put in, or make anew, is found without being told; Turbo's preview of
+    // a page is about to go.
+    let due;
+    const look = () => {
+      due = null;
+      if (!document.querySelector("[data-turbo-preview]")) scan(true);
+    };
+    const watch = { childList: true, subtree: true };
+    new MutationObserver(() => (due ??= idle(look))).observe(document, watch);
+    on("turbo:load htmx:load htmx:after:process", scanSoon);
     addEventListener("hashchange", follow);
   }
 })();

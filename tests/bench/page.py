@@ -49,7 +49,7 @@ LAUNCHERS = {"typebot": ("@typebot.io/js", "0.10.7"), "n8n": ("@n8n/chat", "1.37
 #: Times the processor is slower.
 THROTTLES = (1, 4)
 #: Bytes after gzip, without headers.
-JAVASCRIPT, CSS, HTML = 2_320, 1_600, 600
+JAVASCRIPT, CSS, HTML = 2_460, 1_600, 600
 REQUESTS = 2
 EVALUATION = {1: 0.5, 4: 2}  # milliseconds
 TASK = 50  # milliseconds

@@ -31,10 +31,17 @@ NPM = {
     "axe-core": "4.14.1",
     "bootstrap": "5.3.9",
     "esbuild": "0.28.2",
+    "focus-trap": "8.2.4",
     "htmx.org": "4.0.1",
+    "jquery": "3.7.1",
+    "jquery-ui-dist": "1.13.3",
+    "lenis": "1.3.27",
     "react": "19.3.1",
     "react-dom": "19.3.1",
+    "requirejs": "2.3.8",
+    "tabbable": "6.5.2",
     "typescript": "7.0.2",
+    "vue": "3.5.45",
 }
 
 

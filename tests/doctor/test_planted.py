@@ -195,10 +195,15 @@ SETTINGS: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "add 'self' to script-src, or the page's nonce to the macro",
     ),
     "trusted-types": (
-        {"HEADERS": {"Content-Security-Policy": "require-trusted-types-for 'script'"}},
+        {
+            "HEADERS": {
+                "Content-Security-Policy": "require-trusted-types-for 'script';"
+                " trusted-types dompurify"
+            }
+        },
         "csp",
-        "is not supported",
-        "remove require-trusted-types-for",
+        "trusted-types lacks flask-chatkit",
+        "add flask-chatkit to trusted-types",
     ),
     "coep": (
         {"HEADERS": {"Cross-Origin-Embedder-Policy": "require-corp"}, "CHATKIT_DOMAIN_KEY": "dk"},

@@ -1,5 +1,6 @@
 // The protocol of ChatKit's servers: events, the updates of items, and calls.
 
+import { toJson } from "../shared/dom.js";
 import { asList, failure } from "./controls.js";
 
 /** @import { Store } from "./store.js" */
@@ -145,7 +146,7 @@ export class Client {
     return this.fetch(`${this.#store.options.api.url}/${name}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
+      body: toJson(body),
       ...more,
     });
   }
@@ -164,7 +165,7 @@ export class Client {
           "Content-Type": "application/json",
           Accept: "text/event-stream, application/json",
         },
-        body: JSON.stringify(request),
+        body: toJson(request),
         signal,
       });
     } catch (error) {

@@ -1,6 +1,6 @@
 // What outlives a page of a tab: an answer that goes on, a draft, and the place where one was reading.
 
-import { sleep, tabStore } from "../shared/dom.js";
+import { sleep, tabStore, toJson } from "../shared/dom.js";
 import { Part } from "./store.js";
 
 /** @import { Request, Run } from "./types.js" */
@@ -151,7 +151,7 @@ export class Memory extends Part {
     const isEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
     const first = store.entries.find(({ row }) => row && row.getBoundingClientRect().bottom > top);
     const at = first?.row && Math.round(first.row.getBoundingClientRect().top - top);
-    const place = first && !isEnd ? JSON.stringify([first.item.id, at]) : null;
+    const place = first && !isEnd ? toJson([first.item.id, at]) : null;
     tabStore.set(this.#key("place"), place);
   }
 

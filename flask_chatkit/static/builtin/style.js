@@ -1,13 +1,24 @@
 // The styles within the element's shadow; the custom properties come from theme.js.
 
-export const STYLE = `
-  :host { display: block; block-size: 100%; inline-size: 100%; min-block-size: 12rem; }
+/**
+ * A style sheet of the chat's. A rem in it is the chat's own, by the size that the visitor's browser
+ * has for text: the page's root may have any.
+ * @param {string} css
+ */
+export const ownUnits = (css) =>
+  css.replace(/(@[^{]*)|(-?[\d.]+)rem\b/g, (_, rule, length) =>
+    // The condition of a rule knows no custom property.
+    rule ? rule.replaceAll("rem", "em") : `calc(${length} * var(--rem))`,
+  );
+
+export const STYLE = ownUnits(`
+  :host { all: initial; display: block; block-size: 100%; inline-size: 100%; min-block-size: 12rem; }
   *, ::before, ::after { box-sizing: border-box; }
   [hidden] { display: none !important; }
   .hidden { position: absolute; inline-size: 1px; block-size: 1px; margin: 0; overflow: hidden;
     clip-path: inset(50%); white-space: nowrap; }
   .chat { position: relative; block-size: 100%; overflow: hidden; background: var(--paper);
-    color: var(--ink); font: var(--size) / 1.55 var(--font); container: chat / size;
+    color: var(--ink); font: var(--size) / 1.55 var(--font); container: chat / size; user-select: text;
     -webkit-text-size-adjust: 100%; }
   .main, .history { position: absolute; inset: 0; display: flex; flex-direction: column; }
   .history { background: var(--paper); }
@@ -272,6 +283,11 @@ export const STYLE = `
     .plain[aria-pressed="true"], .past:has([aria-current]), .past:has([aria-current]) :is(button, span) { forced-color-adjust: none; background: Highlight; color: HighlightText; }
     .send[aria-disabled="true"] { color: GrayText; border-color: GrayText; }
     .typing i { background: CanvasText; }
+    .composer:focus-within { outline: 2px solid Highlight; outline-offset: 1px; }
   }
-  @media print { .foot-area, .bar, .plain { display: none; } .chat, .main, .log { position: static; block-size: auto; overflow: visible; } }
-`;
+  @media print {
+    :host { color-scheme: light !important; --paper: #fff !important; --ink: #000 !important; --muted: #444 !important; --bubble: #f0f0f0 !important; --link: #000 !important; }
+    .chat, .main, .log { position: static; block-size: auto; overflow: visible; container: none; }
+    .foot-area, .bar, .plain, .history { display: none; }
+  }
+`);

@@ -10,15 +10,15 @@ import { Part } from "./store.js";
 /** @import { Theme } from "./types.js" */
 /** @typedef {(value: string | undefined) => any} ReadColour any CSS colour as three numbers */
 
-/** @type {Record<string, string[]>} corner, box and control */
+/** @type {Record<string, number[]>} corner, box and control, in the chat's rem */
 const RADII = {
-  pill: ["1.4rem", "1.75rem", "999px"],
-  round: ["1rem", "1.1rem", "0.75rem"],
-  soft: ["0.6rem", "0.7rem", "0.5rem"],
-  sharp: ["0px", "0px", "0px"],
+  pill: [1.4, 1.75, Infinity],
+  round: [1, 1.1, 0.75],
+  soft: [0.6, 0.7, 0.5],
+  sharp: [0, 0, 0],
 };
-/** @type {Record<string, string>} */
-const GAPS = { compact: "0.75rem", normal: "1.15rem", spacious: "1.75rem" };
+/** @type {Record<string, number>} likewise */
+const GAPS = { compact: 0.75, normal: 1.15, spacious: 1.75 };
 
 // The contrast ratios of WCAG 2 for text, 4.5, and for what is drawn, 3, with some to spare.
 const TEXT_CONTRAST = 4.6;
@@ -47,9 +47,10 @@ const basicColours = ({ colorScheme, color = {} }, read) => {
  * The custom properties of a theme.
  * @param {Theme} theme
  * @param {ReadColour} read undefined for what is no colour
+ * @param {number} rem the size that the browser has for text, in pixels
  * @returns {Record<string, string>}
  */
-export const themeProperties = (theme, read) => {
+export const themeProperties = (theme, read, rem = 16) => {
   const { colorScheme: scheme = "light", typography = {}, radius, density } = theme;
   const { paper, ink, accent, bubble } = basicColours(theme, read);
   const grounds = [paper, bubble];
@@ -57,7 +58,8 @@ export const themeProperties = (theme, read) => {
     css(legible(colour, ink, grounds, ratio));
   const signal = (/** @type {string} */ light, /** @type {string} */ night) =>
     visible(read(scheme === "dark" ? night : light), TEXT_CONTRAST);
-  const [corner, box, control] = RADII[radius ?? "pill"] ?? RADII.pill;
+  const pixels = (/** @type {number} */ length) => `${Math.min(length * rem, 999)}px`;
+  const [corner, box, control] = (RADII[radius ?? "pill"] ?? RADII.pill).map(pixels);
   return {
     "color-scheme": scheme,
     "--paper": css(paper),
@@ -78,10 +80,11 @@ export const themeProperties = (theme, read) => {
     "--corner": corner,
     "--box": box,
     "--control": control,
-    "--gap": GAPS[density ?? "normal"] ?? GAPS.normal,
+    "--gap": pixels(GAPS[density ?? "normal"] ?? GAPS.normal),
     "--font": typography.fontFamily ?? "system-ui, sans-serif",
     "--mono": typography.fontFamilyMono ?? "ui-monospace, Menlo, Consolas, monospace",
-    "--size": `${typography.baseSize ?? 16}px`,
+    "--rem": pixels(1),
+    "--size": pixels((typography.baseSize ?? 16) / 16),
   };
 };
 
@@ -126,7 +129,10 @@ export class Appearance extends Part {
     const probe = h("span", { hidden: true });
     this.#root.append(probe);
     const { style } = /** @type {CSSStyleRule} */ (this.sheet.cssRules[0]);
-    for (const [name, value] of Object.entries(themeProperties(theme, colourReader(probe))))
+    // What the browser takes for medium is the visitor's to say, and no page's.
+    probe.style.font = "medium sans-serif";
+    const rem = Number.parseFloat(getComputedStyle(probe).fontSize);
+    for (const [name, value] of Object.entries(themeProperties(theme, colourReader(probe), rem)))
       style.setProperty(name, value);
     probe.remove();
     for (const font of asList(theme.typography?.fontSources)) this.#load(font);

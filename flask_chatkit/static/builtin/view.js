@@ -220,7 +220,9 @@ export class View extends Part {
     const empty = store.items.size === 0 && !run && !opening;
     fresh.hidden = empty && !thread;
     earlier.hidden = !store.earlier;
+    const began = start.hidden;
     start.hidden = !empty || Boolean(thread);
+    if (began && !start.hidden) log.scrollTop = 0;
     if (!start.hidden && !start.firstChild) this.#buildStart();
     this.#renderClosed();
     log.setAttribute("aria-busy", String(Boolean(run || opening)));
@@ -320,7 +322,9 @@ export class View extends Part {
   /** @param {boolean} always even if the visitor has scrolled up */
   scrollToEnd(always = false) {
     const { store } = this;
-    const { log } = this.nodes;
+    const { log, start } = this.nodes;
+    // Who has not begun begins at the top.
+    if (!start.hidden) return;
     if (always) this.#follows = true;
     const may = store.options.thread?.autoScroll !== false || !store.run;
     if (always || (this.#follows && may)) log.scrollTop = log.scrollHeight;

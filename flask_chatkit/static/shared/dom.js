@@ -49,6 +49,54 @@ export const isSafeLink = (href) => {
   }
 };
 
+/** @type {{createScriptURL(url: string): string} | undefined} */
+let policy;
+
+/**
+ * The address of a script, on pages that take trusted types alone, too.
+ * @param {string} src
+ */
+export const scriptUrl = (src) => {
+  try {
+    const createScriptURL = (/** @type {string} */ url) => url;
+    const { trustedTypes } = /** @type {any} */ (window);
+    policy ??= trustedTypes?.createPolicy("flask-chatkit", { createScriptURL });
+  } catch {
+    // The page allows no such policy, and says so in its console.
+  }
+  return policy?.createScriptURL(src) ?? src;
+};
+
+/**
+ * What is an own list or object, without what a page's scripts have given all others.
+ * @param {any} value
+ * @returns {any}
+ */
+const bare = (value) => {
+  if (!value || typeof value !== "object") return value;
+  const copy = Array.isArray(value) ? [] : {};
+  for (const name of Object.keys(value)) Reflect.set(copy, name, bare(value[name]));
+  return Object.setPrototypeOf(copy, null);
+};
+
+/**
+ * JSON as it is meant to be: some scripts, of Prototype for one, give all lists a toJSON.
+ * @param {object} value
+ */
+export const toJson = (value) => JSON.stringify(bare(value));
+
+/**
+ * The browser's own class: MooTools has a Request, too, and another document has that of the browser.
+ * @returns {typeof Request}
+ */
+const browsersRequest = () => {
+  if ("clone" in Request.prototype) return Request;
+  const frame = h("iframe", { hidden: true });
+  document.head.append(frame);
+  return /** @type {any} */ (frame.contentWindow).Request;
+};
+export const NativeRequest = browsersRequest();
+
 /**
  * Resolve after some milliseconds.
  * @param {number} ms

@@ -1,7 +1,7 @@
 // What the page and the widgets have to do with each other: the loader's FlaskChatKit, the events and
 // states that the page sees, and the functions that it has declared.
 
-import { browserStore } from "../shared/dom.js";
+import { browserStore, NativeRequest } from "../shared/dom.js";
 
 /**
  * @typedef {object} Config what the server and the loader have said of a widget
@@ -272,5 +272,68 @@ export const withPage = async (config, request) => {
   const body = await request.clone().json();
   if (READS.test(body.type)) return request;
   const metadata = { ...body.metadata, page: JSON.parse(json) };
-  return new Request(request, { body: JSON.stringify({ ...body, metadata }) });
+  return new NativeRequest(request, { body: JSON.stringify({ ...body, metadata }) });
+};
+
+// --- what the page does not hear -------------------------------------------------------------------
+// A page's listeners see no field in the chat's shadow, but an element of no kind they know: their
+// shortcuts would take each letter, and a modal of theirs the focus.
+
+const FIELD = "input, select, textarea, [contenteditable]";
+const OWN = `contextmenu copy cut dragstart mousedown selectstart touchmove wheel`.split(" ");
+
+/** @param {Event} event */
+const isOfField = (event) => /** @type {Element} */ (event.composedPath()[0]).matches?.(FIELD);
+
+/** @param {Event} event */
+const stop = (event) => event.stopPropagation();
+
+/** @param {KeyboardEvent} event */
+const keepKey = (event) => {
+  const { altKey, ctrlKey, metaKey, key } = event;
+  const isShortcut = (altKey || ctrlKey || metaKey) && !event.getModifierState("AltGraph");
+  // Of keys that write nothing the page, and the panel, may make what they like.
+  if (isOfField(event) && !isShortcut && key !== "Escape") stop(event);
+};
+
+/**
+ * Keep what happens in the chat from the page's own listeners.
+ * @param {HTMLElement} node the panel, or the body of a chat in the page
+ */
+export const keepEvents = (node) => {
+  for (const type of OWN) node.addEventListener(type, stop, { passive: true });
+  for (const type of /** @type {const} */ (["keydown", "keypress", "keyup"]))
+    node.addEventListener(type, keepKey);
+  node.addEventListener("paste", (event) => {
+    if (isOfField(event)) stop(event);
+  });
+  // What the chat does not take may be for the page.
+  for (const type of ["dragover", "drop"])
+    node.addEventListener(type, (event) => {
+      if (event.defaultPrevented) stop(event);
+    });
+};
+
+/** @param {any} node */
+const isInWidget = (node) =>
+  Boolean(node?.nodeType) && [...widgets.keys()].some((root) => root.contains(node));
+
+/**
+ * Let the focus go into a widget, and stay there, while a modal of the page's is open: its listeners
+ * are told that the focus left a field of the page's, and nothing else.
+ */
+export const keepFocus = () => {
+  for (const type of /** @type {const} */ (["focus", "focusin", "blur", "focusout"])) {
+    const handle = (/** @type {FocusEvent} */ event) => {
+      const { bubbles, relatedTarget, target } = event;
+      const isInside = isInWidget(target);
+      if (!isInside && !(type === "focusout" && isInWidget(relatedTarget))) return;
+      event.stopImmediatePropagation();
+      const [at] = event.composedPath();
+      // In the chat's shadow it is heard, and ends there.
+      const more = isInside ? { relatedTarget } : { composed: true };
+      if (!isInside || at !== target) at.dispatchEvent(new FocusEvent(type, { bubbles, ...more }));
+    };
+    window.addEventListener(type, handle, true);
+  }
 };

@@ -1,6 +1,6 @@
 // ChatKit's element: loaded, started, watched, and replaced by the built-in chat of a served chat.
 
-import { deferred, h, withTimeout } from "../shared/dom.js";
+import { deferred, h, scriptUrl, withTimeout } from "../shared/dom.js";
 import { emit, hasConsent, loader, pageFunction, pageSearches, setState, widgets } from "./api.js";
 import { localeOf } from "./i18n.js";
 import { remedies, showFailure, showInterruption, showLoading, showNotice } from "./notices.js";
@@ -60,7 +60,7 @@ export const loadScript = (src) => {
   let loading = scripts.get(src);
   if (!loading) {
     loading = new Promise((resolve, reject) => {
-      const script = h("script", { src, nonce: loader().nonce });
+      const script = h("script", { src: scriptUrl(src), nonce: loader().nonce });
       script.onload = () => resolve();
       script.onerror = () => {
         scripts.delete(src);
@@ -405,6 +405,8 @@ export const start = async (widget) => {
   }
   const attempt = newAttempt(widget);
   widget.waiting ??= deferred();
+  // The requests of a sandboxed frame are of no origin, and no server answers them.
+  if (window.origin === "null") return fail(widget, failure("failed"));
   showLoading(widget);
   setState(widget, "loading");
   // Nothing would come, and the browser reports when that changes; unless the site is this machine.

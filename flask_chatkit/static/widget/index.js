@@ -7,7 +7,7 @@
 import { deferred, h, withTimeout } from "../shared/dom.js";
 import "../shared/colour.js";
 import "../lang/en.js";
-import { hasConsent, loader, widgets } from "./api.js";
+import { hasConsent, keepEvents, keepFocus, loader, widgets } from "./api.js";
 import {
   askToStart,
   followPage,
@@ -95,6 +95,7 @@ const build = async (root, config) => {
     const heading = h("h2", { className: "chatkit-hidden" }, root.ariaLabel);
     root.append(temporary(heading), body);
   }
+  keepEvents(panel ?? body);
   // Colours of its own from the first moment.
   applyTheme(widget, themeOf(widget));
   widgets.set(root, widget);
@@ -291,6 +292,7 @@ if (!api.act) {
     import("./consent.js").then(({ followConsent }) => followConsent()).catch(console.warn);
   watchPolicy();
   watchScreen();
+  keepFocus();
   window.addEventListener("online", retryOnline);
   document.addEventListener("visibilitychange", retrySignedIn);
   prefersDark.addEventListener("change", followTheme);

@@ -116,7 +116,7 @@ export const watchPolicy = () => {
  * @returns {[cause: string, check?: string]}
  */
 const failureCause = ({ config }, { reason, serverMessage, code }) => {
-  const { origin } = new URL(config.script, location.href);
+  const { origin } = new URL(config.script, document.baseURI);
   for (const [uri, directive] of violations) {
     if (!uri.startsWith(origin)) continue;
     return [`The page's Content-Security-Policy blocks ${uri}: see ${directive}.`, "csp"];

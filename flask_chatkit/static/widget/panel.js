@@ -269,8 +269,10 @@ const fitKeyboard = () => {
   const { height, offsetTop, scale } = window.visualViewport;
   for (const { panel } of widgets.values()) {
     if (!panel?.matches(":modal")) continue;
-    panel.style.setProperty("--_seen", `${height * scale}px`);
-    panel.style.setProperty("--_above", `${scale > 1 ? 0 : offsetTop}px`);
+    // A page may be zoomed by its style, too.
+    const { currentCSSZoom: zoom = 1 } = /** @type {{currentCSSZoom?: number}} */ (panel);
+    panel.style.setProperty("--_seen", `${(height * scale) / zoom}px`);
+    panel.style.setProperty("--_above", `${scale > 1 ? 0 : offsetTop / zoom}px`);
   }
 };
 

@@ -1,7 +1,7 @@
 // Client secrets: minted, kept for the next page of the tab, refreshed, never handed out dead, and
 // sent along with what the element asks for.
 
-import { browserStore, sleep, tabStore } from "../shared/dom.js";
+import { browserStore, NativeRequest, sleep, tabStore } from "../shared/dom.js";
 import { pageHeaders, withPage } from "./api.js";
 
 /** @typedef {import("./api.js").Config} Config */
@@ -271,7 +271,9 @@ const failureOf = async (config, { status, headers, url }, body) => {
  * the next ones are the same visitor's.
  * @param {() => Promise<any>} send
  */
-const inTurn = (send) => navigator.locks?.request("chatkit", send) ?? send();
+const inTurn = (send) =>
+  // A sandboxed frame, whose origin is none, has locks that it may not use.
+  (window.origin !== "null" && navigator.locks?.request("chatkit", send)) || send();
 
 /**
  * Post, and once more after the time that the server asks to wait, if that is not too long.
@@ -453,7 +455,7 @@ export const servedApi = (widget, reports) => {
      * @param {RequestInit} [init]
      */
     fetch: async (input, init) => {
-      const request = new Request(input, { ...init, credentials });
+      const request = new NativeRequest(input, { ...init, credentials });
       const response = await fetchAsVisitor(widget, reports, request);
       if (!("builtin" in widget.root.dataset) && response.headers.has("X-ChatKit-Answer")) {
         outlive(widget, request, response);
@@ -484,7 +486,7 @@ const outlive = async (widget, request, response) => {
   const call = (name, thread) =>
     sendWithToken(
       config,
-      new Request(`${config.page}api/${name}`, {
+      new NativeRequest(`${config.page}api/${name}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ thread_id: thread }),

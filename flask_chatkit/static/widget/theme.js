@@ -92,12 +92,13 @@ export const firstProperty = (style, ...names) => {
 /**
  * ChatKit's name for how round corners are.
  * @param {string | undefined} value a length, or such a name
+ * @param {number} rem the page's, in pixels
  */
-export const radiusOf = (value) => {
+export const radiusOf = (value, rem = 16) => {
   if (value && /^(pill|round|soft|sharp)$/.test(value)) return value;
   const [, number, unit] = /^([\d.]+)(px|r?em)?$/.exec(value ?? "") ?? [];
   if (number === undefined) return undefined;
-  const pixels = Number(number) * (unit && unit !== "px" ? 16 : 1);
+  const pixels = Number(number) * (unit === "rem" ? rem : unit === "em" ? 16 : 1);
   return pixels < 1 ? "sharp" : pixels < 7 ? "soft" : pixels < 17 ? "round" : "pill";
 };
 
@@ -163,7 +164,8 @@ const siteTheme = ({ root, config }, wanted, surface) => {
   const ground = fits ? here : PAPER[wanted];
   const ink = colour(value(preset.foreground, "text", "foreground")) ?? colour(around.color);
   const accent = colour(value(preset.primary, "primary", "accent") ?? pageAccent(root));
-  const radius = radiusOf(value(preset.radius, "radius"));
+  const { fontSize } = getComputedStyle(document.documentElement);
+  const radius = radiusOf(value(preset.radius, "radius"), Number.parseFloat(fontSize));
   const fontFamily = value(preset.family, "font", "font-family") ?? around.fontFamily;
   const baseSize = Math.round(Number.parseFloat(around.fontSize));
   return {
