@@ -1,7 +1,7 @@
 // What the page and the widgets have to do with each other: the loader's FlaskChatKit, the events and
 // states that the page sees, and the functions that it has declared.
 
-import { browserStore, NativeRequest } from "../shared/dom.js";
+import { browserStore, NativeRequest, toJson } from "../shared/dom.js";
 
 /**
  * @typedef {object} Config what the server and the loader have said of a widget
@@ -272,7 +272,7 @@ export const withPage = async (config, request) => {
   const body = await request.clone().json();
   if (READS.test(body.type)) return request;
   const metadata = { ...body.metadata, page: JSON.parse(json) };
-  return new NativeRequest(request, { body: JSON.stringify({ ...body, metadata }) });
+  return new NativeRequest(request, { body: toJson({ ...body, metadata }) });
 };
 
 // --- what the page does not hear -------------------------------------------------------------------
