@@ -39,7 +39,7 @@ def module(name: str) -> Any:
 
 
 ENGLISH = read(STATIC / "lang" / "en.json")
-BUILTIN = "".join(path.read_text("utf-8") for path in (STATIC / "builtin").glob("*.js"))
+BUILTIN = "".join(path.read_text("utf-8") for path in (STATIC / "builtin").rglob("*.js"))
 
 
 @each_language

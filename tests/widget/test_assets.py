@@ -32,7 +32,12 @@ TYPES = {
 STATIC = "/chatkit/static"
 BIG = "vendor/purify.mjs"
 #: Scripts with strings of several lines.
-LONG_STRINGS = {"builtin/markdown.js", "builtin/style.js", "widget/notices.js"}
+LONG_STRINGS = {
+    "builtin/markdown.js",
+    "builtin/style.js",
+    "builtin/widgets/style.js",
+    "widget/notices.js",
+}
 
 
 @pytest.fixture
