@@ -120,7 +120,9 @@ def test_page_of_another_origin_may_send_the_sites_headers(serve: Serve) -> None
     asked = {"Origin": shop, "Sec-Fetch-Site": "cross-site"}
     for path, more in (("api", ", x-shop"), ("secret", ", x-shop"), ("nobody/secret", "")):
         answer = client.options(f"/chatkit/{path}", headers=asked)
-        allowed = "Authorization, Content-Type, X-CSRFToken, X-ChatKit-Visitor" + more
+        allowed = (
+            "Authorization, Content-Type, X-CSRFToken, X-ChatKit-Token, X-ChatKit-Visitor" + more
+        )
         assert answer.headers["Access-Control-Allow-Headers"] == allowed, path
 
 
