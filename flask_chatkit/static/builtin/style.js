@@ -187,7 +187,7 @@ export const STYLE = ownUnits(`
   .chip:not([aria-pressed="false"]) { background: var(--bubble); color: var(--ink); }
   .chip[aria-pressed] > svg { fill: none !important; }
   .chip > .i-close { inline-size: 0.95em; block-size: 0.95em; }
-  .model { flex: 0 1 auto; max-inline-size: 10rem; padding-inline: 0.6rem; font-size: 0.9375em; }
+  .model { flex: 0 9 auto; max-inline-size: 10rem; padding-inline: 0.6rem; font-size: 0.9375em; }
   .model > svg { inline-size: 0.9em; block-size: 0.9em; rotate: 90deg; }
   .tag { padding: 0 0.3em; font-weight: 500; background: color-mix(in srgb, var(--accent) 16%, transparent); color: var(--ink); border: 0; border-radius: 0.35em; }
   button.tag:hover { text-decoration: underline; }
