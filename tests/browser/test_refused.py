@@ -370,7 +370,8 @@ def test_half_an_answer_stays_until_the_next(talk: Any) -> None:
 
 def test_lost_connection_keeps_what_came(talk: Any) -> None:
     """A network that is lost and back: the partial answer stays, and is then replaced by one."""
-    chat = talk()
+    # Otherwise the answer goes on, and the chat with it: see test_outlives.py.
+    chat = talk(CHATKIT_LEAVE_SECONDS=0)
     chat.model.app.config["LONG"] = True
     chat.model.mood = "waits"
     chat.type("one")
@@ -420,8 +421,9 @@ def test_retry_of_an_earlier_answer(talk: Any) -> None:
     chat.reload()
     chat.shows(*all_of_it)
     # A limit or no network before the server has heard of it.
-    chat.page.context.set_offline(True)
     chat.button("Try again from here").click()
+    ask.wait_for()
+    chat.page.context.set_offline(True)
     ask.get_by_role("button", name="Try again").click()
     chat.root.locator(".notice").get_by_text("You seem to be offline.").wait_for()
     chat.shows(*all_of_it)
