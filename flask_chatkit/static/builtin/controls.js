@@ -2,6 +2,10 @@
 
 import { h, svg } from "../shared/dom.js";
 
+/** @import { Strings } from "./types.js" */
+
+const TICK_MS = 2000;
+
 /**
  * A value as a list: a list is itself, nothing is an empty one.
  * @param {any} value
@@ -101,6 +105,22 @@ export const picture = (src, alt, ...instead) =>
     src,
   });
 
+/**
+ * An image that is shown larger where it is clicked.
+ * @param {Strings} text
+ * @param {string} src
+ * @param {string} alt
+ * @param {...any} instead stands where it can't be had
+ */
+export const zoomable = (text, src, alt, ...instead) => {
+  const label = fillIn(text.enlarge, alt);
+  const node = h("button", { type: "button", className: "zoom", "aria-label": label });
+  const image = picture(src, alt);
+  image.addEventListener("error", () => node.replaceWith(...instead));
+  node.append(image);
+  return node;
+};
+
 /** @type {Record<string, string>} */
 const ICONS = {
   at: "M15.5 12a3.5 3.5 0 1 0-7 0 3.5 3.5 0 0 0 7 0ZM15.5 8.5V13a2.5 2.5 0 0 0 5 0v-1a8.5 8.5 0 1 0-3.4 6.8",
@@ -175,6 +195,18 @@ export const iconButton = (label, name, onclick, more = {}) =>
     { type: "button", className: "plain", title: label, "aria-label": label, onclick, ...more },
     icon(name, "dots"),
   );
+
+/**
+ * Show for a moment that a button has done what it says.
+ * @param {Element} node with an icon
+ */
+export const tick = (node) => {
+  const [before] = node.getElementsByTagName("svg");
+  const done = icon("check");
+  if (!before || !done || before.matches(".i-check")) return;
+  before.replaceWith(done);
+  setTimeout(() => done.replaceWith(before), TICK_MS);
+};
 
 /**
  * A button with a text.

@@ -11,24 +11,36 @@ import {
   safeUrl,
   spinner,
   textsOf,
+  zoomable,
 } from "./controls.js";
 import { drawQuestions } from "./forms.js";
 import { componentsOf } from "./protocol.js";
 import { drawWidget } from "./widgets.js";
 
+/** @import { Note } from "./markdown.js" */
 /** @import { Attachment, DrawContext, Item, Strings } from "./types.js" */
+
+const UNREAD = "[data-copy], details:not([open]) > :not(summary)";
+const BLOCKS = /^(P|LI|DIV|TR|H[456]|SUMMARY|D[TD]|LABEL|LEGEND|BUTTON)$/;
 
 /**
  * What a screen reader announces of a row: its words, with a pause between blocks.
  * @param {Element} node
+ * @param {number} [longest] after how many characters the rest is left out
  */
-export const readableText = (node) => {
-  const copy = /** @type {Element} */ (node.cloneNode(true));
-  const unread = "[data-copy], details:not([open]) > :not(summary)";
-  for (const part of copy.querySelectorAll(unread)) part.remove();
-  const blocks = "p, li, div, tr, h4, h5, h6, summary, dt, dd, label, legend, button";
-  for (const block of copy.querySelectorAll(blocks)) block.append("\n");
-  return (copy.textContent ?? "").replace(/\s*\n\s*/g, "\n");
+export const readableText = (node, longest = Number.POSITIVE_INFINITY) => {
+  let text = "";
+  /** @param {Node} part */
+  const read = (part) => {
+    if (text.length > longest) return;
+    if (part instanceof Text) text += part.data;
+    else if (!(part instanceof Element && part.matches(UNREAD))) {
+      for (const child of part.childNodes) read(child);
+      if (BLOCKS.test(part.nodeName)) text += "\n";
+    }
+  };
+  read(node);
+  return text.replace(/\s*\n\s*/g, "\n");
 };
 
 /**
@@ -47,6 +59,26 @@ export const drawAttachment = (attachment, ...more) => {
   return h("li", { className: "file picture" }, picture(url.href, name, ...plain), ...more);
 };
 
+/**
+ * An attachment of a message, which opens.
+ * @param {Attachment} attachment
+ * @param {DrawContext} context
+ */
+const drawSent = (attachment, { text, opensFiles }) => {
+  const node = drawAttachment(attachment);
+  if (node.matches(".picture")) {
+    const { src, alt } = /** @type {HTMLImageElement} */ (node.firstElementChild);
+    node.replaceChildren(
+      zoomable(text, src, alt, ...drawAttachment({ ...attachment, type: "file" }).childNodes),
+    );
+  } else if (opensFiles) {
+    const label = fillIn(text.download, attachment.name);
+    const given = { type: "button", className: "open", "aria-label": label, title: label };
+    node.replaceChildren(h("button", { ...given, "data-file": attachment.id }, ...node.childNodes));
+  }
+  return node;
+};
+
 // --- sources -------------------------------------------------------------------------------------
 
 const drawSource = (/** @type {any} */ source) => {
@@ -62,17 +94,28 @@ const drawSource = (/** @type {any} */ source) => {
 };
 
 /**
- * The sources of a message, each once; an empty string for none.
+ * The sources of a message, each once, by what is unique of them.
+ * @param {Item} item
+ * @returns {Map<any, any>}
+ */
+const sourcesOf = (item) => {
+  const found = new Map();
+  for (const part of asList(item.content))
+    for (const { source } of asList(part?.annotations))
+      if (source) found.set(keyOf(source), source);
+  return found;
+};
+
+/** @param {any} source */
+const keyOf = (source) => source.url ?? source.id ?? source.filename ?? source.title;
+
+/**
+ * The sources of a message; an empty string for none.
  * @param {Item} item
  * @param {Strings} text
  */
 export const drawSources = (item, text) => {
-  const found = new Map();
-  for (const part of asList(item.content)) {
-    for (const { source } of asList(part?.annotations)) {
-      if (source) found.set(source.url ?? source.id ?? source.filename ?? source.title, source);
-    }
-  }
+  const found = sourcesOf(item);
   if (found.size === 0) return "";
   return h(
     "details",
@@ -80,6 +123,50 @@ export const drawSources = (item, text) => {
     h("summary", {}, icon("chevron"), `${text.sources} (${found.size})`),
     h("ol", {}, [...found.values()].map(drawSource)),
   );
+};
+
+/**
+ * Lead to a source in the list below its message.
+ * @param {Element} node
+ * @param {number} place in the list
+ */
+const showSource = (node, place) => {
+  const list = node.closest("article")?.querySelector("details.sources");
+  const [items] = list?.getElementsByTagName("ol") ?? [];
+  const item = /** @type {HTMLElement | undefined} */ (items?.children[place]);
+  if (!list || !item) return;
+  /** @type {HTMLDetailsElement} */ (list).open = true;
+  item.tabIndex = -1;
+  item.focus();
+};
+
+/**
+ * The marks of a part of a message that lead to its sources.
+ * @param {Item} item
+ * @param {number} part
+ * @returns {Note[]}
+ */
+export const citesOf = (item, part) => {
+  const keys = [...sourcesOf(item).keys()];
+  return asList(item.content?.[part]?.annotations)
+    .filter(({ source, index }) => source && Number.isInteger(index))
+    .map(({ source, index }) => {
+      const place = keys.indexOf(keyOf(source));
+      const number = String(place + 1);
+      const name = source.title || source.label || source.filename || source.url || "";
+      const more = { title: name, "aria-label": `${number}: ${name}` };
+      const draw = () => {
+        const node = link(source.url, number);
+        if (node.nodeName !== "A") {
+          const go = h("button", { type: "button", ...more }, number);
+          go.addEventListener("click", () => showSource(go, place));
+          return go;
+        }
+        for (const [key, value] of Object.entries(more)) node.setAttribute(key, value);
+        return node;
+      };
+      return { index, draw };
+    });
 };
 
 // --- tasks and workflows -------------------------------------------------------------------------
@@ -161,11 +248,11 @@ const drawWorkflow = ({ workflow }, context) => {
  * @param {Item} item
  * @param {DrawContext} context
  */
-const drawUserMessage = (item, { tag }) => {
+const drawUserMessage = (item, context) => {
   const { quoted_text: quote, attachments } = item;
-  const files = asList(attachments).map((each) => drawAttachment(each));
+  const files = asList(attachments).map((each) => drawSent(each, context));
   const parts = asList(item.content).map((part) =>
-    part.type === "input_tag" ? tag(part) : part.text,
+    part.type === "input_tag" ? context.tag(part) : part.text,
   );
   return [
     quote && h("blockquote", { dir: "auto" }, quote),
@@ -194,7 +281,7 @@ const drawGeneratedImage = ({ image, progress }, { text }) => {
   const label = text.generated;
   return [
     url
-      ? h("div", { className: "generated" }, picture(url.href, label, link(url.href, label)))
+      ? h("div", { className: "generated" }, zoomable(text, url.href, label, link(url.href, label)))
       : h("p", { className: "progress" }, spinner(), text.working),
     progress > 0 && progress < 1 && h("progress", { value: progress, "aria-label": label }),
   ];

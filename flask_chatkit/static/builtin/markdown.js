@@ -1,35 +1,33 @@
-// Markdown, made harmless. Without its two libraries a text stays as it was written.
+// Markdown, made harmless and shown. Without its two libraries a text stays as it was written.
 
 import { h } from "../shared/dom.js";
-import { asList, link, picture, safeUrl } from "./controls.js";
+import { Blocks, canParse } from "./blocks.js";
+import { decorate } from "./prose.js";
 
-/** @import { Strings } from "./types.js" */
+/** @import { Block } from "./blocks.js" */
+/** @import { MarkdownOptions, Outline } from "./prose.js" */
 /**
- * @typedef {object} MarkdownOptions
- * @property {Strings} text
- * @property {string[]} [domains] that images may be loaded from
+ * @typedef {object} Shown a finished block, and what shows it
+ * @property {Block} block
+ * @property {Node[]} nodes
+ * @property {Element | null} top the block of the text that they are in
+ * @property {Outline} outline after it
+ */
+/**
+ * @typedef {object} Note a mark in the text that leads to a source
+ * @property {number} index where it stands in the text, in characters of Unicode
+ * @property {() => Node} draw
+ */
+/**
+ * @typedef {object} Progress
+ * @property {boolean} [streaming] whether more is coming
+ * @property {() => boolean} [isLate] whether to go on another time
+ * @property {Note[]} [notes] of the whole text
  */
 
-const LONGEST = 50_000; // characters
-const TOP_LEVEL = 4; // of headings: those of the page and the chat are above
+/** @type {any} */
+const purify = await import(`../vendor/${"purify"}.mjs`).catch(() => null);
 
-const [marked, purify] = await Promise.all(
-  ["marked", "purify"].map((library) => import(`../vendor/${library}.mjs`)),
-).catch(() => []);
-
-const HARMLESS = /^(<\/?(br|sub|sup|kbd|mark|b|i|u|s)\s*\/?>)+$/i;
-const escapeHtml = (/** @type {string} */ text) =>
-  text.replace(/[&<>"']/g, (found) => `&#${found.charCodeAt(0)};`);
-
-const parser = marked && new marked.Marked({ breaks: true, gfm: true });
-parser?.use({
-  renderer: {
-    // HTML of a model is text about HTML.
-    html: (/** @type {{text: string}} */ { text }) =>
-      HARMLESS.test(text.trim()) ? text : escapeHtml(text),
-    checkbox: (/** @type {{checked: boolean}} */ { checked }) => (checked ? "☑ " : "☐ "),
-  },
-});
 const ALLOWED = {
   ALLOWED_TAGS: `a b blockquote br code del em h1 h2 h3 h4 h5 h6 hr i img kbd li mark ol p pre s
     strong sub sup table tbody td th thead tr u ul`.split(/\s+/),
@@ -41,128 +39,264 @@ const ALLOWED = {
 };
 
 /**
- * HTML that is not made harmless yet.
- * @param {string} text Markdown
- * @returns {string}
- * @throws if it would take too long
+ * @param {Element} one
+ * @param {Element} other
  */
-export const parseMarkdown = (text) => {
-  // Some texts take the square of the time to parse, and some all of the stack.
-  if (!parser || text.length > LONGEST) throw new RangeError("too long, or no parser");
-  return parser.parse(text);
-};
+const isAlike = (one, other) =>
+  one.nodeName === other.nodeName &&
+  one.attributes.length === other.attributes.length &&
+  [...one.attributes].every(({ name, value }) => other.getAttribute(name) === value);
 
 /**
- * Whether an image may be loaded: it is in the text itself, or comes from one of the domains.
- * @param {string} src
- * @param {string[] | undefined} domains "*.example.org" is all below example.org
+ * Make a node show what another one does; what is the same stays, with a selection in it.
+ * @param {Node} old
+ * @param {Node} fresh
+ * @returns {Node} the one that stands there now
  */
-export const mayShow = (src, domains) => {
-  if (/^data:image\/(png|jpe?g|gif|webp|avif);/i.test(src)) return true;
-  const url = safeUrl(src, /^https:$/);
-  return asList(domains).some((domain) =>
-    domain.startsWith("*.") ? url?.host.endsWith(domain.slice(1)) : url?.host === domain,
-  );
-};
-
-/** @param {DocumentFragment} fresh */
-const replaceLinks = (fresh) => {
-  for (const each of fresh.querySelectorAll("a")) {
-    each.replaceWith(link(each.getAttribute("href") ?? "", ...each.childNodes));
+const morph = (old, fresh) => {
+  if (old instanceof Text && fresh instanceof Text) {
+    if (fresh.data.startsWith(old.data)) old.appendData(fresh.data.slice(old.length));
+    else old.data = fresh.data;
+    return old;
   }
-};
-
-/**
- * @param {DocumentFragment} fresh
- * @param {MarkdownOptions} options
- */
-const replaceImages = (fresh, { text, domains }) => {
-  for (const image of fresh.querySelectorAll("img")) {
-    const src = image.getAttribute("src") ?? "";
-    const alt = image.getAttribute("alt") || text.image;
-    image.replaceWith(mayShow(src, domains) ? picture(src, alt, link(src, alt)) : link(src, alt));
+  if (!(old instanceof Element && fresh instanceof Element && isAlike(old, fresh))) {
+    /** @type {ChildNode} */ (old).replaceWith(fresh);
+    return fresh;
   }
-};
-
-/** @param {DocumentFragment} fresh */
-const replaceHeadings = (fresh) => {
-  const headings = [...fresh.querySelectorAll("h1,h2,h3,h4,h5,h6")];
-  const top = Math.min(...headings.map((heading) => Number(heading.tagName[1])));
-  let level = TOP_LEVEL - 1;
-  for (const heading of headings) {
-    level = Math.min(TOP_LEVEL + Number(heading.tagName[1]) - top, level + 1, 6);
-    const tag = /** @type {"h4"} */ (`h${level}`);
-    heading.replaceWith(h(tag, {}, ...heading.childNodes));
+  // Highlighted code is the same text in more elements.
+  if (old.matches("pre > code") && old.textContent === fresh.textContent) return old;
+  const rest = [...old.childNodes];
+  for (const node of [...fresh.childNodes]) {
+    const before = rest.shift();
+    if (before) morph(before, node);
+    else old.append(node);
   }
+  for (const node of rest) node.remove();
+  return old;
 };
 
 /**
- * @param {DocumentFragment} fresh
- * @param {Strings} text
+ * What a list, a table or code has its parts in.
+ * @param {Element | null} top
  */
-const wrapCode = (fresh, text) => {
-  for (const pre of fresh.querySelectorAll("pre")) {
-    const { className = "" } = pre.firstElementChild ?? {};
-    const language = /language-([\w+#.-]+)/.exec(className)?.[1] ?? "";
-    const copy = h("button", { type: "button", className: "plain", "data-copy": "" }, text.copy);
-    const box = h("div", { className: "code" }, h("div", {}, h("span", {}, language), copy));
-    pre.replaceWith(box);
-    pre.tabIndex = 0;
-    pre.dir = "ltr";
-    box.append(pre);
+const containerOf = (top) => {
+  if (!top || top.matches("ul, ol")) return top;
+  const table = top.querySelector("table");
+  return table ? (table.tBodies[0] ?? table.createTBody()) : top.querySelector("code");
+};
+
+/** One text, as it is shown. */
+class Prose {
+  #blocks = new Blocks();
+  /** @type {Shown[]} */
+  #shown = [];
+  /** @type {Node[]} what shows the open part */
+  #open = [];
+  #openHtml = "";
+  #noted = ""; // where the marks stand that are shown
+  target;
+  #options;
+
+  /**
+   * @param {Element} target
+   * @param {MarkdownOptions} options
+   */
+  constructor(target, options) {
+    this.target = target;
+    this.#options = options;
   }
-};
 
-/**
- * @param {DocumentFragment} fresh
- * @param {Strings} text
- */
-const wrapTables = (fresh, text) => {
-  for (const table of fresh.querySelectorAll("table")) {
-    const box = h("div", { className: "table", role: "group", "aria-label": text.table });
-    table.replaceWith(box);
-    box.tabIndex = 0;
-    box.append(table);
+  /**
+   * @param {string} markdown
+   * @param {Progress} progress
+   * @returns whether all of it is shown
+   */
+  update(markdown, { streaming = false, isLate, notes = [] }) {
+    const { from, isWhole } = this.#blocks.update(markdown, isLate);
+    const { finished, open } = this.#blocks;
+    const known = Math.min(this.#shown.length, finished.length);
+    for (let index = from; index < known; index += 1)
+      if (this.#shown[index].block !== finished[index]) this.#redraw(index, finished[index]);
+    if (this.#shown.length !== finished.length || open.html !== this.#openHtml) this.#draw();
+    const isDone = isWhole && !streaming;
+    this.#highlight(known, isDone);
+    if (isDone) this.#note(markdown, notes);
+    return isWhole;
   }
-};
+
+  /**
+   * @param {string} markdown
+   * @param {Note[]} notes
+   */
+  #note(markdown, notes) {
+    const noted = notes.map(({ index }) => index).join();
+    if (noted === this.#noted) return;
+    this.#noted = noted;
+    import("./cites.js")
+      .then(({ cite }) => cite(this, this.#blocks, markdown, notes))
+      .catch(() => {
+        this.#noted = "";
+      });
+  }
+
+  /**
+   * Show a block by another HTML.
+   * @param {Block} block
+   * @param {string} html
+   * @returns {Node[]} what shows it
+   */
+  show(block, html) {
+    const index = this.#shown.findIndex((shown) => shown.block === block);
+    if (index >= 0) {
+      this.#redraw(index, { ...block, html });
+      this.#shown[index].block = block;
+      return this.#shown[index].nodes;
+    }
+    const old = this.#open;
+    this.#open = this.#place({ ...block, html }, old).nodes;
+    for (const node of old) /** @type {ChildNode} */ (node).remove();
+    return this.#open;
+  }
+
+  /**
+   * What a block's HTML is shown by: what goes on with the block before, and the rest.
+   * @param {Block} block
+   * @param {Outline} outline before it, which is brought up to date
+   * @returns {[Node[], Node[]]}
+   */
+  #parse({ html, joins }, outline) {
+    const fresh = purify?.default.sanitize(html, ALLOWED);
+    decorate(fresh, this.target, this.#options, outline);
+    const nodes = [...fresh.childNodes].filter(
+      (node) => !(node instanceof Text) || node.data.trim(),
+    );
+    if (!joins) return [[], nodes];
+    const inner = [...(containerOf(/** @type {Element} */ (nodes.shift()))?.childNodes ?? [])];
+    // Lines of code are laid out apart from those before them.
+    const parts = inner.map((node) =>
+      node instanceof Text ? h("span", { className: "lines" }, node) : node,
+    );
+    return [parts, nodes];
+  }
+
+  /** Draw what is new, in the place of what was open. */
+  #draw() {
+    const { finished, open } = this.#blocks;
+    const surplus = this.#shown.splice(finished.length);
+    const old = [...surplus.flatMap(({ nodes }) => nodes), ...this.#open];
+    for (const block of finished.slice(this.#shown.length))
+      this.#shown.push(this.#place(block, old));
+    this.#open = this.#place(open, old).nodes;
+    this.#openHtml = open.html;
+    for (const node of old) /** @type {ChildNode} */ (node).remove();
+  }
+
+  /**
+   * Show a block after those that are shown.
+   * @param {Block} block
+   * @param {Node[]} old nodes that are in its place; those that were used are taken out
+   * @returns {Shown}
+   */
+  #place(block, old) {
+    const last = this.#shown.at(-1);
+    const outline = [...(last?.outline ?? [])];
+    const [inner, outer] = this.#parse(block, outline);
+    let top = last?.top ?? null;
+    const container = /** @type {Element} */ (inner.length > 0 ? containerOf(top) : null);
+    const nodes = inner.map((node) => this.#put(node, container, old));
+    for (const node of outer) {
+      const now = this.#put(node, this.target, old);
+      if (now instanceof Element) top = now;
+      nodes.push(now);
+    }
+    return { block, nodes, top, outline };
+  }
+
+  /**
+   * @param {Node} node
+   * @param {Element} parent
+   * @param {Node[]} old
+   * @returns {Node} what shows it
+   */
+  #put(node, parent, old) {
+    const before = /** @type {ChildNode | undefined} */ (old.shift());
+    if (before?.parentNode === parent) return morph(before, node);
+    before?.remove();
+    const next = old.find(({ parentNode }) => parentNode === parent) ?? null;
+    return parent.insertBefore(node, next);
+  }
+
+  /**
+   * Show a finished block in another way.
+   * @param {number} index
+   * @param {Block} block
+   */
+  #redraw(index, block) {
+    const shown = this.#shown[index];
+    const fresh = this.#parse(block, [...(this.#shown[index - 1]?.outline ?? [])]).flat();
+    const nodes = fresh.map((node, place) => {
+      const before = shown.nodes[place];
+      if (before) return morph(before, node);
+      const last = /** @type {ChildNode} */ (shown.nodes.at(-1));
+      last.after(node);
+      return node;
+    });
+    for (const node of shown.nodes.slice(fresh.length)) /** @type {ChildNode} */ (node).remove();
+    const isTop = shown.nodes[0] === shown.top;
+    this.#shown[index] = {
+      ...shown,
+      block,
+      nodes,
+      top: isTop ? /** @type {Element} */ (nodes[0]) : shown.top,
+    };
+  }
+
+  /**
+   * Highlight code that is finished.
+   * @param {number} from the first block that may be new
+   * @param {boolean} isDone whether all blocks are finished
+   */
+  #highlight(from, isDone) {
+    const { finished, open } = this.#blocks;
+    const boxes = new Set(
+      this.#shown
+        .slice(Math.max(from - 1, 0))
+        .filter((_, index) => !(finished[Math.max(from - 1, 0) + index + 1] ?? open).joins)
+        .map(({ top }) => top),
+    );
+    if (isDone) for (const node of this.#open) boxes.add(/** @type {Element} */ (node));
+    const found = [...boxes].filter((box) => box instanceof Element && box.querySelector("pre"));
+    if (found.length > 0)
+      import("./code.js").then(({ highlight }) => highlight(/** @type {Element[]} */ (found)));
+  }
+}
+
+/** @type {WeakMap<Element, {prose: Prose, key: string}>} */
+const known = new WeakMap();
 
 /**
- * Show `fresh` in `target`. The nodes at the start that are the same stay, with a selection in them.
- * @param {Element} target
- * @param {DocumentFragment} fresh
- */
-const replaceTail = (target, fresh) => {
-  const old = [...target.childNodes];
-  const now = [...fresh.childNodes];
-  const changed = now.findIndex((node, index) => !old[index]?.isEqualNode(node));
-  const from = changed < 0 ? now.length : changed;
-  for (const node of old.slice(from)) node.remove();
-  target.append(...now.slice(from));
-};
-
-/**
- * Show Markdown in `target`.
+ * Show Markdown in `target`. What was shown there before is gone on with.
  * @param {Element} target
  * @param {string} markdown
  * @param {MarkdownOptions} options
+ * @param {Progress} [progress]
+ * @returns whether all of it is shown
  */
-export const showMarkdown = (target, markdown, options) => {
-  /** @type {DocumentFragment | undefined} */
-  let fresh;
-  try {
-    fresh = purify?.default.sanitize(parseMarkdown(markdown), ALLOWED);
-  } catch {
-    // Shown as it is, below.
-  }
-  target.classList.toggle("raw", !fresh);
-  if (!fresh) {
+export const showMarkdown = (target, markdown, options, progress = {}) => {
+  const canShow = purify !== null && canParse;
+  target.classList.toggle("raw", !canShow);
+  if (!canShow) {
     target.textContent = markdown;
-    return;
+    return true;
   }
-  replaceLinks(fresh);
-  replaceImages(fresh, options);
-  replaceHeadings(fresh);
-  wrapCode(fresh, options.text);
-  wrapTables(fresh, options.text);
-  replaceTail(target, fresh);
+  const key = `${options.domains} ${options.text.copy}`;
+  let shown = known.get(target);
+  if (shown?.key !== key) {
+    target.replaceChildren();
+    // Each block has a direction of its own.
+    target.removeAttribute("dir");
+    shown = { key, prose: new Prose(target, options) };
+    known.set(target, shown);
+  }
+  return shown.prose.update(markdown, progress);
 };

@@ -163,7 +163,7 @@ export class Responses extends Part {
     const announce = () => {
       rows.flush();
       const text = fresh
-        .map(({ body }) => (body ? readableText(body) : ""))
+        .map(({ body }) => (body ? readableText(body, LONGEST_ANNOUNCEMENT) : ""))
         .join("\n")
         .trim();
       if (isStopped) view.announce(store.text.stopped);
@@ -424,14 +424,17 @@ export class Actions extends Part {
     return true;
   }
 
-  /** @param {string} text */
+  /**
+   * @param {string} text
+   * @returns whether it was copied
+   */
   async copy(text) {
     const { store, view } = this.chat;
-    try {
-      await navigator.clipboard.writeText(text);
-      view.announce(store.text.copied);
-    } catch {
-      view.announce(store.text.failed); // not allowed here
-    }
+    const isCopied = await navigator.clipboard?.writeText(text).then(
+      () => true,
+      () => false, // not allowed here
+    );
+    view.announce(isCopied ? store.text.copied : store.text.failed);
+    return Boolean(isCopied);
   }
 }

@@ -1,15 +1,18 @@
 // The rows of the conversation, one for each item, and the buttons under a turn of the assistant.
 
 import { h } from "../shared/dom.js";
-import { iconButton, textsOf } from "./controls.js";
-import { drawItem, drawSources } from "./items.js";
+import { iconButton, textsOf, tick } from "./controls.js";
+import { citesOf, drawItem, drawSources } from "./items.js";
 import { showMarkdown } from "./markdown.js";
 import { Part } from "./store.js";
 import { drawWidget } from "./widgets.js";
 
 /** @import { Chat } from "./element.js" */
+/** @import { Progress } from "./markdown.js" */
 /** @import { DrawContext, Entry, Theme } from "./types.js" */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
+
+const BUDGET_MS = 10; // for what a frame draws of a text
 
 const FIELDS = "input, textarea, select";
 const fieldsIn = (/** @type {Element} */ node) =>
@@ -81,8 +84,9 @@ export class Rows extends Part {
   flush() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    for (const entry of this.#dirty) this.#draw(entry);
+    const dirty = [...this.#dirty];
     this.#dirty.clear();
+    for (const entry of dirty) this.#draw(entry);
     this.chat.view.scrollToEnd();
   }
 
@@ -126,21 +130,29 @@ export class Rows extends Part {
   /**
    * @param {Element} node
    * @param {string} markdown
+   * @param {Progress} [progress]
    */
-  #markdown(node, markdown) {
+  #markdown(node, markdown, progress) {
     const { text, thread } = this.store;
-    showMarkdown(node, markdown, { text, domains: thread?.allowed_image_domains });
+    const options = { text, domains: thread?.allowed_image_domains };
+    return showMarkdown(node, markdown, options, progress);
   }
 
   /**
    * @param {Entry} entry
    * @param {Element} body
    */
-  #drawMessage({ item, streaming }, body) {
+  #drawMessage(entry, body) {
+    const { item, streaming } = entry;
     const parts = textsOf(item);
-    while (body.children.length < parts.length)
-      body.append(h("div", { className: "md", dir: "auto" }));
-    for (const [index, text] of parts.entries()) this.#markdown(body.children[index], text);
+    while (body.children.length < parts.length) body.append(h("div", { className: "md" }));
+    const end = performance.now() + BUDGET_MS;
+    const isLate = () => streaming && performance.now() > end;
+    for (const [index, text] of parts.entries()) {
+      const notes = streaming ? [] : citesOf(item, index);
+      const progress = { streaming, isLate, notes };
+      if (!this.#markdown(body.children[index], text, progress)) this.#schedule(entry);
+    }
     for (const extra of [...body.children].slice(parts.length)) extra.remove();
     const sources = !streaming && drawSources(item, this.text);
     if (sources) body.append(sources);
@@ -199,7 +211,10 @@ export class Rows extends Part {
       ground: /** @type {any} */ (null),
       labels: new Map(),
       parts: new Map(),
-      markdown: (node, markdown) => this.#markdown(node, markdown),
+      markdown: (node, markdown) => {
+        this.#markdown(node, markdown);
+      },
+      opensFiles: store.options.api.uploadStrategy?.type === "direct",
       shown: body.firstElementChild,
       redraw: () => this.#schedule(Object.assign(entry, { changed: null })),
       act: (action, control, values, form) => actions.act(entry, action, control, values, form),
@@ -244,7 +259,10 @@ export class Turns extends Part {
     const bar = h("div", { className: "bar" });
     const texts = turn.map(({ item }) => item.copy_text ?? textsOf(item).join("")).filter(Boolean);
     if (texts.length > 0) {
-      bar.append(iconButton(text.copy, "copy", () => actions.copy(texts.join("\n\n"))));
+      const copy = iconButton(text.copy, "copy", async () => {
+        if (await actions.copy(texts.join("\n\n"))) tick(copy);
+      });
+      bar.append(copy);
     }
     if (feedback) {
       bar.append(

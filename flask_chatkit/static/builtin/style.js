@@ -94,29 +94,48 @@ export const STYLE = ownUnits(`
   .bar .plain { min-inline-size: 2rem; min-block-size: 2rem; }
   .bar svg { inline-size: 1.1em; block-size: 1.1em; }
   .bar:empty { display: none; }
+  @media (hover: hover) {
+    .bar:not(:nth-last-child(1 of .bar)) { opacity: 0; transition: opacity 0.15s; }
+    article:hover + .bar, article:has(+ article + .bar):hover ~ article + .bar, .bar:is(:hover, :focus-within) { opacity: 1 !important; }
+  }
+  .thread > article { contain-intrinsic-block-size: auto 8rem; overflow-clip-margin: 0.5rem; }
+  .thread > article:nth-last-child(n + 9) { content-visibility: auto; }
 
   .raw { white-space: pre-wrap; }
   .md > * + * { margin-block-start: 0.75em; }
   .md + .md { margin-block-start: 0.75em; }
-  .md :is(h1, h2, h3, h4, h5, h6) { font-size: 1.05em; font-weight: 650; line-height: 1.3; margin-block: 1.1em 0.4em; }
-  .md > h4 { font-size: 1.2em; }
+  .md :is(h4, h5, h6) { font-size: 1em; font-weight: 650; line-height: 1.3; margin-block: 1.2em 0.4em; text-wrap: pretty; }
+  .md h4 { font-size: 1.35em; letter-spacing: -0.01em; }
+  .md h5 { font-size: 1.15em; }
   .md > :first-child { margin-block-start: 0; }
   .md :is(ul, ol) { padding-inline-start: 1.5em; }
   .md li + li, .md li > :is(ul, ol, p) { margin-block-start: 0.25em; }
   .md li::marker { color: var(--muted); }
+  .md .task-item { list-style: none; }
+  .box { display: inline-grid; place-items: center; inline-size: 1.05em; block-size: 1.05em; margin-inline: -1.45em 0.4em; vertical-align: -0.15em;
+    border: 1.5px solid var(--edge); border-radius: 0.25em; }
+  .box[aria-checked="true"] { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
+  .box svg { inline-size: 0.9em; block-size: 0.9em; stroke-width: 3.5; }
   .md hr, .card hr { border: 0; border-block-start: 1px solid var(--line); margin-block: 0.75em; inline-size: 100%; }
   .card hr { margin-block: 0; }
   .md img { max-inline-size: 100%; block-size: auto; border-radius: 0.5rem; }
-  code, kbd { font: 0.875em / 1.5 var(--mono); padding: 0.1em 0.35em; background: var(--bubble); border-radius: 0.3em; }
+  code, kbd { direction: ltr; unicode-bidi: isolate; font: 0.875em / 1.5 var(--mono); padding: 0.1em 0.35em; background: var(--bubble); border-radius: 0.3em; }
   .code { border: 1px solid var(--line); border-radius: min(var(--corner), 0.75rem); overflow: hidden; }
   .code > div { display: flex; align-items: center; justify-content: space-between; padding-inline: 0.9rem 0.25rem;
     font-size: 0.8125em; color: var(--muted); background: var(--bubble); }
   .code pre { margin: 0; padding: 0.75rem 0.9rem; overflow-x: auto; text-align: left; }
-  .code code { padding: 0; background: none; }
+  .code code { display: block; inline-size: max-content; min-inline-size: 100%; padding: 0; background: none; }
+  .lines { display: block; }
+  .zoom, .open { display: inline-flex; align-items: center; gap: inherit; max-inline-size: 100%; min-inline-size: 0; padding: 0; background: none; border: 0; border-radius: 0.5rem; text-align: start; }
+  .zoom { cursor: zoom-in; }
+  .open { min-block-size: inherit; }
+  .open:hover .name { text-decoration: underline; }
   .code .plain { padding-inline: 0.6rem; font-size: 1em; min-block-size: 2rem; }
   pre:focus-visible, .table:focus-visible { outline-offset: -2px; }
   .table { overflow-x: auto; border: 1px solid var(--line); border-radius: min(var(--corner), 0.75rem); }
   table { border-collapse: collapse; min-inline-size: 100%; font-size: 0.9375em; overflow-wrap: normal; }
+  .table > table { inline-size: max-content; }
+  .table > table :is(th, td) { min-inline-size: 4rem; max-inline-size: 22rem; }
   th, td { padding: 0.45rem 0.8rem; text-align: start; vertical-align: top; border-block-end: 1px solid var(--line); }
   thead th, th[scope="col"] { font-weight: 600; background: var(--bubble); }
   tr:last-child > :is(th, td) { border-block-end: 0; }
@@ -271,7 +290,7 @@ export const STYLE = ownUnits(`
     .foot-area { padding-block-end: 0.4rem; }
   }
   @media (pointer: coarse) {
-    .plain, .send, .next, .button, .prompt, .bar .plain, .file .plain, summary, .choice, .code .plain { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
+    .plain, .send, .next, .button, .prompt, .bar .plain, .file .plain, summary, .choice, .code .plain, .zoom, .open { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
     .bar .plain { margin-inline-end: 0.15rem; }
     .send, .next { inline-size: 2.75rem; block-size: 2.75rem; }
     textarea, input, select { font-size: max(16px, 1em) !important; }
@@ -287,6 +306,7 @@ export const STYLE = ownUnits(`
   }
   @media print {
     :host { color-scheme: light !important; --paper: #fff !important; --ink: #000 !important; --muted: #444 !important; --bubble: #f0f0f0 !important; --link: #000 !important; }
+    .thread > article { content-visibility: visible !important; }
     .chat, .main, .log { position: static; block-size: auto; overflow: visible; container: none; }
     .foot-area, .bar, .plain, .history { display: none; }
   }

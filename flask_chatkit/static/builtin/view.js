@@ -1,7 +1,7 @@
 // What is shown of a chat's state, the rows of its items apart.
 
 import { h } from "../shared/dom.js";
-import { button, icon, iconButton, spinner } from "./controls.js";
+import { button, icon, iconButton, spinner, tick } from "./controls.js";
 import { showMarkdown } from "./markdown.js";
 import { Part } from "./store.js";
 
@@ -80,6 +80,9 @@ const buildLog = ({ conversation, store, view }) => {
     h("div", { className: "column" }, start, earlier, thread, progress),
   );
   log.addEventListener("scroll", () => view.scrolled(), { passive: true });
+  // Pictures come late, and boxes change their size: the end stays in view, or the button comes.
+  const sizes = new ResizeObserver(() => view.resized());
+  for (const node of [log, log.firstElementChild]) if (node) sizes.observe(node);
   return { log, start, earlier, thread, progress };
 };
 
@@ -88,8 +91,14 @@ const buildFoot = ({ composer, store, view }) => {
   const { text, options } = store;
   const { disclaimer } = options;
   const { form, problem, wait } = composer.build();
-  const toLatest = () => view.scrollToEnd(true);
+  const toLatest = () => {
+    view.scrollToEnd(true);
+    // The button goes; who came to it by keyboard goes on from the end.
+    if (view.focused === latest) view.nodes.log.focus({ preventScroll: true });
+  };
   const latest = iconButton(text.latest, "down", toLatest, { className: "plain latest" });
+  // A click leaves the focus where it is: in the field, say.
+  latest.addEventListener("mousedown", (event) => event.preventDefault());
   const closed = h("div", { className: "closed", hidden: true });
   const small = h("div", {
     className: disclaimer?.highContrast ? "md disclaimer strong" : "md disclaimer",
@@ -101,14 +110,20 @@ const buildFoot = ({ composer, store, view }) => {
 };
 
 /**
- * Send the page what a link of the scheme `chatkit-link:` says, and copy code where that is wanted.
+ * Do what a click in the text asks for: copy code, open a picture or a file, send the page what a
+ * link of the scheme `chatkit-link:` says.
  * @param {Chat} chat
  * @param {MouseEvent} event
  */
-const clicked = ({ actions, store }, event) => {
+const clicked = (chat, event) => {
+  const { actions, store } = chat;
   const target = /** @type {Element} */ (event.target);
-  const code = target.closest("[data-copy]")?.closest(".code")?.querySelector("code");
-  if (code) actions.copy(code.textContent ?? "");
+  const copies = target.closest("[data-copy]");
+  const code = copies?.closest(".code")?.querySelector("code");
+  if (copies && code)
+    actions.copy(code.textContent ?? "").then((isCopied) => isCopied && tick(copies));
+  const opens = target.closest(".zoom, [data-file]");
+  if (opens) import("./open.js").then(({ open }) => open(chat, opens));
   const link = /** @type {HTMLAnchorElement | null} */ (target.closest('a[href^="chatkit-link:"]'));
   if (!link) return;
   event.preventDefault();
@@ -163,6 +178,7 @@ export class View extends Part {
   /** @type {FrameNodes | null} */
   #nodes = null;
   #follows = true;
+  #top = 0; // where the log was scrolled to
 
   /**
    * @param {Chat} chat
@@ -314,9 +330,20 @@ export class View extends Part {
   scrolled() {
     this.chat.memory.scrolled();
     const { log, latest } = this.nodes;
-    const left = log.scrollHeight - log.scrollTop - log.clientHeight;
-    this.#follows = left < NEAR;
+    const { scrollTop: top } = log;
+    const left = log.scrollHeight - top - log.clientHeight;
+    // Text that has come since the last time is no reason to stay behind; the visitor's hand is.
+    if (left < NEAR) this.#follows = true;
+    else if (top < this.#top) this.#follows = false;
+    this.#top = top;
     latest.classList.toggle("shown", left > 4 * NEAR);
+  }
+
+  /** Stay where the visitor was: at the end, or where they read. */
+  resized() {
+    if (!this.#nodes) return;
+    this.scrollToEnd();
+    this.scrolled();
   }
 
   /** @param {boolean} always even if the visitor has scrolled up */

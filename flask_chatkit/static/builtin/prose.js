@@ -1,0 +1,166 @@
+// What the elements of a text become: links, pictures, headings, code, tables, boxes, maths.
+
+import { h } from "../shared/dom.js";
+import { asList, icon, link, picture, safeUrl, zoomable } from "./controls.js";
+
+/** @import { Strings } from "./types.js" */
+/** @typedef {number[]} Outline the levels of the headings that a place in the text is below */
+/**
+ * @typedef {object} MarkdownOptions
+ * @property {Strings} text
+ * @property {string[]} [domains] that images may be loaded from
+ */
+
+const TOP_LEVEL = 4; // of headings: those of the page and the chat are above
+
+/**
+ * Whether an image may be loaded: it is in the text itself, or comes from one of the domains.
+ * @param {string} src
+ * @param {string[] | undefined} domains "*.example.org" is all below example.org
+ */
+export const mayShow = (src, domains) => {
+  if (/^data:image\/(png|jpe?g|gif|webp|avif);/i.test(src)) return true;
+  const url = safeUrl(src, /^https:$/);
+  return asList(domains).some((domain) =>
+    domain.startsWith("*.") ? url?.host.endsWith(domain.slice(1)) : url?.host === domain,
+  );
+};
+
+/** @param {DocumentFragment} fresh */
+const replaceLinks = (fresh) => {
+  for (const each of fresh.querySelectorAll("a"))
+    each.replaceWith(link(each.getAttribute("href") ?? "", ...each.childNodes));
+};
+
+/**
+ * @param {DocumentFragment} fresh
+ * @param {MarkdownOptions} options
+ */
+const replaceImages = (fresh, { text, domains }) => {
+  for (const image of fresh.querySelectorAll("img")) {
+    const src = image.getAttribute("src") ?? "";
+    const alt = image.getAttribute("alt") || text.image;
+    const instead = link(src, alt);
+    if (!mayShow(src, domains)) image.replaceWith(instead);
+    // A link may hold no button.
+    else if (image.closest("a")) image.replaceWith(picture(src, alt, alt));
+    else image.replaceWith(zoomable(text, src, alt, instead));
+  }
+};
+
+/**
+ * @param {DocumentFragment} fresh
+ * @param {Outline} outline
+ */
+const replaceHeadings = (fresh, outline) => {
+  for (const heading of fresh.querySelectorAll("h1,h2,h3,h4,h5,h6")) {
+    const depth = Number(heading.tagName[1]);
+    while (outline.length > 0 && outline[outline.length - 1] >= depth) outline.pop();
+    outline.push(depth);
+    const level = Math.min(TOP_LEVEL - 1 + outline.length, 6);
+    heading.replaceWith(h(/** @type {"h4"} */ (`h${level}`), {}, ...heading.childNodes));
+  }
+};
+
+/**
+ * @param {DocumentFragment} fresh
+ * @param {Strings} text
+ */
+const wrapCode = (fresh, text) => {
+  for (const pre of fresh.querySelectorAll("pre")) {
+    const { className = "" } = pre.firstElementChild ?? {};
+    const language = /language-([\w+#.-]+)/.exec(className)?.[1] ?? "";
+    const copy = h(
+      "button",
+      { type: "button", className: "plain", "data-copy": "" },
+      icon("copy"),
+      text.copy,
+    );
+    const box = h("div", { className: "code" }, h("div", {}, h("span", {}, language), copy));
+    pre.replaceWith(box);
+    pre.tabIndex = 0;
+    pre.dir = "ltr";
+    box.append(pre);
+  }
+};
+
+/**
+ * @param {DocumentFragment} fresh
+ * @param {Strings} text
+ */
+const wrapTables = (fresh, text) => {
+  for (const table of fresh.querySelectorAll("table")) {
+    const heads = [...table.querySelectorAll("th")].map((cell) => cell.textContent?.trim());
+    const label = [text.table, heads.filter(Boolean).join(", ")].filter(Boolean).join(": ");
+    const box = h("div", { className: "table", role: "group", "aria-label": label });
+    table.replaceWith(box);
+    box.tabIndex = 0;
+    box.append(table);
+  }
+};
+
+/** @param {DocumentFragment} fresh */
+const drawBoxes = (fresh) => {
+  for (const mark of fresh.querySelectorAll("kbd.box")) {
+    const item = mark.closest("li");
+    const isDone = mark.classList.contains("done");
+    const label = [...(item?.childNodes ?? [])]
+      .filter((node) => !/^[OU]L$/.test(node.nodeName))
+      .map(({ textContent }) => textContent)
+      .join(" ")
+      .trim();
+    item?.classList.add("task-item");
+    mark.replaceWith(
+      h(
+        "span",
+        {
+          className: "box",
+          role: "checkbox",
+          "aria-checked": String(isDone),
+          "aria-disabled": "true",
+          "aria-label": label,
+        },
+        isDone && icon("check"),
+      ),
+    );
+  }
+};
+
+/** @type {typeof import("./maths.js") | null} */
+let maths = null;
+
+/**
+ * Show maths as a browser draws it; its source, until what makes it so has come.
+ * @param {ParentNode} fresh
+ * @param {Element} target that it is for
+ */
+const drawMaths = (fresh, target) => {
+  const found = fresh.querySelectorAll("code.maths");
+  if (maths) for (const node of found) maths.typeset(node, target);
+  else if (found.length > 0) {
+    const later = (/** @type {typeof import("./maths.js")} */ loaded) => {
+      maths = loaded;
+      for (const node of target.querySelectorAll("code.maths")) loaded.typeset(node, target);
+    };
+    import("./maths.js").then(later).catch(() => {});
+  }
+};
+
+/**
+ * Make a text's elements what they are in a chat.
+ * @param {DocumentFragment} fresh
+ * @param {Element} target that it is for
+ * @param {MarkdownOptions} options
+ * @param {Outline} outline before it; after it, then
+ */
+export const decorate = (fresh, target, options, outline) => {
+  replaceLinks(fresh);
+  replaceImages(fresh, options);
+  replaceHeadings(fresh, outline);
+  wrapCode(fresh, options.text);
+  wrapTables(fresh, options.text);
+  drawBoxes(fresh);
+  for (const block of fresh.querySelectorAll("p, h4, h5, h6, ul, ol, blockquote, table"))
+    block.setAttribute("dir", "auto");
+  drawMaths(fresh, target);
+};
