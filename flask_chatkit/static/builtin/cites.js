@@ -85,8 +85,8 @@ const replaceMarks = (nodes, draw) => {
  * @param {string} text
  * @param {Note[]} notes
  */
-export const cite = ({ target, show }, blocks, text, notes) => {
-  const root = /** @type {ShadowRoot} */ (target.getRootNode());
+export const cite = (prose, blocks, text, notes) => {
+  const root = /** @type {ShadowRoot} */ (prose.target.getRootNode());
   if (!root.adoptedStyleSheets) return;
   if (!root.adoptedStyleSheets.includes(sheet))
     root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
@@ -106,7 +106,7 @@ export const cite = ({ target, show }, blocks, text, notes) => {
       .sort((one, other) => other.at - one.at || other.number - one.number);
     if (marks.length === 0) continue;
     const { html, left } = marked(blocks, block, marks);
-    const nodes = show(block, html);
+    const nodes = prose.show(block, html);
     replaceMarks(nodes, draw);
     const last = nodes.at(-1);
     if (last instanceof Element) {

@@ -26,6 +26,8 @@ import { decorate } from "./prose.js";
  */
 
 /** @type {any} */
+const PART = 40; // blocks, empty lines included
+
 const purify = await import(`../vendor/${"purify"}.mjs`).catch(() => null);
 
 const ALLOWED = {
@@ -37,6 +39,9 @@ const ALLOWED = {
     /^(https?:|mailto:|tel:|chatkit-link:|data:image\/|[^a-z]|[a-z0-9_]+($|[^:a-z0-9_+.-]))/i,
   RETURN_DOM_FRAGMENT: true,
 };
+// An own one, which reads its configuration once.
+const cleaner = purify?.default(window);
+cleaner?.setConfig(ALLOWED);
 
 /**
  * @param {Element} one
@@ -85,11 +90,54 @@ const containerOf = (top) => {
   return table ? (table.tBodies[0] ?? table.createTBody()) : top.querySelector("code");
 };
 
+/** @type {Record<string, string>} */
+const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', "#39": "'" };
+const ENTITY = /&(amp|lt|gt|quot|#39);/g;
+const MORE_THAN_TEXT = /<|&(?!(amp|lt|gt|quot|#39);)/;
+
+/**
+ * The text by which one HTML is longer than another, within the same elements.
+ * @param {string} before
+ * @param {string} now
+ * @returns {{text: string, after: string, last: string} | null} with the character that it comes
+ * after, and the line end that it comes before; null if more has changed than that
+ */
+const addedText = (before, now) => {
+  let end = /(?:<\/\w+>\s*)*$/.exec(before.slice(-200))?.[0] ?? "";
+  let start = before.slice(0, before.length - end.length);
+  // Code ends with a line end, whether there is one yet or not.
+  const last = start.endsWith("\n") && !now.startsWith(start) ? "\n" : "";
+  end = last + end;
+  start = before.slice(0, before.length - end.length);
+  const after = start.at(-1) ?? "";
+  if (end === last || !after || />|;/.test(after)) return null;
+  if (now.length < before.length || !now.startsWith(start) || !now.endsWith(end)) return null;
+  const added = now.slice(start.length, now.length - end.length);
+  if (MORE_THAN_TEXT.test(added)) return null;
+  return { text: added.replace(ENTITY, (_, name) => ENTITIES[name]), after, last };
+};
+
+/**
+ * The last text in a node that is more than white space.
+ * @param {Node | null | undefined} node
+ * @returns {Text | null}
+ */
+const lastWords = (node) => {
+  if (!node || node instanceof Text) return node?.data.trim() ? node : null;
+  for (let child = node.lastChild; child; child = child.previousSibling) {
+    const found = lastWords(child);
+    if (found) return found;
+  }
+  return null;
+};
+
 /** One text, as it is shown. */
 class Prose {
   #blocks = new Blocks();
   /** @type {Shown[]} */
   #shown = [];
+  /** @type {Element[]} by their numbers, from 1 on */
+  #parts = [];
   /** @type {Node[]} what shows the open part */
   #open = [];
   #openHtml = "";
@@ -111,17 +159,18 @@ class Prose {
    * @param {Progress} progress
    * @returns whether all of it is shown
    */
-  update(markdown, { streaming = false, isLate, notes = [] }) {
+  update(markdown, { streaming = false, isLate = () => false, notes = [] }) {
     const { from, isWhole } = this.#blocks.update(markdown, isLate);
     const { finished, open } = this.#blocks;
     const known = Math.min(this.#shown.length, finished.length);
     for (let index = from; index < known; index += 1)
       if (this.#shown[index].block !== finished[index]) this.#redraw(index, finished[index]);
-    if (this.#shown.length !== finished.length || open.html !== this.#openHtml) this.#draw();
-    const isDone = isWhole && !streaming;
-    this.#highlight(known, isDone);
-    if (isDone) this.#note(markdown, notes);
-    return isWhole;
+    if (this.#shown.length !== finished.length) this.#draw(isLate);
+    else if (open.html !== this.#openHtml && !this.#extend(open.html)) this.#draw(isLate);
+    const isDrawn = isWhole && this.#shown.length === finished.length;
+    this.#highlight(known, isDrawn && !streaming);
+    if (isDrawn && !streaming) this.#note(markdown, notes);
+    return isDrawn;
   }
 
   /**
@@ -165,7 +214,8 @@ class Prose {
    * @returns {[Node[], Node[]]}
    */
   #parse({ html, joins }, outline) {
-    const fresh = purify?.default.sanitize(html, ALLOWED);
+    if (!html.trim()) return [[], []];
+    const fresh = cleaner.sanitize(html);
     decorate(fresh, this.target, this.#options, outline);
     const nodes = [...fresh.childNodes].filter(
       (node) => !(node instanceof Text) || node.data.trim(),
@@ -179,15 +229,39 @@ class Prose {
     return [parts, nodes];
   }
 
-  /** Draw what is new, in the place of what was open. */
-  #draw() {
+  /**
+   * Add to the last words of what is open, if nothing but text has come.
+   * @param {string} html
+   * @returns whether that was all
+   */
+  #extend(html) {
+    const more = addedText(this.#openHtml, html);
+    if (more === null) return false;
+    const words = lastWords(this.#open.at(-1));
+    if (!words?.data.endsWith(more.after + more.last)) return false;
+    words.insertData(words.length - more.last.length, more.text);
+    this.#openHtml = html;
+    return true;
+  }
+
+  /**
+   * Draw what is new, in the place of what was open.
+   * @param {() => boolean} isLate whether to draw the rest another time
+   */
+  #draw(isLate) {
     const { finished, open } = this.#blocks;
     const surplus = this.#shown.splice(finished.length);
     const old = [...surplus.flatMap(({ nodes }) => nodes), ...this.#open];
-    for (const block of finished.slice(this.#shown.length))
-      this.#shown.push(this.#place(block, old));
-    this.#open = this.#place(open, old).nodes;
-    this.#openHtml = open.html;
+    this.#open = [];
+    this.#openHtml = "";
+    while (this.#shown.length < finished.length) {
+      this.#shown.push(this.#place(finished[this.#shown.length], old));
+      if (isLate()) break;
+    }
+    if (this.#shown.length === finished.length) {
+      this.#open = this.#place(open, old).nodes;
+      this.#openHtml = open.html;
+    }
     for (const node of old) /** @type {ChildNode} */ (node).remove();
   }
 
@@ -205,11 +279,23 @@ class Prose {
     const container = /** @type {Element} */ (inner.length > 0 ? containerOf(top) : null);
     const nodes = inner.map((node) => this.#put(node, container, old));
     for (const node of outer) {
-      const now = this.#put(node, this.target, old);
+      const now = this.#put(node, this.#partOf(this.#shown.length), old);
       if (now instanceof Element) top = now;
       nodes.push(now);
     }
     return { block, nodes, top, outline };
+  }
+
+  /**
+   * What the block of a number stands in: a long text is laid out in parts, where it is seen.
+   * @param {number} index
+   * @returns {Element}
+   */
+  #partOf(index) {
+    const number = Math.floor(index / PART);
+    if (number === 0) return this.target;
+    this.#parts[number] ??= this.target.appendChild(h("div", { className: "part" }));
+    return this.#parts[number];
   }
 
   /**
@@ -222,8 +308,9 @@ class Prose {
     const before = /** @type {ChildNode | undefined} */ (old.shift());
     if (before?.parentNode === parent) return morph(before, node);
     before?.remove();
-    const next = old.find(({ parentNode }) => parentNode === parent) ?? null;
-    return parent.insertBefore(node, next);
+    const next = old.find(({ parentNode }) => parentNode === parent);
+    const first = parent === this.target && this.#parts[1];
+    return parent.insertBefore(node, next ?? (first || null));
   }
 
   /**

@@ -17,6 +17,7 @@ sheet.replaceSync(`
     font-style: normal; font-weight: normal; line-height: normal; letter-spacing: normal; text-indent: 0; direction: ltr; }
   math * { border-color: currentcolor; }
   .formula { display: block; overflow: auto hidden; padding-block: 0.25em; text-align: center; direction: ltr; scrollbar-width: thin; }
+  .formula math { display: block math; math-style: normal; }
   mtd.tml-right { text-align: end; }
   mtd.tml-left { text-align: start; }
   mtable.tml-jot mtd { padding-block: 0.7ex; }
@@ -42,7 +43,7 @@ const draw = (source, shows) => {
   }
   const fresh = purify.sanitize(html.replaceAll(' style="', ' data-css="'), {
     USE_PROFILES: { mathMl: true },
-    ADD_ATTR: ["data-css"],
+    ADD_ATTR: ["class", "data-css", "display"],
     FORBID_ATTR: ["href", "xlink:href", "style"],
     FORBID_TAGS: ["maction"],
     RETURN_DOM_FRAGMENT: true,

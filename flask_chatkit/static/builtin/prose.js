@@ -92,7 +92,9 @@ const wrapTables = (fresh, text) => {
   for (const table of fresh.querySelectorAll("table")) {
     const heads = [...table.querySelectorAll("th")].map((cell) => cell.textContent?.trim());
     const label = [text.table, heads.filter(Boolean).join(", ")].filter(Boolean).join(": ");
-    const box = h("div", { className: "table", role: "group", "aria-label": label });
+    // An own direction, or in a page of the other one it would be scrolled to its end.
+    const given = { className: "table", role: "group", "aria-label": label, dir: "auto" };
+    const box = h("div", given);
     table.replaceWith(box);
     box.tabIndex = 0;
     box.append(table);
@@ -160,7 +162,7 @@ export const decorate = (fresh, target, options, outline) => {
   wrapCode(fresh, options.text);
   wrapTables(fresh, options.text);
   drawBoxes(fresh);
-  for (const block of fresh.querySelectorAll("p, h4, h5, h6, ul, ol, blockquote, table"))
+  for (const block of fresh.querySelectorAll("p, h4, h5, h6, ul, ol, blockquote"))
     block.setAttribute("dir", "auto");
   drawMaths(fresh, target);
 };

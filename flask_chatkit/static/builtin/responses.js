@@ -15,6 +15,7 @@ import { whenDrawn } from "./widgets.js";
 
 /** The client effect that has what the visitor may say next. */
 const SUGGESTIONS = "chatkit.suggestions";
+const BUSY_MS = 8; // that events are received without a break
 const LONGEST_ANNOUNCEMENT = 2000; // characters
 /** How long the answer of a lost connection is waited for, each time, in milliseconds. */
 const PAUSES = [0, 1_000, 3_000];
@@ -102,9 +103,15 @@ export class Responses extends Part {
     this.#leave(run);
     const isStream = /^text\/event-stream/i.test(response.headers.get("Content-Type") ?? "");
     if (!isStream || !response.body) throw failure(store.text.failed, { retry: true });
+    let until = performance.now() + BUSY_MS;
     for await (const data of readEvents(response.body)) {
       run.got = true;
       run.losses = 0;
+      // Much may have come at once: what is typed and drawn goes on meanwhile.
+      if (performance.now() > until) {
+        await sleep(0);
+        until = performance.now() + BUSY_MS;
+      }
       // A chat that was left is read to its end, so that its answer is stored.
       if (store.run === run) this.#receive(data, run);
       else if (run.isStopped) this.#learnThread(data, run);
@@ -161,7 +168,6 @@ export class Responses extends Part {
       ({ item }) => started.has(item.id) && item.type !== "user_message",
     );
     const announce = () => {
-      rows.flush();
       const text = fresh
         .map(({ body }) => (body ? readableText(body, LONGEST_ANNOUNCEMENT) : ""))
         .join("\n")
@@ -170,8 +176,8 @@ export class Responses extends Part {
       else if (text || got) view.announce(text.slice(0, LONGEST_ANNOUNCEMENT));
     };
     const late = whenDrawn();
-    if (late) late.then(announce);
-    else announce();
+    if (late) late.then(() => rows.afterDrawing(announce));
+    else rows.afterDrawing(announce);
     store.dispatch("response.end");
     if (!run.reloads) store.emit("ended", run);
   }

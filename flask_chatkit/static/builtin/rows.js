@@ -13,6 +13,8 @@ import { drawWidget } from "./widgets.js";
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
 
 const BUDGET_MS = 10; // for what a frame draws of a text
+const REST = 3; // times as long as was drawn, until the next time
+const LONGEST_REST_MS = 250;
 
 const FIELDS = "input, textarea, select";
 const fieldsIn = (/** @type {Element} */ node) =>
@@ -47,6 +49,7 @@ export class Rows extends Part {
   /** @type {Set<Entry>} */
   #dirty = new Set();
   #frame = 0;
+  #next = 0; // when there is time to draw again
 
   /** @param {Chat} chat */
   constructor(chat) {
@@ -82,12 +85,33 @@ export class Rows extends Part {
 
   /** Draw what has changed, now. */
   flush() {
+    const begun = performance.now();
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     const dirty = [...this.#dirty];
     this.#dirty.clear();
     for (const entry of dirty) this.#draw(entry);
     this.chat.view.scrollToEnd();
+    const end = performance.now();
+    this.#next = end + Math.min(REST * (end - begun), LONGEST_REST_MS);
+  }
+
+  /**
+   * Do something once all that has changed is drawn: now, if it is.
+   * @param {() => void} then
+   */
+  afterDrawing(then) {
+    if (this.#dirty.size === 0) then();
+    else requestAnimationFrame(() => this.afterDrawing(then));
+  }
+
+  /** Draw in this frame, or in a later one: what is typed comes first. */
+  #request() {
+    this.#frame ||= requestAnimationFrame((now) => {
+      this.#frame = 0;
+      if (now < this.#next) this.#request();
+      else this.flush();
+    });
   }
 
   /**
@@ -115,7 +139,7 @@ export class Rows extends Part {
   /** @param {Entry} entry */
   #schedule(entry) {
     this.#dirty.add(entry);
-    this.#frame ||= requestAnimationFrame(() => this.flush());
+    this.#request();
   }
 
   /** @param {Entry} entry */
@@ -147,7 +171,7 @@ export class Rows extends Part {
     const parts = textsOf(item);
     while (body.children.length < parts.length) body.append(h("div", { className: "md" }));
     const end = performance.now() + BUDGET_MS;
-    const isLate = () => streaming && performance.now() > end;
+    const isLate = () => performance.now() > end;
     for (const [index, text] of parts.entries()) {
       const notes = streaming ? [] : citesOf(item, index);
       const progress = { streaming, isLate, notes };

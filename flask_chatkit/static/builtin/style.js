@@ -103,6 +103,8 @@ export const STYLE = ownUnits(`
 
   .raw { white-space: pre-wrap; }
   .md > * + * { margin-block-start: 0.75em; }
+  .md > .part { margin-block-start: 0; content-visibility: auto; contain-intrinsic-block-size: auto 40rem; overflow-clip-margin: 0.5rem; }
+  .part > * { margin-block-start: 0.75em; }
   .md + .md { margin-block-start: 0.75em; }
   .md :is(h4, h5, h6) { font-size: 1em; font-weight: 650; line-height: 1.3; margin-block: 1.2em 0.4em; text-wrap: pretty; }
   .md h4 { font-size: 1.35em; letter-spacing: -0.01em; }
@@ -306,7 +308,7 @@ export const STYLE = ownUnits(`
   }
   @media print {
     :host { color-scheme: light !important; --paper: #fff !important; --ink: #000 !important; --muted: #444 !important; --bubble: #f0f0f0 !important; --link: #000 !important; }
-    .thread > article { content-visibility: visible !important; }
+    .thread > article, .part { content-visibility: visible !important; }
     .chat, .main, .log { position: static; block-size: auto; overflow: visible; container: none; }
     .foot-area, .bar, .plain, .history { display: none; }
   }
