@@ -504,7 +504,7 @@ def test_long_lists_come_in_pages(chat: Chat) -> None:
     for count in (60, 75):
         chat.button("Show earlier messages").click()
         chat.wait("root.querySelectorAll('article').length === arg", count)
-    texts = chat.answers.locator(".md").all_inner_texts()
+    texts = chat.answers.locator(".md").all_text_contents()
     assert texts == [f"Message {n}" for n in range(75)]
     assert not chat.button("Show earlier messages").is_visible()
     chat.button("Chats").click()

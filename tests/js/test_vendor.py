@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 from tests.helpers.paths import STATIC
 
 SCRIPT = Path(__file__).parents[2] / ".ci" / "vendor"
-PIN = re.compile(
-    r'"(?P<package>[a-z]+)@(?P<version>[\d.]+)",\s+"sha512-[\w+/]+=*",\s+"(?P<module>[\w./]+)",'
-    r'\s+"(?P<name>[\w.]+)",'
-)
+VENDOR = STATIC / "vendor"
 
 
 def test_modules_of_others_are_pinned_and_listed() -> None:
     """Each file has the version that is pinned, and its row among the third-party files."""
-    pins = list(PIN.finditer(SCRIPT.read_text("utf-8")))
-    assert {pin["name"] for pin in pins} == {path.name for path in (STATIC / "vendor").iterdir()}
+    script = runpy.run_path(str(SCRIPT))
     listed = (STATIC / "THIRD-PARTY.md").read_text("utf-8")
-    for pin in pins:
-        head = (STATIC / "vendor" / pin["name"]).read_text("utf-8")[:300]
-        assert pin["package"] in head.lower()
-        assert re.search(rf"\bv?{re.escape(pin['version'])}\b", head)
-        package = rf"\[{pin['package']}\]\(.*`{pin['module']}`"
-        row = rf"\| `vendor/{pin['name']}` \| {package} \| {pin['version']} \|"
-        assert re.search(row, listed), row
+    names = set()
+    for package in script["PACKAGES"]:
+        assert re.fullmatch(r"sha512-[\w+/]+=*", package.integrity)
+        name, _, version = package.spec.rpartition("@")
+        for module, copy in package.modules.items():
+            names.add(copy)
+            assert version in (VENDOR / copy).read_text("utf-8")
+            shown, listing = (module, copy)
+            if copy.startswith("highlight/") and copy != "highlight/core.mjs":
+                shown, listing = "es/languages/*.min.js", "highlight/*.mjs"
+            row = rf"\| `vendor/{re.escape(listing)}` \| \[{name}\]\(.*`{re.escape(shown)}`"
+            assert re.search(rf"{row} \| {re.escape(version)} \|", listed), row
+    found = {path.relative_to(VENDOR).as_posix() for path in VENDOR.rglob("*") if path.is_file()}
+    assert names == found
+
+
+def test_languages_are_those_that_are_there() -> None:
+    """Code is coloured in each language that is among the modules, and in no other."""
+    code = (STATIC / "builtin" / "code.js").read_text("utf-8")
+    (table,) = re.findall(r"const LANGUAGES = \{(.*?)\};", code, re.DOTALL)
+    languages = re.findall(r"^  (\w+):", table, re.MULTILINE)
+    assert tuple(languages) == runpy.run_path(str(SCRIPT))["LANGUAGES"]

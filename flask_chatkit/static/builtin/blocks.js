@@ -171,13 +171,12 @@ const ENDS_PARAGRAPH = /^ {0,3}(?:#{1,6}(?:[ \t]|\n|$)|>|```|~~~|(?:[*+-]|1[.)])
 /**
  * Whether nothing that is appended can change a block, by what follows it.
  * @param {any} token
- * @param {any} next the token after it
- * @param {any} after the next one that is more than empty lines
+ * @param {any} after the next token that is more than empty lines
  * @param {boolean} isLine whether the first line of that has ended
- * @param {boolean} parted whether an empty line comes anywhere after the block
+ * @param {boolean} isApart whether an empty line comes next
+ * @param {boolean} parted whether one comes anywhere after the block
  */
-const isFinished = (token, next, after, isLine, parted) => {
-  const isApart = next !== after;
+const isFinished = (token, after, isLine, isApart, parted) => {
   switch (token.type) {
     case "paragraph":
     case "text":
@@ -211,14 +210,19 @@ const countFinished = (tokens, text) => {
   let lastPart = -1; // the last empty line that something follows
   let last = tokens.length - 1;
   while (last >= 0 && tokens[last].type === "space") last -= 1;
-  for (let index = 0; index < last; index += 1)
-    if (tokens[index].type === "space") lastPart = index;
+  /** @param {number} index */
+  const isEmpty = (index) =>
+    // What is trimmed off a list is white space, too.
+    tokens[index].type === "space" &&
+    /\n[ \t]*\n/.test(text.slice(Math.max(starts[index] - 1, 0), starts[index + 1]));
+  for (let index = 0; index < last; index += 1) if (isEmpty(index)) lastPart = index;
   for (let index = 0; index < last; index += 1) {
     let following = index + 1;
     while (tokens[following].type === "space") following += 1;
     const isLine = text.indexOf("\n", starts[following] + 1) >= 0;
-    const [token, next, after] = [index, index + 1, following].map((each) => tokens[each]);
-    if (!isFinished(token, next, after, isLine, lastPart > index)) return index;
+    const isApart = isEmpty(index + 1);
+    if (!isFinished(tokens[index], tokens[following], isLine, isApart, lastPart > index))
+      return index;
   }
   return Math.max(last, 0);
 };

@@ -26,7 +26,9 @@ import { decorate } from "./prose.js";
  */
 
 /** @type {any} */
-const PART = 40; // blocks, empty lines included
+// Blocks, empty lines included.
+const PART = 40;
+const AT_ONCE = 20;
 
 const purify = await import(`../vendor/${"purify"}.mjs`).catch(() => null);
 
@@ -254,9 +256,9 @@ class Prose {
     const old = [...surplus.flatMap(({ nodes }) => nodes), ...this.#open];
     this.#open = [];
     this.#openHtml = "";
-    while (this.#shown.length < finished.length) {
+    for (let left = AT_ONCE; this.#shown.length < finished.length; left -= 1) {
+      if (left <= 0 && isLate()) break;
       this.#shown.push(this.#place(finished[this.#shown.length], old));
-      if (isLate()) break;
     }
     if (this.#shown.length === finished.length) {
       this.#open = this.#place(open, old).nodes;
