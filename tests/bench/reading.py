@@ -212,7 +212,8 @@ def tell(peers):
     """Print the medians of the rounds."""
     print(
         f"\n{'':<24}{'script ms':>11}{'longest task':>14}{'its wall':>10}{'over 50 ms':>12}"
-        f"{'key p50':>9}{'key p98':>9}{'shown':>9}{'early turn':>12}{'late turn':>11}{'kB/turn':>9}{'nodes':>7}"
+        f"{'key p50':>9}{'key p98':>9}{'shown':>9}{'early turn':>12}{'late turn':>11}"
+        f"{'kB/turn':>9}{'nodes':>7}"
     )
     for peer in peers:
         middle = {

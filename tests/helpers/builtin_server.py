@@ -790,6 +790,11 @@ def _add_uploads(app: Flask, server: Talker) -> None:
         server.store.attachments[attachment.id] = attachment
         return Response(attachment.model_dump_json(), content_type="application/json")
 
+    @app.get("/upload/<name>")
+    def uploaded(name: str) -> Response:
+        number = int(name.rpartition("_")[2]) - 1
+        return Response(app.config["UPLOADS"][number][1], content_type="text/plain")
+
     @app.put("/put/<number>")
     def put(number: str) -> Any:
         app.config["UPLOADS"].append((number, request.get_data(), dict(request.headers)))
