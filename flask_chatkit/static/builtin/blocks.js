@@ -14,11 +14,7 @@ const WINDOW = 16_000; // characters that are parsed at once
 /** After how many lines of code, rows and items the next ones are a block of their own. */
 const CUTS = { code: 50, table: 30, list: 20 };
 
-/** @type {any} */
-const marked = await import(`../vendor/${"marked"}.mjs`).catch(() => null);
-
-/** Whether there is a parser. */
-export const canParse = marked !== null;
+const marked = await import(`../vendor/${"marked"}.mjs`);
 
 const HARMLESS = /^(<\/?(br|sub|sup|kbd|mark|b|i|u|s)\s*\/?>)+$/i;
 /** @param {string} text */
@@ -60,9 +56,8 @@ const maths = (level, pattern) => ({
 
 // --- the parser ------------------------------------------------------------------------------------
 
-/** @type {any} */
-const parser = marked && new marked.Marked({ breaks: true, gfm: true });
-parser?.use({
+const parser = new marked.Marked({ breaks: true, gfm: true });
+parser.use({
   extensions: [maths("block", MATHS_BLOCK), maths("inline", INLINE_MATHS)].map(
     ({ start, ...given }) => (start ? { ...given, start } : given),
   ),

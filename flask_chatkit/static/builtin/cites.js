@@ -3,7 +3,7 @@
 import { h } from "../shared/dom.js";
 
 /** @import { Block, Blocks } from "./blocks.js" */
-/** @import { Note } from "./markdown.js" */
+/** @import { Note } from "./textview.js" */
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`

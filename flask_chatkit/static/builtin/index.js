@@ -9,7 +9,8 @@
 const TAG = "flask-chatkit-chat";
 
 // Begun here, so that they come while the modules that import them do.
-for (const name of ["forms.js", "items.js", "markdown.js"]) import(`./${name}`).catch(() => {});
+for (const name of ["forms.js", "items.js", "textview.js", "blocks.js", "prose.js"])
+  import(`./${name}`).catch(() => {});
 for (const name of ["marked.mjs", "purify.mjs"]) import(`../vendor/${name}`).catch(() => {});
 
 /** Define the element, when its modules have come. Where they have not, the next call tries again. */

@@ -17,7 +17,7 @@ import { drawQuestions } from "./forms.js";
 import { componentsOf } from "./protocol.js";
 import { drawWidget } from "./widgets.js";
 
-/** @import { Note } from "./markdown.js" */
+/** @import { Note } from "./textview.js" */
 /** @import { Attachment, DrawContext, Item, Strings } from "./types.js" */
 
 const UNREAD = "[data-copy], details:not([open]) > :not(summary)";

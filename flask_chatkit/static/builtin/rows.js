@@ -8,7 +8,7 @@ import { Part } from "./store.js";
 import { drawWidget } from "./widgets.js";
 
 /** @import { Chat } from "./element.js" */
-/** @import { Progress } from "./markdown.js" */
+/** @import { Progress } from "./textview.js" */
 /** @import { DrawContext, Entry, Theme } from "./types.js" */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
 

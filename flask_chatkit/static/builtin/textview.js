@@ -1,0 +1,385 @@
+// Markdown, made harmless and shown; loaded beside the chat, which does not wait for it.
+
+import { h } from "../shared/dom.js";
+import { Blocks } from "./blocks.js";
+import { decorate } from "./prose.js";
+
+/** @import { Block } from "./blocks.js" */
+/** @import { MarkdownOptions, Outline } from "./prose.js" */
+/**
+ * @typedef {object} Shown a finished block, and what shows it
+ * @property {Block} block
+ * @property {Node[]} nodes
+ * @property {Element | null} top the block of the text that they are in
+ * @property {Outline} outline after it
+ */
+/**
+ * @typedef {object} Note a mark in the text that leads to a source
+ * @property {number} index where it stands in the text, in characters of Unicode
+ * @property {() => Node} draw
+ */
+/**
+ * @typedef {object} Progress
+ * @property {boolean} [streaming] whether more is coming
+ * @property {() => boolean} [isLate] whether to go on another time
+ * @property {Note[]} [notes] of the whole text
+ */
+
+/** @type {any} */
+// Blocks, empty lines included.
+const PART = 40;
+const AT_ONCE = 20;
+
+const { default: purify } = await import(`../vendor/${"purify"}.mjs`);
+
+const ALLOWED = {
+  ALLOWED_TAGS: `a b blockquote br code del em h1 h2 h3 h4 h5 h6 hr i img kbd li mark ol p pre s
+    strong sub sup table tbody td th thead tr u ul`.split(/\s+/),
+  ALLOWED_ATTR: ["align", "alt", "class", "href", "src", "start", "title"],
+  ALLOW_DATA_ATTR: false,
+  ALLOWED_URI_REGEXP:
+    /^(https?:|mailto:|tel:|chatkit-link:|data:image\/|[^a-z]|[a-z0-9_]+($|[^:a-z0-9_+.-]))/i,
+  RETURN_DOM_FRAGMENT: true,
+};
+// An own one, which reads its configuration once.
+const cleaner = purify(window);
+cleaner.setConfig(ALLOWED);
+
+/**
+ * @param {Element} one
+ * @param {Element} other
+ */
+const isAlike = (one, other) =>
+  one.nodeName === other.nodeName &&
+  one.attributes.length === other.attributes.length &&
+  [...one.attributes].every(({ name, value }) => other.getAttribute(name) === value);
+
+/**
+ * Make a node show what another one does; what is the same stays, with a selection in it.
+ * @param {Node} old
+ * @param {Node} fresh
+ * @returns {Node} the one that stands there now
+ */
+const morph = (old, fresh) => {
+  if (old instanceof Text && fresh instanceof Text) {
+    if (fresh.data.startsWith(old.data)) old.appendData(fresh.data.slice(old.length));
+    else old.data = fresh.data;
+    return old;
+  }
+  if (!(old instanceof Element && fresh instanceof Element && isAlike(old, fresh))) {
+    /** @type {ChildNode} */ (old).replaceWith(fresh);
+    return fresh;
+  }
+  // Highlighted code is the same text in more elements.
+  if (old.matches("pre > code") && old.textContent === fresh.textContent) return old;
+  const rest = [...old.childNodes];
+  for (const node of [...fresh.childNodes]) {
+    const before = rest.shift();
+    if (before) morph(before, node);
+    else old.append(node);
+  }
+  for (const node of rest) node.remove();
+  return old;
+};
+
+/**
+ * What a list, a table or code has its parts in.
+ * @param {Element | null} top
+ */
+const containerOf = (top) => {
+  if (!top || top.matches("ul, ol")) return top;
+  const table = top.querySelector("table");
+  return table ? (table.tBodies[0] ?? table.createTBody()) : top.querySelector("code");
+};
+
+/** @type {Record<string, string>} */
+const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', "#39": "'" };
+const ENTITY = /&(amp|lt|gt|quot|#39);/g;
+const MORE_THAN_TEXT = /<|&(?!(amp|lt|gt|quot|#39);)/;
+
+/**
+ * The text by which one HTML is longer than another, within the same elements.
+ * @param {string} before
+ * @param {string} now
+ * @returns {{text: string, after: string, last: string} | null} with the character that it comes
+ * after, and the line end that it comes before; null if more has changed than that
+ */
+const addedText = (before, now) => {
+  let end = /(?:<\/\w+>\s*)*$/.exec(before.slice(-200))?.[0] ?? "";
+  let start = before.slice(0, before.length - end.length);
+  // Code ends with a line end, whether there is one yet or not.
+  const last = start.endsWith("\n") && !now.startsWith(start) ? "\n" : "";
+  end = last + end;
+  start = before.slice(0, before.length - end.length);
+  const after = start.at(-1) ?? "";
+  if (end === last || !after || />|;/.test(after)) return null;
+  if (now.length < before.length || !now.startsWith(start) || !now.endsWith(end)) return null;
+  const added = now.slice(start.length, now.length - end.length);
+  if (MORE_THAN_TEXT.test(added)) return null;
+  return { text: added.replace(ENTITY, (_, name) => ENTITIES[name]), after, last };
+};
+
+/**
+ * The last text in a node that is more than white space.
+ * @param {Node | null | undefined} node
+ * @returns {Text | null}
+ */
+const lastWords = (node) => {
+  if (!node || node instanceof Text) return node?.data.trim() ? node : null;
+  for (let child = node.lastChild; child; child = child.previousSibling) {
+    const found = lastWords(child);
+    if (found) return found;
+  }
+  return null;
+};
+
+/** One text, as it is shown. */
+class Prose {
+  #blocks = new Blocks();
+  /** @type {Shown[]} */
+  #shown = [];
+  /** @type {Element[]} by their numbers, from 1 on */
+  #parts = [];
+  /** @type {Node[]} what shows the open part */
+  #open = [];
+  #openHtml = "";
+  #noted = ""; // where the marks stand that are shown
+  target;
+  #options;
+
+  /**
+   * @param {Element} target
+   * @param {MarkdownOptions} options
+   */
+  constructor(target, options) {
+    this.target = target;
+    this.#options = options;
+  }
+
+  /**
+   * @param {string} markdown
+   * @param {Progress} progress
+   * @returns whether all of it is shown
+   */
+  update(markdown, { streaming = false, isLate = () => false, notes = [] }) {
+    const { from, isWhole } = this.#blocks.update(markdown, isLate);
+    const { finished, open } = this.#blocks;
+    const known = Math.min(this.#shown.length, finished.length);
+    for (let index = from; index < known; index += 1)
+      if (this.#shown[index].block !== finished[index]) this.#redraw(index, finished[index]);
+    if (this.#shown.length !== finished.length) this.#draw(isLate);
+    else if (open.html !== this.#openHtml && !this.#extend(open.html)) this.#draw(isLate);
+    const isDrawn = isWhole && this.#shown.length === finished.length;
+    this.#highlight(known, isDrawn && !streaming);
+    if (isDrawn && !streaming) this.#note(markdown, notes);
+    return isDrawn;
+  }
+
+  /**
+   * @param {string} markdown
+   * @param {Note[]} notes
+   */
+  #note(markdown, notes) {
+    const noted = notes.map(({ index }) => index).join();
+    if (noted === this.#noted) return;
+    this.#noted = noted;
+    import("./cites.js")
+      .then(({ cite }) => cite(this, this.#blocks, markdown, notes))
+      .catch(() => {
+        this.#noted = "";
+      });
+  }
+
+  /**
+   * Show a block by another HTML.
+   * @param {Block} block
+   * @param {string} html
+   * @returns {Node[]} what shows it
+   */
+  show(block, html) {
+    const index = this.#shown.findIndex((shown) => shown.block === block);
+    if (index >= 0) {
+      this.#redraw(index, { ...block, html });
+      this.#shown[index].block = block;
+      return this.#shown[index].nodes;
+    }
+    const old = this.#open;
+    this.#open = this.#place({ ...block, html }, old).nodes;
+    for (const node of old) /** @type {ChildNode} */ (node).remove();
+    return this.#open;
+  }
+
+  /**
+   * What a block's HTML is shown by: what goes on with the block before, and the rest.
+   * @param {Block} block
+   * @param {Outline} outline before it, which is brought up to date
+   * @returns {[Node[], Node[]]}
+   */
+  #parse({ html, joins }, outline) {
+    if (!html.trim()) return [[], []];
+    const fresh = cleaner.sanitize(html);
+    decorate(fresh, this.target, this.#options, outline);
+    const nodes = [...fresh.childNodes].filter(
+      (node) => !(node instanceof Text) || node.data.trim(),
+    );
+    if (!joins) return [[], nodes];
+    const inner = [...(containerOf(/** @type {Element} */ (nodes.shift()))?.childNodes ?? [])];
+    // Lines of code are laid out apart from those before them.
+    const parts = inner.map((node) =>
+      node instanceof Text ? h("span", { className: "lines" }, node) : node,
+    );
+    return [parts, nodes];
+  }
+
+  /**
+   * Add to the last words of what is open, if nothing but text has come.
+   * @param {string} html
+   * @returns whether that was all
+   */
+  #extend(html) {
+    const more = addedText(this.#openHtml, html);
+    if (more === null) return false;
+    const words = lastWords(this.#open.at(-1));
+    if (!words?.data.endsWith(more.after + more.last)) return false;
+    words.insertData(words.length - more.last.length, more.text);
+    this.#openHtml = html;
+    return true;
+  }
+
+  /**
+   * Draw what is new, in the place of what was open.
+   * @param {() => boolean} isLate whether to draw the rest another time
+   */
+  #draw(isLate) {
+    const { finished, open } = this.#blocks;
+    const surplus = this.#shown.splice(finished.length);
+    const old = [...surplus.flatMap(({ nodes }) => nodes), ...this.#open];
+    this.#open = [];
+    this.#openHtml = "";
+    for (let left = AT_ONCE; this.#shown.length < finished.length; left -= 1) {
+      if (left <= 0 && isLate()) break;
+      this.#shown.push(this.#place(finished[this.#shown.length], old));
+    }
+    if (this.#shown.length === finished.length) {
+      this.#open = this.#place(open, old).nodes;
+      this.#openHtml = open.html;
+    }
+    for (const node of old) /** @type {ChildNode} */ (node).remove();
+  }
+
+  /**
+   * Show a block after those that are shown.
+   * @param {Block} block
+   * @param {Node[]} old nodes that are in its place; those that were used are taken out
+   * @returns {Shown}
+   */
+  #place(block, old) {
+    const last = this.#shown.at(-1);
+    const outline = [...(last?.outline ?? [])];
+    const [inner, outer] = this.#parse(block, outline);
+    let top = last?.top ?? null;
+    const container = /** @type {Element} */ (inner.length > 0 ? containerOf(top) : null);
+    const nodes = inner.map((node) => this.#put(node, container, old));
+    for (const node of outer) {
+      const now = this.#put(node, this.#partOf(this.#shown.length), old);
+      if (now instanceof Element) top = now;
+      nodes.push(now);
+    }
+    return { block, nodes, top, outline };
+  }
+
+  /**
+   * What the block of a number stands in: a long text is laid out in parts, where it is seen.
+   * @param {number} index
+   * @returns {Element}
+   */
+  #partOf(index) {
+    const number = Math.floor(index / PART);
+    if (number === 0) return this.target;
+    this.#parts[number] ??= this.target.appendChild(h("div", { className: "part" }));
+    return this.#parts[number];
+  }
+
+  /**
+   * @param {Node} node
+   * @param {Element} parent
+   * @param {Node[]} old
+   * @returns {Node} what shows it
+   */
+  #put(node, parent, old) {
+    const before = /** @type {ChildNode | undefined} */ (old.shift());
+    if (before?.parentNode === parent) return morph(before, node);
+    before?.remove();
+    const next = old.find(({ parentNode }) => parentNode === parent);
+    const first = parent === this.target && this.#parts[1];
+    return parent.insertBefore(node, next ?? (first || null));
+  }
+
+  /**
+   * Show a finished block in another way.
+   * @param {number} index
+   * @param {Block} block
+   */
+  #redraw(index, block) {
+    const shown = this.#shown[index];
+    const fresh = this.#parse(block, [...(this.#shown[index - 1]?.outline ?? [])]).flat();
+    const nodes = fresh.map((node, place) => {
+      const before = shown.nodes[place];
+      if (before) return morph(before, node);
+      const last = /** @type {ChildNode} */ (shown.nodes.at(-1));
+      last.after(node);
+      return node;
+    });
+    for (const node of shown.nodes.slice(fresh.length)) /** @type {ChildNode} */ (node).remove();
+    const isTop = shown.nodes[0] === shown.top;
+    this.#shown[index] = {
+      ...shown,
+      block,
+      nodes,
+      top: isTop ? /** @type {Element} */ (nodes[0]) : shown.top,
+    };
+  }
+
+  /**
+   * Highlight code that is finished.
+   * @param {number} from the first block that may be new
+   * @param {boolean} isDone whether all blocks are finished
+   */
+  #highlight(from, isDone) {
+    const { finished, open } = this.#blocks;
+    const boxes = new Set(
+      this.#shown
+        .slice(Math.max(from - 1, 0))
+        .filter((_, index) => !(finished[Math.max(from - 1, 0) + index + 1] ?? open).joins)
+        .map(({ top }) => top),
+    );
+    if (isDone) for (const node of this.#open) boxes.add(/** @type {Element} */ (node));
+    const found = [...boxes].filter((box) => box instanceof Element && box.querySelector("pre"));
+    if (found.length > 0)
+      import("./code.js").then(({ highlight }) => highlight(/** @type {Element[]} */ (found)));
+  }
+}
+
+/** @type {WeakMap<Element, {prose: Prose, key: string}>} */
+const known = new WeakMap();
+
+/**
+ * Show Markdown in `target`. What was shown there before is gone on with.
+ * @param {Element} target
+ * @param {string} markdown
+ * @param {MarkdownOptions} options
+ * @param {Progress} progress
+ * @returns whether all of it is shown
+ */
+export const showText = (target, markdown, options, progress) => {
+  const key = `${options.domains} ${options.text.copy}`;
+  let shown = known.get(target);
+  if (shown?.key !== key) {
+    target.replaceChildren();
+    // Each block has a direction of its own.
+    target.removeAttribute("dir");
+    shown = { key, prose: new Prose(target, options) };
+    known.set(target, shown);
+  }
+  return shown.prose.update(markdown, progress);
+};
