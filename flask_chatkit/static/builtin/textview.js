@@ -25,7 +25,6 @@ import { decorate } from "./prose.js";
  * @property {Note[]} [notes] of the whole text
  */
 
-/** @type {any} */
 // Blocks, empty lines included.
 const PART = 40;
 const AT_ONCE = 20;
