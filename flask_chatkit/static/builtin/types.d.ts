@@ -129,7 +129,7 @@ export interface DrawContext {
   parts: Map<string, { node: any; component: Component; context: DrawContext }>;
   markdown(node: Element, markdown: string): void;
   /** Whether what the visitor sent can be had again. */
-  opensFiles: boolean;
+  opensFiles?: boolean;
   /** What shows the item so far. */
   shown: any;
   /** Draw the item anew, when what draws it has come. */
