@@ -261,7 +261,7 @@ export const withPage = async (config, request) => {
   if (request.url !== `${home}api` || Object.keys(page).length === 0) return request;
   let json;
   try {
-    json = JSON.stringify(page);
+    json = toJson(page);
   } catch {
     json = null; // a circle
   }

@@ -1,7 +1,7 @@
 // Client secrets: minted, kept for the next page of the tab, refreshed, never handed out dead, and
 // sent along with what the element asks for.
 
-import { browserStore, NativeRequest, sleep, tabStore } from "../shared/dom.js";
+import { browserStore, NativeRequest, sleep, tabStore, toJson } from "../shared/dom.js";
 import { pageHeaders, withPage } from "./api.js";
 
 /** @typedef {import("./api.js").Config} Config */
@@ -56,7 +56,7 @@ export const loadEntry = (config) => {
  * @param {Config} config
  * @param {Entry} entry
  */
-const saveEntry = (config, entry) => tabStore.set(config.page, JSON.stringify(entry));
+const saveEntry = (config, entry) => tabStore.set(config.page, toJson(entry));
 
 /**
  * The secret of an entry, if it can still be used.
@@ -320,7 +320,7 @@ const ownsThread = async (config, secret, thread) => {
     fetch(`${config.page}api`, {
       method: "POST",
       headers: addHeaders(new Headers(site), { ...own, ...csrf }),
-      body: JSON.stringify({ type: "threads.get_by_id", params: { thread_id: thread } }),
+      body: toJson({ type: "threads.get_by_id", params: { thread_id: thread } }),
       credentials: credentialsOf(config),
     }),
   ).catch(() => null);
@@ -489,7 +489,7 @@ const outlive = async (widget, request, response) => {
       new NativeRequest(`${config.page}api/${name}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ thread_id: thread }),
+        body: toJson({ thread_id: thread }),
         credentials: credentialsOf(config),
         keepalive: name === "stop",
       }),
@@ -569,7 +569,7 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
     await keepUnsent(config, request);
     const message = onFailure(widget, refusal);
     const init = { status: response.status, headers: { "Content-Type": "application/json" } };
-    return new Response(JSON.stringify({ message }), init);
+    return new Response(toJson({ message }), init);
   } catch (thrown) {
     const error = /** @type {Failure} */ (thrown);
     // Stop is an abort.
