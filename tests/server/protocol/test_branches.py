@@ -119,6 +119,7 @@ def place(request: Any, make_app: MakeApp, browse: Any, tmp_path: Any) -> Any:
         CHATKIT_MESSAGE_RATELIMIT="",
         CHATKIT_RATELIMIT="",
         CHATKIT_RATELIMIT_IP="",
+        CHATKIT_LEAVE_SECONDS=0,  # so that leaving is stopping
     )
     ann = visit(browse(app))
     ann.threads()
