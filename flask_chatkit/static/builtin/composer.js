@@ -255,7 +255,7 @@ export class Composer extends Part {
       : document.execCommand("delete");
     if (!isDone) {
       input.setRangeText(text, start - back, end, "end");
-      input.dispatchEvent(new Event("input"));
+      input.dispatchEvent(new CustomEvent("input"));
     }
   }
 

@@ -65,7 +65,7 @@ const openMenu = (opener, around, groups) => {
   const root = /** @type {ShadowRoot} */ (around.getRootNode());
   const open = around.querySelector(":scope > [role=menu]");
   const isOwn = opener.ariaExpanded === "true";
-  open?.dispatchEvent(new Event("close"));
+  open?.dispatchEvent(new CustomEvent("close"));
   if (isOwn) return;
   const close = (/** @type {boolean} */ goesBack) => {
     around.removeEventListener("focusout", left);

@@ -124,7 +124,7 @@ const clearable = (node, widget, { text }) => {
   if (!widget.clearable || widget.disabled) return "";
   const clear = () => {
     node.value = "";
-    node.dispatchEvent(new Event("change", { bubbles: true }));
+    node.dispatchEvent(new CustomEvent("change", { bubbles: true }));
     node.focus();
   };
   return iconButton(text.clear, "close", clear, { className: "plain clear" });
