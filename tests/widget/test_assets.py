@@ -31,10 +31,16 @@ TYPES = {
 }
 STATIC = "/chatkit/static"
 BIG = "vendor/purify.mjs"
-#: Scripts with strings of several lines.
+#: Scripts with strings of several lines, or with backticks in regular expressions.
 LONG_STRINGS = {
-    "builtin/markdown.js",
+    "builtin/blocks.js",
+    "builtin/cites.js",
+    "builtin/code.js",
+    "builtin/maths.js",
+    "builtin/open.js",
     "builtin/style.js",
+    "builtin/styles/writing.js",
+    "builtin/textview.js",
     "builtin/widgets/style.js",
     "widget/notices.js",
 }

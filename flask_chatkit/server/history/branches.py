@@ -195,7 +195,7 @@ def _knows_branches(store: Store[Any]) -> bool:
 
 def teach_branches(store: Store[Any]) -> None:
     """Have a site's store that isolates its owners know branches; ours do."""
-    if any(getattr(getattr(type(store), name), _MARK, False) for name in _METHODS):
+    if any(getattr(getattr(type(store), name, None), _MARK, False) for name in _METHODS):
         # One of ours, or a site's class that extends it.
         return
     for name, extend in _METHODS.items():
