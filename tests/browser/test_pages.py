@@ -146,7 +146,7 @@ def test_font_size_of_the_root_changes_nothing(page: Page, served: Any, root: st
         open_builtin(page)
         field(page).fill("x")
         page.evaluate("(text) => FlaskChatKit.get().send(text)", ANSWER)
-        builtin(page).locator("article pre").wait_for()
+        builtin(page).locator("article pre .hljs-keyword").wait_for()
         builtin(page).locator(".bar").first.wait_for()
         boxes += page.evaluate(BOXES)
         seen.append(boxes)

@@ -405,6 +405,7 @@ def test_retry_of_an_earlier_answer(talk: Any) -> None:
     assert earlier.count() == 1
     earlier.click()
     ask = chat.root.get_by_role("group", name="Try again from here?")
+    ask.wait_for()
     assert focused(chat) == "Cancel"
     chat.page.keyboard.press("Escape")
     assert ask.count() == 0

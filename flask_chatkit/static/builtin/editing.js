@@ -118,8 +118,10 @@ export class Editing extends Part {
       this.node.replaceChildren(h("span", {}, text.editing), stop);
     }
     const last = this.#last;
-    if (!last?.row) this.#bar.remove();
-    else if (this.#bar.parentElement !== last.row || this.#bar.title !== text.edit) {
+    if (!last?.row) {
+      // A library's `remove` may want a parent.
+      if (this.#bar.isConnected) this.#bar.remove();
+    } else if (this.#bar.parentElement !== last.row || this.#bar.title !== text.edit) {
       this.#bar.title = text.edit;
       this.#bar.replaceChildren(iconButton(text.edit, "edit", () => this.start()));
       last.row.append(this.#bar);

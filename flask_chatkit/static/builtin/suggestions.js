@@ -33,7 +33,7 @@ export class Suggestions extends Part {
       (each) => isText(each?.label) && isText(each.prompt),
     );
     this.#run = run;
-    this.#node?.remove();
+    if (this.#node?.isConnected) this.#node.remove();
     this.#node = null;
     if (run) this.render();
   }
@@ -46,7 +46,7 @@ export class Suggestions extends Part {
     const isShown = this.#all.length > 0 && !store.run && store.thread?.status?.type !== "closed";
     if (isShown && !this.#node) this.#node = this.#build();
     if (isShown && this.#node) thread.after(this.#node);
-    else this.#node?.remove();
+    else if (this.#node?.isConnected) this.#node.remove();
   }
 
   #build() {
