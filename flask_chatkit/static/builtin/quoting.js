@@ -90,12 +90,29 @@ export const offerQuote = (chat) => {
     store.text.quoteSelection,
   );
   dress(chat);
-  // There, so that Tab leads from what is selected to the button.
   row.append(node);
+  leadTo(node, view);
   shown.set(chat, node);
   node.showPopover?.();
   place(node, range, view.nodes.log);
   view.nodes.log.addEventListener("scroll", () => hide(chat), { once: true, passive: true });
+};
+
+/**
+ * Have Tab lead from what is selected to the button: a selection by mouse focuses the whole log.
+ * @param {HTMLElement} node
+ * @param {Chat["view"]} view
+ */
+const leadTo = (node, view) => {
+  const { log } = view.nodes;
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    if (!node.isConnected) log.removeEventListener("keydown", onKey);
+    else if (event.key === "Tab" && !event.shiftKey && view.focused === log) {
+      event.preventDefault();
+      node.focus({ preventScroll: true });
+    }
+  };
+  log.addEventListener("keydown", onKey);
 };
 
 /**
