@@ -45,16 +45,16 @@ _COMMENTS = {
     ),
     "css": re.compile(rb"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL),
 }
-#: Nor do they pay for indentation, but in scripts with strings of several lines, and for the white
-#: space of what each page loads. A test has a parser compare what is left with the source: no
-#: string is touched.
+#: Nor do they pay for indentation, except in scripts with strings of several lines, and for white
+#: space and last commas of what each page loads. A test has a parser compare what is left with the
+#: source: no string is touched.
 _INDENTATION = re.compile(rb"^ +", re.MULTILINE)
 _TEMPLATE = re.compile(rb"`[^`]*`")
 _SPACED = frozenset({"loader.js"})
 _WHITE_SPACE = (
-    (re.compile(rb"(?<=[{;,(\[])\n|\n(?=[})\]])"), b""),
-    (re.compile(rb" (=>|[=?:>+]|&&|\|\||\?\?|[=!]==) "), rb"\1"),
-    (re.compile(rb"(?<=\{) | (?=\})|(?<=,) "), b""),
+    (re.compile(rb"(\"[^\"]*\"|`[^`]*`)|\s(?=\W)|(?<=\W)\s"), rb"\1"),
+    (re.compile(rb",(?=[)\]}])|;(?=\})"), b""),
+    (re.compile(rb"(?<=[(,:=?])\((\w+)\)(?==>)"), rb"\1"),
 )
 #: The folders of ES modules. A change to one file renames the directory that holds them all.
 MODULES = ("builtin", "shared", "vendor", "widget")
@@ -105,7 +105,7 @@ def served(name: str) -> bytes:
     if comments is None or name.startswith("vendor/"):
         return plain
     code = comments.sub(b"", plain)
-    if not name.endswith(".js") or any(b"\n" in found for found in _TEMPLATE.findall(code)):
+    if name.endswith(".js") and any(b"\n" in found for found in _TEMPLATE.findall(code)):
         return code
     code = _INDENTATION.sub(b"", code)
     for pattern, rest in _WHITE_SPACE if name in _SPACED else ():
