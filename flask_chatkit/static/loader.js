@@ -34,6 +34,7 @@
     // root → its configuration
     widgets = new WeakMap();
     const chats = Object.create(null);
+    api.heard = [];
     const roots = () => [...document.querySelectorAll("[data-chatkit]:not(form)")];
     // Nothing is relative to the srcdoc of a frame.
     const here = /^http/.test(location) ? location : document.baseURI;
@@ -55,11 +56,25 @@
       constructor(name) {
         super();
         this.#name = name;
-        for (const act of ["open", "close", "toggle", "send", "compose", "thread", "setTheme"]) {
-          this[act] = async (value) => {
+        for (const act of [
+          "open",
+          "close",
+          "toggle",
+          "send",
+          "compose",
+          "thread",
+          "setTheme",
+          "showHistory",
+          "hideHistory",
+          "focusComposer",
+          "sendCustomAction",
+          "fetchUpdates",
+          "configure",
+        ]) {
+          this[act] = async (...given) => {
             const root = find(name);
             if (!root) throw new Error(`No widget of the chat ${name} is here`);
-            return perform(root, act, value);
+            return perform(root, act, ...given);
           };
         }
         // What is kept for whoever asks; a chat that works learns of a change.
@@ -72,6 +87,7 @@
         }
       }
       on(...given) {
+        api.heard.push(given[0]);
         this.addEventListener(...given);
         return this;
       }
@@ -110,21 +126,26 @@
       const config = widgets.get(root);
       try {
         // One promise for all who wait, so that what is asked for first is done first.
-        load ??= Promise.all(
-          MODULES.map((name) => import(absolute(config.widget.replace("index", name)))),
-        );
+        load ??= Promise.race([
+          Promise.all(
+            MODULES.map((name) => import(absolute(config.widget.replace("index", name)))),
+          ),
+          new Promise((_, reject) => setTimeout(reject, 8000, "slow")),
+        ]);
         // Later not even that: a panel is to open within the click's own task.
         if (load.then) await load;
         load = api;
       } catch (error) {
         load = null;
-        if (!/warm|tease/.test(act) && root.dataset.state !== "failed") {
+        if (!/warm|tease/.test(act)) {
           root.dataset.state = "failed";
+          root.querySelector(".chatkit-fallback")?.remove();
           const link = document.createElement("a");
           link.className = "chatkit-fallback";
           link.href = config.page;
           link.append(config.options.frameTitle);
           root.append(link);
+          if (act === "click") link.focus();
         }
         throw error;
       }

@@ -219,8 +219,12 @@ REFUSED = {
 def test_refused_options_leave_it_blank(chat: Chat, console, problem: str) -> None:
     """Options the types do not allow show no frame, and one console.error names the path."""
     hosted = "const hosted = {api: {async getClientSecret() { return 'x'; }}};"
-    chat.add(None, before=f"{hosted} el.setOptions({REFUSED[problem]});")
+    caught = "catch (error) { window.thrown = error }"
+    chat.add(None, before=f"{hosted} try {{ el.setOptions({REFUSED[problem]}) }} {caught}")
     assert chat.blank
+    assert chat.run("thrown.name") == "IntegrationError"
+    assert problem in chat.run("thrown.message")
+    assert problem in chat.seen("error")[0]["error"]
     assert len(console.errors) == 1
     assert problem in console.errors[0]
     assert "123456" not in console.errors[0]
@@ -504,7 +508,7 @@ def test_strict_policy_and_its_cure(page: Page, serve, openai_standin, mint, con
         """() => {
           const sheet = new CSSStyleSheet();
           sheet.replaceSync(":host{display:block;height:100%;width:100%}" +
-            "iframe{border:0;display:block;height:100%;width:100%}");
+            "div,iframe{border:0;display:block;height:100%;width:100%}");
           el.shadowRoot.adoptedStyleSheets = [sheet];
         }"""
     )

@@ -144,7 +144,7 @@ def test_events_are_the_scripts() -> None:
 def test_methods_are_the_loaders() -> None:
     """Each method of a chat is in the table, and nothing else."""
     loader = (STATIC / "loader.js").read_text("utf-8")
-    (acts,) = re.findall(r"for \(const act of \[(.*?)\]\)", loader)
+    (acts,) = re.findall(r"for \(const act of \[(.*?)\]\)", loader, re.DOTALL)
     (kept,) = re.findall(r"for \(const kind of \[(.*?)\]\)", loader)
     methods = {*re.findall(r'"(\w+)"', acts + kept), "on", "off", "tool", "action", "state"}
     told = {name for row in table("method", JAVASCRIPT) for name in re.findall(r"`(\w+)", row[0])}

@@ -49,15 +49,15 @@ const element = (field = "") => ({
 test("a message that was refused comes back, once", async () => {
   await refusals.keepUnsent(config, message("hello"));
   const chat = element();
-  await refusals.restoreUnsent(config, chat);
-  await refusals.restoreUnsent(config, chat);
+  await refusals.restoreUnsent({ config, element: chat });
+  await refusals.restoreUnsent({ config, element: chat });
   assert.deepEqual(chat.given, ["hello"]);
 });
 
 test("of two that were refused, both come back; one that was refused twice comes once", async () => {
   for (const text of ["one", "two", "one"]) await refusals.keepUnsent(config, message(text));
   const chat = element();
-  await refusals.restoreUnsent(config, chat);
+  await refusals.restoreUnsent({ config, element: chat });
   assert.deepEqual(chat.given, ["one\n\ntwo"]);
 });
 
@@ -66,7 +66,7 @@ test("a message that was taken in the meantime does not come back", async () => 
   await refusals.forgetUnsent(config, message("x", "threads.list"));
   await refusals.forgetUnsent(config, message("hello", "threads.add_user_message"));
   const chat = element();
-  await refusals.restoreUnsent(config, chat);
+  await refusals.restoreUnsent({ config, element: chat });
   assert.deepEqual(chat.given, []);
 });
 
@@ -77,10 +77,10 @@ test("what stands in the field is not overwritten, and no other call is kept", a
     new Request(`${config.page}api`, { method: "POST", body: "{" }),
   );
   const chat = element();
-  await refusals.restoreUnsent(config, chat);
+  await refusals.restoreUnsent({ config, element: chat });
   await refusals.keepUnsent(config, message("hello"));
   const other = element("half a sen");
-  await refusals.restoreUnsent(config, other);
+  await refusals.restoreUnsent({ config, element: other });
   assert.deepEqual([...chat.given, ...other.given], []);
 });
 
@@ -92,7 +92,7 @@ test("an element that is busy is asked again", async () => {
     chat.setComposerValue = set;
     throw new Error("busy");
   };
-  await refusals.restoreUnsent(config, chat);
+  await refusals.restoreUnsent({ config, element: chat });
   assert.deepEqual(chat.given, ["hello"]);
 });
 

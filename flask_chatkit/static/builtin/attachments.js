@@ -164,7 +164,7 @@ export class Attachments extends Part {
       const { status, message } = /** @type {Error & Failure} */ (error);
       const own = status && message !== store.text.failed;
       composer.showProblem(own ? message : fillIn(store.text.uploadFailed, held.name));
-      store.dispatch("error", { error });
+      store.report(error, "FileAttachmentError");
     }
     composer.update();
   }

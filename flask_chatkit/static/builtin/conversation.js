@@ -117,7 +117,9 @@ export class Conversation extends Part {
     this.show(null);
     const isGone = error.status === 404;
     error.again = () => this.open(id).catch(() => {});
-    notices.fail(isGone ? failure(store.text.gone, { cause: error }) : error);
+    const isFirst = id === store.options.initialThread;
+    const name = isFirst ? "InitialThreadLoadError" : "HistoryViewError";
+    notices.fail(isGone ? failure(store.text.gone, { cause: error }) : error, undefined, name);
   }
 
   /** Load the open thread anew, and show it if that fails. */
@@ -191,7 +193,7 @@ export class Conversation extends Part {
       if (hadFocus && !store.earlier) log.focus({ preventScroll: true });
     } catch (error) {
       store.earlier = cursor;
-      notices.fail(error);
+      notices.fail(error, undefined, "HistoryViewError");
     }
   }
 }
@@ -241,11 +243,12 @@ export class Notices extends Part {
    * has not got, or not in the place of another one, is in the composer again.
    * @param {unknown} thrown
    * @param {Run} [run] the answer that failed
+   * @param {string} [name] of ChatKit for such an error
    */
-  fail(thrown, run) {
+  fail(thrown, run, name = "StreamError") {
     const { editing, refused, store } = this.chat;
     const error = /** @type {Error & Failure} */ (thrown);
-    store.dispatch("error", { error });
+    store.report(error, name);
     const { message, sent = "" } = run ?? {};
     if (run) run.failed = true;
     if (run && (store.items.has(sent) || (message?.replaces && !editing.isShown(run)))) {

@@ -158,7 +158,7 @@ class ThreadRow extends Part {
    * @param {unknown} error
    */
   #showProblem(node, error) {
-    this.store.dispatch("error", { error });
+    this.store.report(error, "HistoryViewError");
     node.querySelector(".problem")?.remove();
     const { message } = /** @type {Error} */ (error);
     node.append(h("p", { className: "problem", role: "alert" }, message));
@@ -234,7 +234,7 @@ export class History extends Part {
       if (!list.firstChild) end.append(h("p", { className: "caption" }, text.noChats));
       if (after) rows[0]?.querySelector("button")?.focus();
     } catch (error) {
-      store.dispatch("error", { error });
+      store.report(error, "HistoryViewError");
       const { message } = /** @type {Error} */ (error);
       const again = button(text.retry, () => this.#load(after));
       end.replaceChildren(h("p", { role: "alert" }, message), again);

@@ -348,7 +348,7 @@ export class Actions extends Part {
     try {
       await this.#perform(entry, action, { ...valuesOf(form), ...values });
     } catch (error) {
-      notices.fail(error);
+      notices.fail(error, undefined, "WidgetItemError");
     } finally {
       waits?.removeAttribute("aria-busy");
     }

@@ -181,6 +181,17 @@ export class Store {
     if ((before?.id ?? null) !== threadId) this.dispatch("thread.change", { threadId });
   }
 
+  /**
+   * Send an error to the page, by the name that ChatKit has for what failed.
+   * @param {unknown} thrown
+   * @param {string} name
+   */
+  report(thrown, name) {
+    const { code, message } = /** @type {Error & {code?: string}} */ (thrown);
+    const error = new Error(message, { cause: thrown });
+    this.dispatch("error", { error: Object.assign(error, { code, name }) });
+  }
+
   /** Nothing more is coming for any item. */
   endStreaming() {
     for (const entry of this.entries) {

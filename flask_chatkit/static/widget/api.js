@@ -35,11 +35,17 @@ import { browserStore, NativeRequest, toJson } from "../shared/dom.js";
  *   setThreadId(id: string | null): Promise<void>,
  *   sendUserMessage(message: object): Promise<void>,
  *   setComposerValue(value: object): Promise<void>,
+ *   sendCustomAction(action: object, itemId?: string): Promise<void>,
+ *   fetchUpdates(): Promise<void>,
  *   focusComposer(): Promise<void>,
  *   showHistory(): Promise<void>,
  *   hideHistory(): Promise<void>,
- *   fetchUpdates?(): Promise<void>,
  * }} ChatElement OpenAI's element, or that of the built-in chat
+ */
+
+/**
+ * @typedef {"setThreadId" | "sendUserMessage" | "setComposerValue" | "sendCustomAction"
+ *   | "fetchUpdates" | "focusComposer" | "showHistory" | "hideHistory"} Method of an element
  */
 
 /**
@@ -62,6 +68,14 @@ import { browserStore, NativeRequest, toJson } from "../shared/dom.js";
  * @property {boolean} [wantsFocus] whether the chat gets the focus when it works
  * @property {object | null} [attempt] the start that is under way; another one takes its place
  * @property {ChatElement | null} [element]
+ * @property {import("../shared/dom.js").Deferred | null} [gone] rejected when the element is lost
+ * @property {(method: Method, again: () => Promise<void>) => Promise<boolean>} [onMissing] is called
+ *   when the element does not have a method; whether another one has taken its place, which has it
+ * @property {string | null} [shown] the thread that the element shows; undefined before it has said
+ * @property {Message | null} [draft] what was put into the composer
+ * @property {Message | null} [sent] what was sent, until it is in a thread that is known
+ * @property {boolean} [hasCalled] whether the element has begun to call the site's server
+ * @property {string} [presumed] why the chat was said to have failed before it was tried
  * @property {boolean} [isReady] whether the element has called the server
  * @property {boolean} [hasStarted] whether the visitor has pressed the button that loads the chat
  * @property {import("../shared/dom.js").Deferred | null} [waiting] settled when the chat works
@@ -76,10 +90,38 @@ import { browserStore, NativeRequest, toJson } from "../shared/dom.js";
 /** @typedef {Record<string, any>} Theme as ChatKit has it */
 
 /**
+ * @typedef {object} Message what ChatKit's sendUserMessage() and setComposerValue() take
+ * @property {string} [text]
+ * @property {object[]} [content]
+ * @property {string} [reply] a text that is quoted
+ * @property {object[]} [attachments]
+ * @property {boolean} [newThread]
+ */
+
+/**
  * @typedef {object} Chat what `FlaskChatKit.get()` returns
  * @property {Record<string, Function>} tools
  * @property {Record<string, Function>} actions
  * @property {Given} given
+ * @property {() => Promise<void>} open
+ * @property {() => Promise<void>} close
+ * @property {() => Promise<void>} toggle
+ * @property {(message: string | Message) => Promise<void>} send
+ * @property {(message: string | Message) => Promise<void>} compose
+ * @property {(id: string | null) => Promise<void>} thread
+ * @property {(theme: string | Theme | null) => Promise<void>} setTheme
+ * @property {(options: Record<string, any>) => Promise<void>} configure
+ * @property {() => Promise<void>} focusComposer
+ * @property {() => Promise<void>} showHistory
+ * @property {() => Promise<void>} hideHistory
+ * @property {() => Promise<void>} fetchUpdates
+ * @property {(action: {type: string, payload?: object}, itemId?: string) => Promise<void>}
+ *   sendCustomAction
+ * @property {(type: string, listener: (event: CustomEvent) => void) => Chat} on
+ * @property {(type: string, listener: (event: CustomEvent) => void) => Chat} off
+ * @property {(name: string, run: (params: any) => unknown) => Chat} tool
+ * @property {(type: string, run: (payload: any, item: any) => unknown) => Chat} action
+ * @property {{status: string, open: boolean, unread: number, thread?: string}} state
  */
 
 /**
@@ -99,6 +141,7 @@ import { browserStore, NativeRequest, toJson } from "../shared/dom.js";
  * @property {() => unknown} [agree] is called when `agreed` has changed
  * @property {Function} [act]
  * @property {(name: string, kind: string) => void} [changed] what a page has declared of a chat
+ * @property {any} [heard] takes each name that on() is given
  */
 
 // Where one widget of a page waits for consent they all do, so that none is a way around it.
@@ -174,6 +217,32 @@ const READS = /^(threads\.(get_by_id|list|update|delete)|items\.list|attachments
  */
 export const pageValue = ({ id, chat }, kind) =>
   loader().get(id ?? chat).given[kind] ?? loader().get(chat).given[kind];
+
+/**
+ * The page's own functions as the element's options, looked up when it calls them.
+ * @param {Widget} widget
+ */
+export const pageCallbacks = (widget) => ({
+  /** @param {{name: string, params: object}} call */
+  onClientTool: async ({ name, params }) => {
+    const { onClientTool } = widget.config.options;
+    const tool = pageFunction(widget, "tools", name);
+    if (!tool && onClientTool) return onClientTool({ name, params });
+    if (!tool) throw new Error(`this page has no tool ${JSON.stringify(name)}`);
+    return (await tool(params)) ?? {};
+  },
+  widgets: {
+    /**
+     * @param {{type: string, payload?: object}} action
+     * @param {object} item
+     */
+    onAction: async (action, item) => {
+      const run = pageFunction(widget, "actions", action.type);
+      if (run) return run(action.payload, item);
+      return widget.config.options.widgets?.onAction?.(action, item);
+    },
+  },
+});
 
 /**
  * What can be searched while one writes, as the element's options.
@@ -336,4 +405,26 @@ export const keepFocus = () => {
     };
     window.addEventListener(type, handle, true);
   }
+};
+
+/**
+ * Call a method of the element: the one place where that is done. A build that does not have it
+ * throws at once, and an element that is lost meanwhile never answers.
+ * @param {Widget} widget
+ * @param {Method} method
+ * @param {...any} given
+ * @returns {Promise<void>}
+ */
+export const callElement = async (widget, method, ...given) => {
+  const { element, gone } = widget;
+  if (!element) throw new Error(`The chat ${widget.config.chat} has not started`);
+  const again = () => callElement(widget, method, ...given);
+  let answer;
+  try {
+    answer = /** @type {any} */ (element)[method](...given);
+  } catch (error) {
+    if (widget.element === element && !(await widget.onMissing?.(method, again))) throw error;
+    return again();
+  }
+  await Promise.race([answer, gone?.promise ?? answer]);
 };

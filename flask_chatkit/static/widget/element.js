@@ -1,17 +1,25 @@
-// ChatKit's element: loaded, started, watched, and replaced by the built-in chat of a served chat.
+// ChatKit's element: loaded, started, and replaced by the built-in chat of a served chat.
 
-import { deferred, h, scriptUrl, withTimeout } from "../shared/dom.js";
-import { emit, hasConsent, loader, pageFunction, pageSearches, setState, widgets } from "./api.js";
-import { localeOf } from "./i18n.js";
-import { remedies, showFailure, showInterruption, showLoading, showNotice } from "./notices.js";
+import { deferred, h, scriptUrl, tabStore, withTimeout } from "../shared/dom.js";
 import {
-  closePanel,
-  focusChat,
-  hasFocus,
-  pressSiteButton,
-  setUnread,
-  updateHeader,
-} from "./panel.js";
+  callElement,
+  emit,
+  hasConsent,
+  loader,
+  pageCallbacks,
+  pageSearches,
+  setState,
+} from "./api.js";
+import { localeOf } from "./i18n.js";
+import {
+  failureText,
+  remedies,
+  showFailure,
+  showInterruption,
+  showLoading,
+  showNotice,
+} from "./notices.js";
+import { elementHeader, focusChat, hasFocus, setUnread, updateHeader } from "./panel.js";
 import {
   failure,
   getClientSecret,
@@ -32,11 +40,13 @@ import { applyTheme, themeOf } from "./theme.js";
 
 const SCRIPT_MS = 15_000; // how long OpenAI's script takes at most, and the element's first call
 const FALLBACK_MS = 8_000; // the same where the chat can go on without OpenAI's element
+const PREPARE_MS = 2_000; // after that a served chat's own element is fetched beside
+const HOLD_MS = 600_000; // how long a frame that did not work is not tried again
 
 // The elements' own events do not bubble. These do, from the widget, with details that contain
 // nothing of the conversation.
 /** @type {Record<string, string[]>} */
-const EVENTS = {
+export const EVENTS = {
   deeplink: ["name", "data"],
   effect: ["name", "data"],
   "history.close": [],
@@ -58,6 +68,8 @@ const scripts = new Map();
  */
 export const loadScript = (src) => {
   let loading = scripts.get(src);
+  // It came after all, too late for who had added it.
+  if (!loading && customElements.get("openai-chatkit")) return Promise.resolve();
   if (!loading) {
     loading = new Promise((resolve, reject) => {
       const script = h("script", { src: scriptUrl(src), nonce: loader().nonce });
@@ -82,6 +94,45 @@ export const loadScript = (src) => {
 export const usesOpenAI = ({ served, domainKey }) =>
   !served || Boolean(domainKey && isSecureContext);
 
+// On a network that swallows OpenAI's script, or where its frame does not work, only the first page of
+// a tab waits for that.
+/** @param {Config} config */
+const downKey = ({ base }) => `down:${base}`;
+
+/**
+ * Remember that OpenAI's part does not come, or forget it.
+ * @param {Config} config
+ * @param {string | null} reason
+ */
+export const noteDown = (config, reason) =>
+  tabStore.set(downKey(config), reason && `${reason} ${Date.now() + HOLD_MS}`);
+
+/**
+ * Why OpenAI's part is not expected to come. A script is tried again on each page, beside what is
+ * shown; a frame after a while.
+ * @param {Config} config
+ */
+const whyDown = (config) => {
+  const [reason, until] = (tabStore.get(downKey(config)) ?? "").split(" ");
+  return usesOpenAI(config) && (reason === "script" || Number(until) > Date.now()) ? reason : null;
+};
+
+const importOpenAI = () => import("./openai.js");
+const importBuiltin = () => import("../builtin/index.js");
+
+/**
+ * Fetch what the chat will be shown in, when the visitor is about to open it.
+ * @param {Config} config
+ */
+export const warmUp = (config) => {
+  if (!usesOpenAI(config)) return;
+  if (config.served && whyDown(config)) {
+    importBuiltin().catch(() => {});
+    return;
+  }
+  for (const loading of [loadScript(config.script), importOpenAI()]) loading.catch(() => {});
+};
+
 /**
  * Pass the element's events on to the page, and follow what they mean for the widget.
  * @param {Widget} widget
@@ -103,15 +154,24 @@ const relayEvents = (widget, element) => {
       emit(widget, type, Object.fromEntries(names.map((name) => [name, detail[name]]))),
     );
   }
-  on("error", ({ error }) => emit(widget, "error", { message: error?.message }));
+  on("error", ({ error }) => {
+    const { name, message, code } = error ?? {};
+    emit(widget, "error", { message, error: { name, message, code } });
+  });
   // It may hold what was said, so only for sites that ask for it.
   if (config.messageEvents) on("log", ({ name, data }) => emit(widget, "log", { name, data }));
   on("thread.change", ({ threadId }) => {
+    widget.shown = threadId ?? null;
+    if (threadId) widget.sent = null;
     if (threadId) root.dataset.thread = threadId;
     else delete root.dataset.thread;
     saveThread(config, threadId ?? null);
     if (widget.interruption === "changed") endInterruption(widget);
     updateHeader(widget);
+  });
+  // Of a hosted chat's messages this is all that the page learns.
+  on("response.start", () => {
+    if (!config.served) widget.draft = widget.sent = null;
   });
   on("response.end", () => {
     if (widget.panel?.open === false) setUnread(widget, widget.unread + 1);
@@ -133,25 +193,37 @@ const endInterruption = (widget) => {
  * Put a message that was refused, on this page or the one before, into the composer.
  * @param {Widget} widget
  */
-const restoreUnsent = async ({ config, element }) => {
-  if (!element || !hasUnsent(config)) return;
+const restoreUnsent = async (widget) => {
+  if (!widget.element || !hasUnsent(widget.config)) return;
   const refusals = await import("./refusals.js").catch(() => null);
-  await refusals?.restoreUnsent(config, element);
+  await refusals?.restoreUnsent(widget);
+};
+
+/**
+ * Have what was written before in the composer, once.
+ * @param {Widget} widget
+ */
+const restoreDraft = async (widget) => {
+  const { draft } = widget;
+  // Of the element whose place this one has taken.
+  if (draft) await callElement(widget, "setComposerValue", draft);
+  else await restoreUnsent(widget);
 };
 
 /** @param {Widget} widget */
-const markReady = (widget) => {
+export const markReady = (widget) => {
   const isInside = hasFocus(widget);
-  if (!widget.isReady) {
-    widget.waiting?.resolve();
-    restoreUnsent(widget);
-  }
+  const { config, isReady, root } = widget;
+  if (!isReady) widget.waiting?.resolve();
   widget.isReady = true;
   // Other calls work; this thread does not.
   if (widget.interruption !== "changed") endInterruption(widget);
   setState(widget, "ready");
   updateHeader(widget);
   focusChat(widget, isInside);
+  if (isReady) return;
+  restoreDraft(widget).catch(() => {});
+  if (!("builtin" in root.dataset)) noteDown(config, null);
 };
 
 /** @param {Widget} widget */
@@ -168,7 +240,7 @@ const goOn = (widget) => {
 const startNew = async (widget) => {
   goOn(widget);
   try {
-    await widget.element?.setThreadId(null);
+    await callElement(widget, "setThreadId", null);
   } catch {
     // It is busy; its own button starts a new chat, too.
   }
@@ -180,9 +252,12 @@ const startNew = async (widget) => {
  * @param {Failure} error
  * @returns {string} what the visitor reads
  */
-const fail = (widget, error) => {
+export const fail = (widget, error) => {
+  const reason = error.code ?? error.reason;
   clearTimeout(widget.watchdog);
-  widget.interruption = error.code ?? error.reason;
+  widget.interruption = reason;
+  // It was said at once, and is true.
+  if (widget.presumed && widget.presumed === error.reason) return failureText(widget, error);
   if (widget.isReady) {
     // A conversation is on the screen: it stays, and the element asks again when it must.
     const ways = remedies(widget, error, () => startNew(widget));
@@ -190,11 +265,11 @@ const fail = (widget, error) => {
   }
   const text = showFailure(widget, error, () => {
     widget.wantsFocus = true;
-    start(widget);
+    startAgain(widget);
   });
   widget.waiting?.reject(new Error(text));
   widget.waiting = null;
-  setState(widget, "failed", { reason: error.code ?? error.reason });
+  setState(widget, "failed", { reason });
   return text;
 };
 
@@ -202,50 +277,6 @@ const fail = (widget, error) => {
 const reports = { onReady: markReady, onFailure: fail };
 
 // --- options ---------------------------------------------------------------------------------------
-
-/**
- * The page's own functions, looked up when the element calls them.
- * @param {Widget} widget
- */
-const callbacks = (widget) => ({
-  /** @param {{name: string, params: object}} call */
-  onClientTool: async ({ name, params }) => {
-    const tool = pageFunction(widget, "tools", name);
-    if (!tool) throw new Error(`this page has no tool ${JSON.stringify(name)}`);
-    return (await tool(params)) ?? {};
-  },
-  widgets: {
-    /**
-     * @param {{type: string, payload?: object}} action
-     * @param {object} item
-     */
-    onAction: async ({ type, payload }, item) =>
-      pageFunction(widget, "actions", type)?.(payload, item),
-  },
-});
-
-/**
- * The header of the element, where the panel's own does not take its place.
- * @param {Widget} widget
- * @returns {Record<string, any> | undefined}
- */
-const elementHeader = (widget) => {
-  const { header } = widget.config.options;
-  if (widget.bar && !widget.usesElementHeader) return { enabled: false };
-  const shown = { ...header };
-  for (const side of ["leftAction", "rightAction"]) {
-    const button = shown[side];
-    if (!button) continue;
-    shown[side] = { icon: button.icon, onClick: () => pressSiteButton(widget, button) };
-    // ChatKit's own has no place for a label, and stays blank if there is one.
-    if (button.label && "builtin" in widget.root.dataset) shown[side].label = button.label;
-  }
-  if (widget.usesElementHeader) {
-    const side = shown.rightAction ? "leftAction" : "rightAction";
-    shown[side] = { icon: "close", onClick: () => closePanel(widget) };
-  }
-  return header || widget.usesElementHeader ? shown : undefined;
-};
 
 /**
  * All options of the element; each call of setOptions() replaces those before.
@@ -256,7 +287,7 @@ export const elementOptions = (widget) => {
   /** @type {Record<string, any>} */
   const options = {
     ...config.options,
-    ...callbacks(widget),
+    ...pageCallbacks(widget),
     ...pageSearches(config),
     locale: localeOf(config),
     header: elementHeader(widget),
@@ -274,9 +305,13 @@ export const elementOptions = (widget) => {
  * @param {Widget} widget
  * @param {string} name
  */
-const createElement = (widget, name) => {
+export const createElement = (widget, name) => {
   const element = /** @type {ChatElement} */ (document.createElement(name));
   widget.theme = themeOf(widget);
+  widget.gone = deferred();
+  widget.shown = undefined;
+  widget.hasCalled = false;
+  widget.onMissing = undefined;
   widget.element = element;
   relayEvents(widget, element);
   applyTheme(widget, widget.theme);
@@ -284,58 +319,44 @@ const createElement = (widget, name) => {
   return element;
 };
 
-// The element brings its style in its shadow root. Where style-src forbids inline styles the
-// browser refuses it, and the frame is 300 by 150 pixels. Constructed stylesheets are allowed: so
-// the style moves into one before the element is connected, and its layout is repeated after.
-const LAYOUT = ":host{display:block;width:100%;height:100%}iframe{border:0;width:100%;height:100%}";
-/** @param {ChatElement} element */
-const moveStyles = ({ shadowRoot }) => {
-  if (!shadowRoot) return;
-  const styles = [...shadowRoot.querySelectorAll("style")];
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync([...styles.map((style) => style.textContent), LAYOUT].join("\n"));
-  for (const style of styles) style.remove();
-  shadowRoot.adoptedStyleSheets = [...shadowRoot.adoptedStyleSheets, sheet];
-};
-
 /**
  * @param {Widget} widget
  * @param {object} attempt
  */
 const startOpenAI = async (widget, attempt) => {
-  const { body, config } = widget;
+  const { config } = widget;
   const patience = config.served ? FALLBACK_MS : SCRIPT_MS;
-  const defined = loadScript(config.script).then(() =>
-    customElements.whenDefined("openai-chatkit"),
-  );
-  await withTimeout(defined, patience, "script");
-  if (widget.attempt !== attempt) return;
-  const element = createElement(widget, "openai-chatkit");
-  widget.watchdog = setTimeout(() => {
-    if (config.served) startBuiltin(widget);
-    else fail(widget, failure("silent"));
-  }, patience);
-  if (config.served && config.options.history?.enabled === false) {
-    // It has nothing to ask for before the first message.
-    element.addEventListener("chatkit.ready", () => {
-      clearTimeout(widget.watchdog);
-      markReady(widget);
-    });
+  let isSlow = false;
+  setTimeout(() => {
+    isSlow = true;
+    const hasCome = widget.isReady || (widget.element && widget.hasCalled);
+    const isWanted = config.served && widget.attempt === attempt && !hasCome;
+    if (isWanted) importBuiltin().catch(() => {});
+  }, PREPARE_MS);
+  const parts = Promise.all([
+    importOpenAI(),
+    loadScript(config.script).then(() => customElements.whenDefined("openai-chatkit")),
+  ]);
+  try {
+    const [{ connect }] = await withTimeout(parts, patience, "script");
+    if (widget.attempt === attempt) connect(widget, patience);
+  } catch (error) {
+    // The next try does not wait for the same one.
+    scripts.delete(config.script);
+    if (isSlow) noteDown(config, "script");
+    throw error;
   }
-  moveStyles(element);
-  body.append(element);
-  moveStyles(element);
 };
 
 /**
  * The chat of our own, which a served chat goes on in when OpenAI's does not come.
  * @param {Widget} widget
  */
-const startBuiltin = async (widget) => {
+export const startBuiltin = async (widget) => {
   const { body, root, words } = widget;
   const attempt = newAttempt(widget);
   try {
-    const { define } = await import("../builtin/index.js");
+    const { define } = await importBuiltin();
     await define();
     if (widget.attempt !== attempt) return;
     root.dataset.builtin = "";
@@ -363,13 +384,17 @@ const giveUp = (widget, error) => {
  * @param {Widget} widget
  */
 export const stop = (widget) => {
+  const { element, root } = widget;
   clearTimeout(widget.watchdog);
-  widget.element?.remove();
+  // The built-in chat remembers by itself what is written in it.
+  if ("builtin" in root.dataset) widget.draft = widget.sent = null;
+  element?.remove();
+  widget.gone?.reject(new Error("The chat was closed"));
   widget.element = widget.attempt = null;
   widget.isReady = false;
   widget.interruption = undefined;
   updateHeader(widget);
-  delete widget.root.dataset.builtin;
+  delete root.dataset.builtin;
 };
 
 /**
@@ -395,6 +420,15 @@ const importConsent = (widget) =>
  */
 export const askToStart = async (widget) => (await importConsent(widget))?.askToStart(widget);
 
+/**
+ * Start a chat that has failed, whatever is known of OpenAI's part.
+ * @param {Widget} widget
+ */
+export const startAgain = (widget) => {
+  noteDown(widget.config, null);
+  return start(widget);
+};
+
 /** @param {Widget} widget */
 export const start = async (widget) => {
   const { config } = widget;
@@ -405,10 +439,18 @@ export const start = async (widget) => {
   }
   const attempt = newAttempt(widget);
   widget.waiting ??= deferred();
+  widget.presumed = undefined;
   // The requests of a sandboxed frame are of no origin, and no server answers them.
   if (window.origin === "null") return fail(widget, failure("failed"));
-  showLoading(widget);
-  setState(widget, "loading");
+  const known = whyDown(config);
+  if (known && !config.served) {
+    // At once, while it is tried again behind that.
+    fail(widget, failure(known));
+    widget.presumed = known;
+  } else {
+    showLoading(widget);
+    setState(widget, "loading");
+  }
   // Nothing would come, and the browser reports when that changes; unless the site is this machine.
   if (navigator.onLine === false && !(await isReachable(config))) {
     if (widget.attempt === attempt) giveUp(widget, failure("offline"));
@@ -416,7 +458,14 @@ export const start = async (widget) => {
   }
   await restoreThread(widget, config.served ? null : requestEarly(widget));
   if (widget.attempt !== attempt) return;
-  if (!usesOpenAI(config)) return startBuiltin(widget);
+  if (known === "script") {
+    // The next page has it again.
+    loadScript(config.script).then(
+      () => noteDown(config, null),
+      () => {},
+    );
+  }
+  if (!usesOpenAI(config) || (config.served && known)) return startBuiltin(widget);
   try {
     await startOpenAI(widget, attempt);
   } catch (error) {
@@ -438,32 +487,4 @@ const restoreThread = async (widget, secret) => {
   if (!loadThread(config)) return;
   await (secret ?? getClientSecret(config, null).catch(() => {}));
   widget.thread ??= loadThread(config) ?? undefined;
-};
-
-/**
- * Follow what the page has declared of a chat since its element started.
- * @param {string} name of the chat, or of a widget
- * @param {string} kind what is asked for anew each time needs nothing
- */
-export const followPage = (name, kind) => {
-  if (!/entities|commands/.test(kind)) return;
-  for (const widget of widgets.values()) {
-    const { config, element, root } = widget;
-    if (name === config.chat || name === root.id) element?.setOptions(elementOptions(widget));
-  }
-};
-
-/** Follow a theme switch: the full options are set again, on the same element. */
-export const followTheme = () => {
-  for (const [root, widget] of widgets) {
-    if (!root.isConnected) {
-      widgets.delete(root);
-      continue;
-    }
-    const theme = themeOf(widget);
-    if (JSON.stringify(theme) === JSON.stringify(widget.theme)) continue;
-    widget.theme = theme;
-    applyTheme(widget, theme);
-    widget.element?.setOptions(elementOptions(widget));
-  }
 };

@@ -7,16 +7,8 @@
 import { deferred, h, withTimeout } from "../shared/dom.js";
 import "../shared/colour.js";
 import "../lang/en.js";
-import { hasConsent, keepEvents, keepFocus, loader, widgets } from "./api.js";
-import {
-  askToStart,
-  followPage,
-  followTheme,
-  loadScript,
-  start,
-  stop,
-  usesOpenAI,
-} from "./element.js";
+import { callElement, hasConsent, keepEvents, keepFocus, loader, widgets } from "./api.js";
+import { askToStart, EVENTS, elementOptions, start, startAgain, stop, warmUp } from "./element.js";
 import { directionOf, loadWords, localeOf, mergeWords } from "./i18n.js";
 import "../shared/locales.js";
 import { watchPolicy } from "./notices.js";
@@ -27,6 +19,7 @@ import {
   focusChat,
   isSmall,
   openPanel,
+  rebuildHeader,
   temporary,
   watchScreen,
 } from "./panel.js";
@@ -37,6 +30,7 @@ import { applyTheme, prefersDark, themeOf } from "./theme.js";
 /** @typedef {import("./api.js").Config} Config */
 
 const BUILD_MS = 2_000; // how long the first opening waits for style and words
+const STATES = ["consent", "failed", "ready"]; // those that are events
 const THEME_ATTRIBUTES = ["class", "style", "data-theme", "data-bs-theme"];
 
 const api = loader();
@@ -123,6 +117,63 @@ const obtainWidget = (root, config) => {
   return made;
 };
 
+// --- options that change ---------------------------------------------------------------------------
+
+/**
+ * Set all options again, on the same element.
+ * @param {Widget} widget
+ * @throws the element does not take them
+ */
+const sendOptions = (widget) => widget.element?.setOptions(elementOptions(widget));
+
+/**
+ * Find the theme anew.
+ * @param {Widget} widget
+ * @returns {boolean} whether it is another one
+ */
+const takeTheme = (widget) => {
+  const theme = themeOf(widget);
+  if (JSON.stringify(theme) === JSON.stringify(widget.theme)) return false;
+  widget.theme = theme;
+  applyTheme(widget, theme);
+  return true;
+};
+
+/**
+ * Set all options again of an element that goes on without them, too.
+ * @param {Widget} widget
+ */
+const refreshOptions = (widget) => {
+  try {
+    sendOptions(widget);
+  } catch (error) {
+    console.warn(error);
+  }
+};
+
+/**
+ * Follow what the page has declared of a chat since its element started.
+ * @param {string} name of the chat, or of a widget
+ * @param {string} kind what is asked for anew each time needs nothing
+ */
+const followPage = (name, kind) => {
+  if (!/entities|commands/.test(kind)) return;
+  for (const widget of widgets.values()) {
+    if (name === widget.config.chat || name === widget.root.id) refreshOptions(widget);
+  }
+};
+
+/** Follow a theme switch: the full options are set again, on the same element. */
+const followTheme = () => {
+  for (const [root, widget] of widgets) {
+    if (!root.isConnected) {
+      widgets.delete(root);
+      continue;
+    }
+    if (takeTheme(widget)) refreshOptions(widget);
+  }
+};
+
 // --- what the loader calls -------------------------------------------------------------------------
 
 /**
@@ -159,19 +210,74 @@ const open = (widget, opener) => {
  * @param {Widget} widget
  * @param {HTMLElement} [opener]
  */
-const openedElement = async (widget, opener) => {
+const untilOpen = async (widget, opener) => {
   open(widget, opener);
-  if (!widget.isReady) {
-    widget.waiting ??= deferred();
-    await widget.waiting.promise;
+  if (widget.isReady) return;
+  widget.waiting ??= deferred();
+  await widget.waiting.promise;
+};
+
+/**
+ * Options over a widget's own: mappings are merged, all else is replaced, and undefined removes it.
+ * @param {Record<string, any>} own
+ * @param {Record<string, any>} more
+ */
+const mergeOptions = (own, more) => {
+  const merged = { ...own };
+  for (const [name, value] of Object.entries(more)) {
+    const isMapping = Object.getPrototypeOf(value ?? 0) === Object.prototype;
+    if (value === undefined) delete merged[name];
+    else merged[name] = isMapping ? mergeOptions(merged[name] ?? {}, value) : value;
   }
-  return /** @type {import("./api.js").ChatElement} */ (widget.element);
+  return merged;
+};
+
+/**
+ * @param {Widget} widget
+ * @param {Record<string, any>} more
+ */
+const configure = (widget, more) => {
+  const { config, element } = widget;
+  const before = config.options;
+  const { theme, ...rest } = more ?? {};
+  if (Object.getPrototypeOf(more ?? 0) !== Object.prototype || "api" in more)
+    throw new TypeError("configure: give an object of ChatKit's options, without api");
+  config.options = mergeOptions(before, rest);
+  if ("theme" in more) {
+    const given = typeof theme === "string" ? { colorScheme: theme } : theme;
+    config.options = mergeOptions(config.options, { theme: given });
+    if (given?.colorScheme === "auto") delete config.options.theme.colorScheme;
+  }
+  rebuildHeader(widget);
+  if (!element) return;
+  try {
+    takeTheme(widget);
+    sendOptions(widget);
+  } catch (error) {
+    // It stays blank then: a new one starts with the former options.
+    config.options = before;
+    rebuildHeader(widget);
+    if (widget.shown !== undefined) widget.thread = widget.shown;
+    start(widget);
+    throw error;
+  }
 };
 
 /** @param {string | object} value */
 const asMessage = (value) => (typeof value === "string" ? { text: value } : value);
 
-/** @type {Record<string, (widget: Widget, value?: any, opener?: HTMLElement) => unknown>} */
+/**
+ * Call a method of a chat that works, or is about to; one that nobody has opened is not started by it.
+ * @param {Widget} widget
+ * @param {import("./api.js").Method} method
+ * @param {...any} given
+ */
+const calledWhenReady = async (widget, method, ...given) => {
+  if (widget.root.dataset.state === "loading") await untilOpen(widget);
+  await callElement(widget, method, ...given);
+};
+
+/** @type {Record<string, (widget: Widget, value?: any, more?: any) => unknown>} */
 const ACTS = {
   open: (widget, _, opener) => open(widget, opener),
   close: closePanel,
@@ -184,25 +290,43 @@ const ACTS = {
   },
   warm: () => {},
   send: async (widget, value, opener) => {
-    const element = await openedElement(widget, opener);
+    await untilOpen(widget, opener);
+    const { element } = widget;
+    const message = asMessage(value);
+    widget.sent = message;
     try {
-      await element.sendUserMessage(asMessage(value));
+      await callElement(widget, "sendUserMessage", message);
     } catch (error) {
+      // Of an element that was lost meanwhile it is the next one's draft.
+      if (widget.element === element) widget.sent = null;
       // It is answering: who has clicked finds the words in the field.
       if (!opener) throw error;
-      await element.setComposerValue(asMessage(value));
+      if (widget.element) await callElement(widget, "setComposerValue", message);
     }
   },
   compose: async (widget, value, opener) => {
     widget.wantsFocus = false;
-    const element = await openedElement(widget, opener);
-    await element.setComposerValue(asMessage(value));
-    if (canHover.matches) await element.focusComposer();
+    await untilOpen(widget, opener);
+    widget.draft = asMessage(value);
+    await callElement(widget, "setComposerValue", widget.draft);
+    if (canHover.matches) await callElement(widget, "focusComposer");
   },
   thread: async (widget, id = null) => {
-    if (widget.isReady) await widget.element?.setThreadId(id);
+    if (widget.isReady) await callElement(widget, "setThreadId", id);
     else widget.thread = id;
   },
+  configure,
+  focusComposer: async (widget) => {
+    await untilOpen(widget);
+    await callElement(widget, "focusComposer");
+  },
+  showHistory: async (widget) => {
+    await untilOpen(widget);
+    await callElement(widget, "showHistory");
+  },
+  hideHistory: (widget) => calledWhenReady(widget, "hideHistory"),
+  fetchUpdates: (widget) => calledWhenReady(widget, "fetchUpdates"),
+  sendCustomAction: (widget, ...given) => calledWhenReady(widget, "sendCustomAction", ...given),
   setTheme: (widget, theme) => {
     const isOptions = typeof theme === "object" && !Array.isArray(theme);
     const name = isOptions ? theme?.colorScheme : theme;
@@ -229,27 +353,28 @@ const actOfClick = (opener, isBuilt) => {
 };
 
 /**
- * Fetch OpenAI's script beside the stylesheet, when the visitor is about to open the chat.
+ * Fetch OpenAI's script beside the stylesheet.
  * @param {Config} config
  */
 const warm = (config) => {
-  const waits = config.load === "click" || !hasConsent(config);
-  if (!waits && usesOpenAI(config)) loadScript(config.script).catch(() => {});
+  if (config.load !== "click" && hasConsent(config)) warmUp(config);
 };
 
 /**
  * @param {HTMLElement} root
  * @param {Config} config
  * @param {string} act `click`, or one of ACTS
- * @param {any} value of the act; of a click, the button
+ * @param {any} [value] of the act; of a click, the button
+ * @param {any} [item] of sendCustomAction()
  */
-const perform = async (root, config, act, value) => {
+const perform = async (root, config, act, value, item) => {
   const isClick = act === "click";
   if (isClick || act === "warm") warm(config);
   const isBuilt = widgets.has(root);
   const widget = await obtainWidget(root, config);
   if (!isClick) {
-    await ACTS[act === "toggle" && !isBuilt ? "open" : act](widget, value);
+    const does = act === "toggle" && !isBuilt ? "open" : act;
+    await ACTS[does](widget, value, does === "sendCustomAction" ? item : undefined);
     return;
   }
   const [does, message] = actOfClick(value, isBuilt);
@@ -264,7 +389,7 @@ const perform = async (root, config, act, value) => {
 
 const retryOnline = () => {
   for (const widget of widgets.values()) {
-    if (widget.root.dataset.state === "failed") start(widget);
+    if (widget.root.dataset.state === "failed") startAgain(widget);
   }
 };
 
@@ -284,10 +409,20 @@ const watchTheme = () => {
   }
 };
 
+// What a page listens to, and no widget ever sends.
+/** @param {string} type */
+const checkName = (type) => {
+  const known = [...Object.keys(EVENTS), ...STATES, "close", "error", "log", "open", "unread"];
+  if (!known.includes(type.replace(/^chatkit\./, "")))
+    import("./names.js").then(({ tellName }) => tellName(type, known)).catch(() => {});
+};
+
 // Another kit's widget may be there already; its modules serve all widgets of the page.
 if (!api.act) {
   api.act = perform;
   api.changed = followPage;
+  for (const type of api.heard ?? []) checkName(type);
+  api.heard = { push: checkName };
   api.agree = () =>
     import("./consent.js").then(({ followConsent }) => followConsent()).catch(console.warn);
   watchPolicy();

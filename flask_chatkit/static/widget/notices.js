@@ -126,8 +126,9 @@ const failureCause = ({ config }, { reason, serverMessage, code }) => {
   if (reason === "silent" && globalThis.crossOriginIsolated) {
     return ["The page's Cross-Origin-Embedder-Policy keeps OpenAI's frame out.", "coep"];
   }
-  if (reason === "silent") {
-    const cause = `ChatKit's frame did not call back: is ${location.hostname} in OpenAI's domain allow-list,
+  if (/silent|domain|lost/.test(reason)) {
+    const what = reason === "silent" ? "did not call back" : "has removed itself";
+    const cause = `ChatKit's frame ${what}: is ${location.hostname} in OpenAI's domain allow-list,
       in the organisation of the key?`;
     return [cause, "allow-list"];
   }

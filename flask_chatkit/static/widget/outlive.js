@@ -2,6 +2,7 @@
 // has pressed Stop, and does not ask for what another page has begun. The built-in chat does both.
 
 import { sleep } from "../shared/dom.js";
+import { callElement } from "./api.js";
 
 /** @typedef {import("./api.js").Widget} Widget */
 
@@ -53,5 +54,6 @@ const waitFor = async (widget, id, call) => {
   } finally {
     reading.delete(id);
   }
-  if (widget.element === element && root.dataset.thread === id) await element?.fetchUpdates?.();
+  if (widget.element === element && root.dataset.thread === id)
+    await callElement(widget, "fetchUpdates");
 };

@@ -2,7 +2,7 @@
 // answers that came meanwhile.
 
 import { browserStore, h, isSafeLink, svg, tabStore } from "../shared/dom.js";
-import { emit, pageFunction, widgets } from "./api.js";
+import { callElement, emit, pageFunction, widgets } from "./api.js";
 import { isTouch } from "./theme.js";
 
 /** @typedef {import("./api.js").Widget} Widget */
@@ -66,7 +66,7 @@ const isFloating = (widget) => widget.panel !== null;
 const openOnes = () => [...widgets.values()].filter(isFloating).filter(({ panel }) => panel.open);
 
 /** @param {Widget} widget */
-const focusComposer = ({ element }) => element?.focusComposer().catch(() => {});
+const focusComposer = (widget) => callElement(widget, "focusComposer").catch(() => {});
 
 /** @param {Widget} widget */
 export const hasFocus = ({ panel, body }) => (panel ?? body).contains(document.activeElement);
@@ -145,7 +145,7 @@ const siteButtons = (widget, side) => {
  */
 const newChatButton = (widget, focusChat) =>
   iconButton(widget.words.widget.newChat, "compose", async () => {
-    await widget.element?.setThreadId(null).catch(() => {});
+    await callElement(widget, "setThreadId", null).catch(() => {});
     focusChat();
   });
 
@@ -153,7 +153,7 @@ const newChatButton = (widget, focusChat) =>
 const historyButton = (widget) => {
   const button = iconButton(widget.words.widget.history, "history", () => {
     const isOpen = button.getAttribute("aria-expanded") === "true";
-    widget.element?.[isOpen ? "hideHistory" : "showHistory"]().catch(() => {});
+    callElement(widget, isOpen ? "hideHistory" : "showHistory").catch(() => {});
   });
   button.setAttribute("aria-expanded", "false");
   return button;
@@ -162,9 +162,10 @@ const historyButton = (widget) => {
 /**
  * @param {Widget} widget
  * @param {HTMLDialogElement} panel
- * @param {{close: () => void, focusChat: () => void}} does
  */
-const buildHeader = (widget, panel, { close, focusChat }) => {
+const buildHeader = (widget, panel) => {
+  const close = () => closePanel(widget);
+  const focusChat = () => canHover.matches && focusComposer(widget);
   const { header, history } = widget.config.options;
   const title = header?.title?.text ?? panel.getAttribute("aria-label");
   const heading = h("h2", { tabIndex: -1 }, title);
@@ -211,6 +212,45 @@ export const updateHeader = (widget) => {
   }
 };
 
+/**
+ * Follow other options.
+ * @param {Widget} widget
+ */
+export const rebuildHeader = (widget) => {
+  const { bar, panel, historyButton } = widget;
+  if (!bar || !panel) return;
+  const isFocused = bar.contains(document.activeElement);
+  const isOpen = historyButton?.getAttribute("aria-expanded");
+  widget.newChatButton = widget.historyButton = undefined;
+  bar.replaceWith(buildHeader(widget, panel));
+  const button = /** @type {Widget} */ (widget).historyButton;
+  if (isOpen) button?.setAttribute("aria-expanded", isOpen);
+  if (isFocused) /** @type {HTMLElement} */ (panel.querySelector(".chatkit-close")).focus();
+};
+
+/**
+ * The header of the element, where the panel's own does not take its place.
+ * @param {Widget} widget
+ * @returns {Record<string, any> | undefined}
+ */
+export const elementHeader = (widget) => {
+  const { header } = widget.config.options;
+  if (widget.bar && !widget.usesElementHeader) return { enabled: false };
+  const shown = { ...header };
+  for (const side of ["leftAction", "rightAction"]) {
+    const button = shown[side];
+    if (!button) continue;
+    shown[side] = { icon: button.icon, onClick: () => pressSiteButton(widget, button) };
+    // ChatKit's own has no place for a label, and stays blank if there is one.
+    if (button.label && "builtin" in widget.root.dataset) shown[side].label = button.label;
+  }
+  if (widget.usesElementHeader) {
+    const side = shown.rightAction ? "leftAction" : "rightAction";
+    shown[side] = { icon: "close", onClick: () => closePanel(widget) };
+  }
+  return header || widget.usesElementHeader ? shown : undefined;
+};
+
 // --- the panel -------------------------------------------------------------------------------------
 
 /**
@@ -224,10 +264,7 @@ export const buildPanel = (widget, panel) => {
   // ChatKit's own header has a close button too, unless the site's buttons take all the room.
   widget.usesElementHeader =
     config.panelHeader === false && !(header?.leftAction && header?.rightAction);
-  const bar = buildHeader(widget, panel, {
-    close: () => closePanel(widget),
-    focusChat: () => canHover.matches && focusComposer(widget),
-  });
+  const bar = buildHeader(widget, panel);
   widget.status = temporary(h("p", { className: "chatkit-hidden chatkit-status" }));
   widget.status.setAttribute("role", "status");
   panel.append(bar, body);

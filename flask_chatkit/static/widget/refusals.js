@@ -2,9 +2,10 @@
 // was not taken. Fetched when there is one.
 
 import { sleep, tabStore } from "../shared/dom.js";
+import { callElement } from "./api.js";
 
 /** @typedef {import("./api.js").Config} Config */
-/** @typedef {import("./api.js").ChatElement} ChatElement */
+/** @typedef {import("./api.js").Widget} Widget */
 
 const AGAIN_MS = 500; // between two attempts to put a message back, while the element is busy
 const ATTEMPTS = 40;
@@ -74,16 +75,17 @@ export const forgetUnsent = async (config, request) => {
 
 /**
  * Put the message that was kept into the composer, unless something is there.
- * @param {Config} config
- * @param {ChatElement} element
+ * @param {Widget} widget
  */
-export const restoreUnsent = async (config, element) => {
-  for (let attempt = 0; attempt < ATTEMPTS && element.isConnected; attempt += 1) {
+export const restoreUnsent = async (widget) => {
+  const { config, element } = widget;
+  for (let attempt = 0; attempt < ATTEMPTS && widget.element === element; attempt += 1) {
     const text = tabStore.get(keyOf(config));
     // What is in the closed frame of OpenAI's element, nobody can see.
-    if (!text || element.shadowRoot?.querySelector("textarea")?.value) return;
+    if (!text || !element?.isConnected || element.shadowRoot?.querySelector("textarea")?.value)
+      return;
     try {
-      await element.setComposerValue({ text });
+      await callElement(widget, "setComposerValue", { text });
       tabStore.set(keyOf(config), null);
       return;
     } catch {

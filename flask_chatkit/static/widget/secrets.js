@@ -440,6 +440,20 @@ export const hostedApi = (widget, { onReady, onFailure }) => {
 };
 
 /**
+ * The text of a message that is sent, and whether its thread is there already.
+ * @param {RequestInit} [init]
+ */
+const messageIn = ({ body } = {}) => {
+  // Not what a large body holds besides, a recording for example.
+  if (typeof body !== "string" || !/"threads\.(create|add_user_message)"/.test(body)) return null;
+  const { type, params } = JSON.parse(body);
+  if (!params?.input) return null;
+  const { content, quoted_text: reply } = params.input;
+  const text = content.map((/** @type {{text?: string}} */ part) => part.text ?? "").join("");
+  return { message: { text, ...(reply && { reply }) }, hasThread: type !== "threads.create" };
+};
+
+/**
  * @param {Widget} widget
  * @param {Reports} reports
  */
@@ -456,7 +470,12 @@ export const servedApi = (widget, reports) => {
      */
     fetch: async (input, init) => {
       const request = new NativeRequest(input, { ...init, credentials });
+      const sent = messageIn(init);
+      widget.hasCalled = true;
+      // Kept until it is in a thread that is known.
+      if (sent) Object.assign(widget, { draft: null, sent: sent.message });
       const response = await fetchAsVisitor(widget, reports, request);
+      if (sent?.hasThread && response.ok) widget.sent = null;
       if (!("builtin" in widget.root.dataset) && response.headers.has("X-ChatKit-Answer")) {
         outlive(widget, request, response);
       }

@@ -6,6 +6,9 @@
  * It is at least as strict as the real one. Only setOptions() configures it, the options replace the
  * former ones, and anything the types do not allow leaves it blank for good, with one console.error
  * that names the path. So does moving it in the document, an insecure context, or a module import.
+ * Options that it refuses are a thrown IntegrationError too, and a `chatkit.error`. Its style comes
+ * with connectedCallback(). A method that a build does not have throws at once, and a chat that has
+ * removed itself answers nothing any more.
  *
  * For tests it leaves one handle in the page, `window.__chatkitStandin`:
  *   elements      the elements created so far
@@ -16,6 +19,13 @@
  *   of(element)   {frameLoads, options, problem} of one element
  *   retryDelays   milliseconds before each further POST of a streaming call (own server); assign
  *                 a new array to change them. As in the real element there are five.
+ *   missing       the names of methods that this build does not have; assign a new array
+ *   refuses       whether the host is missing in OpenAI's list of domains: as soon as the frame
+ *                 talks, it reports a DomainVerificationRequestError and removes itself
+ *   unmount(e)    an element's frame removes itself, without a word
+ *   refuse(e)     the same, after a DomainVerificationRequestError
+ *
+ * A page may assign `window.__chatkitStandin = {missing, refuses}` before this script runs.
  */
 (() => {
   // biome-ignore lint/suspicious/noRedundantUseStrict: a classic script, not a module
@@ -380,7 +390,10 @@
   // ------------------------------------------------------- one element and its talk with its frame
 
   const STYLE =
-    ":host{display:block;height:100%;width:100%}iframe{border:0;display:block;height:100%;width:100%}";
+    ":host,div{display:block;height:100%;width:100%}iframe{border:0;display:block;height:100%;width:100%}";
+  /** An error with one of the names that ChatKit's public errors have. */
+  const named = (name, message) => Object.assign(new Error(message), { name });
+
   const hosts = new WeakMap();
   const live = new Set(); // those with a frame
 
@@ -392,15 +405,13 @@
       this.frame = null;
       this.frameLoads = 0;
       this.left = false; // it was taken out of the document once
+      this.isUnmounted = false; // its frame has removed itself
       this.greeted = false; // the frame has said that it listens
       this.waiting = []; // calls made before that
       this.calls = new Map(); // id → {resolve, reject}
       this.streams = new Map(); // id → AbortController
       this.lastId = 0;
-      // Like the real one: a style element, which a CSP without 'unsafe-inline' blocks.
-      const style = document.createElement("style");
-      style.textContent = STYLE;
-      element.attachShadow({ mode: "open" }).append(style);
+      element.attachShadow({ mode: "open" });
     }
 
     blank(problem) {
@@ -410,9 +421,24 @@
       this.close();
     }
 
+    /** The frame removes itself. Nobody answers the calls that are under way, nor later ones. */
+    unmount() {
+      live.delete(this);
+      this.frame?.parentNode.remove();
+      this.frame = null;
+      this.isUnmounted = true;
+      for (const stream of this.streams.values()) stream.abort();
+    }
+
+    refuse() {
+      const message = "Domain verification request failed with 401";
+      this.emit("error", { error: named("DomainVerificationRequestError", message) });
+      this.unmount();
+    }
+
     close() {
       live.delete(this);
-      this.frame?.remove();
+      this.frame?.parentNode.remove();
       this.frame = null;
       for (const stream of this.streams.values()) stream.abort();
       for (const call of this.calls.values()) call.reject(new Error("The chat was closed"));
@@ -426,18 +452,26 @@
       const problem = check(options);
       if (problem) {
         this.blank(problem);
-        return;
+        const error = named("IntegrationError", problem);
+        this.emit("error", { error });
+        throw error;
       }
       this.options = options;
       if (this.frame) {
         this.frame.title = options.frameTitle || "Chat";
         if (this.greeted) this.sendOptions();
-      } else if (this.element.isConnected) {
+      } else if (this.element.isConnected && !this.isUnmounted) {
         this.open();
       }
     }
 
     connected() {
+      if (!this.left) {
+        // Like the real one: a style element, which a CSP without 'unsafe-inline' blocks.
+        const style = document.createElement("style");
+        style.textContent = STYLE;
+        this.element.shadowRoot.append(style);
+      }
       if (this.problem) return;
       if (this.left) this.blank("the element was moved or re-attached: create a new one");
       else if (this.options) this.open();
@@ -459,7 +493,9 @@
       });
       this.frame = frame;
       live.add(this);
-      this.element.shadowRoot.append(frame);
+      const wrapper = document.createElement("div");
+      wrapper.append(frame);
+      this.element.shadowRoot.append(wrapper);
     }
 
     emit(name, detail) {
@@ -484,6 +520,10 @@
     }
 
     call(name, args) {
+      if (handle.missing.includes(name)) {
+        throw named("IntegrationError", `ChatKit command "${name}" is not available`);
+      }
+      if (this.isUnmounted) return new Promise(() => {});
       if (this.problem) return Promise.reject(new Error(this.problem));
       if (this.left) return Promise.reject(new Error("The element is not in the document"));
       if (!this.options) return Promise.reject(new Error(`${name}() before setOptions()`));
@@ -508,12 +548,17 @@
 
     receive(message) {
       if (message.kind === "hello") {
+        if (handle.refuses) {
+          this.refuse();
+          return;
+        }
         this.greeted = true;
         this.sendOptions();
         for (const send of this.waiting.splice(0)) send();
       } else if (message.kind === "event") {
-        const { detail } = message;
-        this.emit(message.name, message.name === "error" ? { error: new Error(detail) } : detail);
+        const { detail, name } = message;
+        const isError = name === "error";
+        this.emit(name, isError ? { error: named(detail.name, detail.message) } : detail);
       } else if (message.kind === "reply") {
         const call = this.calls.get(message.id);
         this.calls.delete(message.id);
@@ -623,7 +668,12 @@
     lastOptions: null,
     problems: unusable ? [unusable] : [],
     retryDelays: [100, 200, 400, 800, 1600],
+    missing: [],
+    refuses: false,
+    ...window.__chatkitStandin,
     check,
+    unmount: (element) => hosts.get(element).unmount(),
+    refuse: (element) => hosts.get(element).refuse(),
     of: (element) => {
       const { frameLoads, options, problem } = hosts.get(element);
       return { frameLoads, options, problem };

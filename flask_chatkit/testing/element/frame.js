@@ -173,8 +173,9 @@
 
   // --------------------------------------------------------------------------------- the thread
 
-  const fail = (error, retry) => {
-    emit("error", error.message);
+  /** Report an error by the name that ChatKit has for what failed. */
+  const fail = (error, retry, name = "StreamError") => {
+    emit("error", { name, message: error.message });
     notice(error.shown || FAILED, "danger", retry);
   };
 
@@ -213,7 +214,11 @@
       for (const item of found.items) put(item);
       emit("thread.load.end", { threadId: id });
     } catch (error) {
-      fail(error);
+      fail(
+        error,
+        null,
+        id === options.initialThread ? "InitialThreadLoadError" : "HistoryViewError",
+      );
       throw error;
     } finally {
       loading = false;
@@ -286,7 +291,7 @@
       if (call && status === "pending") pendingTool = event.item;
     } else if (event.type === "error") {
       const message = event.message || FAILED;
-      emit("error", event.message || event.code);
+      emit("error", { name: "StreamError", message: event.message || event.code });
       notice(message, "danger", event.allow_retry && mode === "own" ? retryLast : null);
     } else if (event.type === "notice") {
       notice(event.title ? `${event.title}\n${event.message}` : event.message, event.level);
@@ -470,7 +475,7 @@
       if (!found.length) $("threads").append(make("li", { textContent: "No chats yet" }));
     } catch (error) {
       closeHistory();
-      fail(error);
+      fail(error, null, "HistoryViewError");
     }
   };
 
@@ -509,7 +514,7 @@
         row.replaceWith(drawThread(renamed));
         if (thread?.id === found.id) setThread({ ...thread, title: field.value });
       } catch (error) {
-        fail(error);
+        fail(error, null, "HistoryViewError");
       }
     };
     row.replaceChildren(field);
@@ -522,7 +527,7 @@
       row.remove();
       if (thread?.id === found.id) openThread(null);
     } catch (error) {
-      fail(error);
+      fail(error, null, "HistoryViewError");
     }
   };
 
@@ -797,11 +802,14 @@
     $("chat").hidden = false;
     renderOptions();
     if (!first) return;
+    log("app.init");
     if (options.initialThread) {
       started = null;
       openThread(options.initialThread).catch(() => {});
     } else {
-      started = Promise.resolve(server().start()).catch((error) => fail(error));
+      started = Promise.resolve(server().start()).catch((error) =>
+        fail(error, null, "HistoryViewError"),
+      );
     }
   };
 
@@ -834,7 +842,7 @@
   });
   $("newButton").addEventListener("click", () => loading || stream || openThread(null));
   for (const id of ["leftAction", "rightAction"]) {
-    $(id).addEventListener("click", () => ask("click", id).catch(fail));
+    $(id).addEventListener("click", () => ask("click", id).catch((error) => fail(error)));
   }
   drawIcon($("historyButton"), "history");
   $("historyButton").setAttribute("aria-label", "Chat history");
