@@ -27,6 +27,7 @@ AXE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 #: How long a page may take to become what a test waits for, in milliseconds.
 PATIENCE = 6_000
 SCRIPT = re.compile(r"/deployments/chatkit/chatkit\.js$")
+WIDGET = re.compile(r"/static/\w+/widget/")
 
 
 class Start(Protocol):
@@ -1514,7 +1515,13 @@ def test_events_tell_what_happens_and_not_what_is_said(
         ["deeplink", {"name": "order", "data": {"number": "7"}}],
         ["tool.change", {"toolId": "t"}],
         ["response.start", {}],
-        ["error", {"message": "No network"}],
+        [
+            "error",
+            {
+                "message": "No network",
+                "error": {"name": "Error", "message": "No network", "code": None},
+            },
+        ],
     ]
     if log:
         assert logs[-1] == ["log", {"name": "message.send", "data": {"text": "hunter2"}}]
@@ -1727,14 +1734,28 @@ def walk(page: Page, base: str) -> Iterator[str]:
     say(page, "hello")
     page.locator(".chatkit-bar :nth-child(3)").wait_for()
     yield "answered"
+    page.evaluate("__chatkitStandin.missing = ['showHistory']")
+    page.locator(".chatkit-bar [aria-expanded]").click()
+    page.locator(".chatkit-strip").wait_for()
+    yield "unable"
+    page.locator(".chatkit-strip button").last.click()
     page.locator(".chatkit-close").click()
     for _ in range(12):
         answer(page)
     yield "unread"
+    reopen(page)
+    page.evaluate("__chatkitStandin.unmount(__chatkitStandin.elements.at(-1))")
+    page.locator("[data-state=failed]").wait_for(state="attached")
+    yield "lost"
     page.goto(f"{base}/consent")
     launcher(page).click()
     page.locator("[data-state=consent]").wait_for(state="attached")
     yield "consent"
+    page.route(WIDGET, lambda route: route.abort())
+    page.goto(base)
+    launcher(page).click()
+    page.locator(".chatkit-fallback").wait_for()
+    yield "way out"
 
 
 def boxes(page: Page, mode: str) -> list[str]:
@@ -1749,6 +1770,7 @@ def boxes(page: Page, mode: str) -> list[str]:
             ("close", ".chatkit-panel[open] .chatkit-close"),
             ("teaser", ".chatkit-teaser"),
             ("badge", ".chatkit-badge"),
+            ("way out", ".chatkit-fallback"),
         )
         if page.locator(selector).count()
     }
@@ -1761,7 +1783,7 @@ def boxes(page: Page, mode: str) -> list[str]:
             wrong.append(f"{name} is on the wrong side: {box}")
     if (wide or "panel" not in found) and not is_hit(page, ".chatkit-launcher"):
         wrong.append("the launcher is covered")
-    for name in ("panel", "teaser"):
+    for name in ("panel", "teaser", "way out"):
         if wide and name in found:
             below = found[name]["y"] + found[name]["height"]
             if below > found["launcher"]["y"]:
@@ -1807,6 +1829,6 @@ def test_every_state_can_be_seen_and_used(
         )
     wrong = {state: axe(page, node_modules) + boxes(page, mode) for state in walk(page, base)}
     context.close()
-    assert len(wrong) == 8
+    assert len(wrong) == 11
     assert {state: found for state, found in wrong.items() if found} == {}
     assert console.uncaught == console.violations == []
