@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: All that a widget needs; the others are for those that have a teaser, wait for consent, are
 #: listened to by a wrong name, are refused, or have an answer in OpenAI's element that outlives its
 #: page.
-LATER = ("consent", "names", "outlive", "refusals", "teaser")
+LATER = ("consent", "csrf", "names", "outlive", "refusals", "teaser")
 MODULES = {"lang/en.js", "shared/locales.js"} | {
     path.relative_to(FOLDER).as_posix()
     for folder in ("shared", "widget")

@@ -119,17 +119,15 @@ const addHeaders = (headers, own) => {
 };
 
 /**
- * Fetch a CSRF token with the kit's own page: that of this one may have run out.
+ * Take another CSRF token: that of the page may have run out.
  * @param {Config} config
  * @returns {Promise<boolean>} whether there is one
  */
 const renewCsrfToken = async ({ embedded, base, page }) => {
   if (embedded) return false;
-  const html = await fetch(page, { cache: "no-store" })
-    .then((response) => response.text())
-    .catch(() => "");
-  const [tag = ""] = /<(meta|input)\b[^>]*\bname=["']?csrf[-_]token\b[^>]*>/i.exec(html) ?? [];
-  const [, token] = /\b(?:content|value)=["']?([^"'\s>]+)/i.exec(tag) ?? [];
+  // Few need it: it is none of the modules that each visitor waits for.
+  const csrf = await import("./csrf.js").catch(() => null);
+  const token = await csrf?.fetchToken(page);
   if (token) csrfTokens.set(base, token);
   return Boolean(token);
 };
