@@ -5,6 +5,7 @@ Both write only what is missing, so that importing twice changes nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -20,6 +21,7 @@ from ..server.context import ChatContext
 from ..server.history import records
 from ..server.history.base import DatabaseStore
 from ..server.history.tables import attachments, items, threads
+from ..server.history.words import item_words, words_of
 from .stores import Rows, Walk
 
 #: The key of a thread's metadata that marks how far it was imported.
@@ -130,7 +132,8 @@ def _write(db: Connection, entries: Sequence[Entry]) -> Written:
             "id": item.id,
             "type": item.type,
             "created_at": item.created_at,
-            "data": item.model_dump_json(),
+            "data": (data := item.model_dump_json()),
+            "words": item_words(json.loads(data)),
         }
         for entry in kept
         for item in _new(entry, found)
@@ -255,6 +258,7 @@ def _thread_row(entry: Entry) -> dict[str, Any]:
         "visitor": context.visitor.key,
         "created_at": thread.created_at,
         "data": thread.model_dump_json(),
+        "words": words_of(thread.title or ""),
     }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from chatkit.store import Store, StoreItemType
-from chatkit.types import Attachment, ThreadMetadata
+from chatkit.types import Attachment, Page, ThreadMetadata
 from typing_extensions import Self
 
 from ...activity import Count
@@ -19,6 +20,19 @@ from ..ids import new_id
 if TYPE_CHECKING:
     from .claims import Claims
     from .database import Database
+
+
+@dataclass(frozen=True)
+class FoundThread:
+    """A thread that a search has found.
+
+    :param item_id: the newest message in which it was found; None if it was in the title.
+    :param excerpt: the part of that message around what was found.
+    """
+
+    thread: ThreadMetadata
+    item_id: str | None = None
+    excerpt: str = ""
 
 
 class SignsLinks(Protocol):
@@ -75,6 +89,12 @@ class DatabaseStore(Store[ChatContext]):
     @abstractmethod
     def with_files(self, links: SignsLinks, files: DeletesBytes) -> Self:
         """A copy that signs links and deletes bytes; it shares the database."""
+
+    @abstractmethod
+    async def search_threads(
+        self, query: str, limit: int, context: ChatContext
+    ) -> Page[FoundThread]:
+        """The owner's threads that a query finds, newest first; ``has_more`` tells of others."""
 
     @abstractmethod
     async def save_feedback(

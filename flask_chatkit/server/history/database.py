@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitTimeout
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet, finalize
 
@@ -32,6 +33,7 @@ from .engines import (
     make_folder,
     watch_connections,
 )
+from .filling import add_fts5, fill_words
 from .migrations import PATIENCE, is_current, upgrade_tables
 
 logger = logging.getLogger("flask_chatkit")
@@ -281,6 +283,8 @@ class Database:
         else:
             process.preparing.pop(engine, None)
             job.set_result(None)
+            if not isinstance(engine.pool, StaticPool):
+                fill_words(partial(self._run_apart, process.watchdog, engine, self._seconds))
 
     def _prepare(self, process: _Process, engine: Engine) -> None:
         if not isinstance(self._source, URL):
@@ -297,19 +301,11 @@ class Database:
         process.ready.add(engine)
 
     def _upgrade(self, watchdog: Watchdog, engine: Engine) -> None:
-        def do(work: Callable[[Connection], T], seconds: float, *, transaction: bool) -> T:
-            call = Call(seconds)
-            with watched(watchdog, call):
-                return _retry(
-                    lambda: self._work(engine, work, call, transaction=transaction),
-                    call,
-                    anything=True,
-                )
-
-        if do(is_current, self._seconds, transaction=False):
+        do = partial(self._run_apart, watchdog, engine)
+        if do(self._seconds, is_current, transaction=False):
             return
         try:
-            do(upgrade_tables, max(PATIENCE, self._seconds), transaction=True)
+            do(max(PATIENCE, self._seconds), _upgrade_all, transaction=True)
         except DBAPIError as error:
             logger.error(  # noqa: TRY400  the error is raised, and logged by the caller
                 "The tables of the history could not be created or upgraded (%s). If the "
@@ -318,6 +314,30 @@ class Database:
                 type(error).__name__,
             )
             raise
+
+    def _run_apart(
+        self,
+        watchdog: Watchdog,
+        engine: Engine,
+        seconds: float,
+        work: Callable[[Connection], T],
+        *,
+        transaction: bool,
+    ) -> T:
+        """Run work that no visitor waits for, or all do."""
+        call = Call(seconds)
+        with watched(watchdog, call):
+            return _retry(
+                lambda: self._work(engine, work, call, transaction=transaction),
+                call,
+                anything=True,
+            )
+
+
+def _upgrade_all(db: Connection) -> None:
+    upgrade_tables(db)
+    if db.dialect.name == "sqlite":
+        add_fts5(db)
 
 
 async def _awaited(process: _Process, future: Future[T], call: Call) -> T:

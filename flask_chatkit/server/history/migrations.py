@@ -25,13 +25,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import AddConstraint, CreateIndex, DropIndex
+from sqlalchemy.schema import AddConstraint, CreateColumn, CreateIndex, DropIndex
 
-from .tables import TRIGGERS, attachments, metadata, schema, threads
+from .filling import is_filled, note_filled
+from .tables import TRIGGERS, attachments, items, metadata, schema, threads
 
 #: The version of :data:`~flask_chatkit.server.history.tables.metadata`. 1 had threads, items and
-#: attachments only, and no table of versions; 2 had no claims.
-VERSION = 3
+#: attachments only, and no table of versions; 2 had no claims, 3 no words.
+VERSION = 4
 #: Seconds that a process waits, on MySQL, for another one that upgrades the tables.
 PATIENCE = 600
 #: The key of the advisory lock on PostgreSQL.
@@ -66,8 +67,12 @@ def upgrade_tables(connection: Connection) -> None:
                 _rebuild_attachments(connection)
             else:
                 connection.execute(AddConstraint(_reference()))
-        for table in (threads, attachments):
+        for table in (threads, items):
+            _add_words(connection, table)
+        for table in (threads, items, attachments):
             _add_missing_indexes(connection, table)
+        if not is_filled(connection) and not _has_rows(connection):
+            note_filled(connection)
         if connection.dialect.name == "sqlite":
             for trigger in TRIGGERS.values():
                 connection.exec_driver_sql(trigger)
@@ -98,6 +103,21 @@ def _alone(db: Connection) -> Iterator[None]:
             yield
         finally:
             db.execute(select(func.release_lock(name)))
+
+
+def _add_words(db: Connection, table: Table) -> None:
+    """Add the column of a table's words, which :func:`.search.fill` fills later."""
+    if any(column["name"] == "words" for column in inspect(db).get_columns(table.name)):
+        return
+    column = CreateColumn(table.c.words).compile(dialect=db.dialect)
+    db.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column}")
+
+
+def _has_rows(db: Connection) -> bool:
+    return any(
+        db.scalar(select(table.c.position).where(table.c.words.is_(None)).limit(1)) is not None
+        for table in (threads, items)
+    )
 
 
 def _reference() -> ForeignKeyConstraint:

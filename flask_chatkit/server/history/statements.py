@@ -226,8 +226,8 @@ def _is_past(
 
 #: The columns that saving a row again updates.
 _UPDATED: Mapping[str, Sequence[str]] = {
-    "chatkit_threads": ("created_at", "data"),
-    "chatkit_items": ("type", "created_at", "data"),
+    "chatkit_threads": ("created_at", "data", "words"),
+    "chatkit_items": ("type", "created_at", "data", "words"),
     "chatkit_attachments": ("thread", "data"),
 }
 
@@ -251,7 +251,7 @@ def _upsert(table: Table, dialect: str) -> Insert:
 @lru_cache
 def save_item(dialect: str) -> Insert:
     """Insert or replace an item of the owner's thread; changes no row if there is no thread."""
-    names = ["id", "type", "created_at", "data"]
+    names = ["id", "type", "created_at", "data", "words"]
     source = select(
         threads.c.position,
         *(bindparam(f"new_{name}", type_=items.c[name].type).label(name) for name in names),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -28,8 +29,8 @@ from ...identity.visitor import Visitor
 from ..context import ChatContext, as_context
 from ..ids import page_size
 from ..surrogates import clean
-from . import counts, records, statements
-from .base import DatabaseStore, DeletesBytes, SignsLinks
+from . import counts, records, search, statements
+from .base import DatabaseStore, DeletesBytes, FoundThread, SignsLinks
 from .branches import begins_answer, begins_nothing, hides_branch
 from .claims import Claims
 from .database import SECONDS, Database, Source
@@ -46,6 +47,7 @@ from .values import (
     owner_columns,
     storable_id,
 )
+from .words import item_words, words_of
 
 logger = logging.getLogger("flask_chatkit")
 
@@ -138,6 +140,7 @@ class SQLAlchemyStore(DatabaseStore):
             "created_at": thread.created_at,
             # openai-chatkit also saves threads that contain a page of items.
             "data": clean(thread).model_dump_json(exclude={"items"}),
+            "words": words_of(thread.title or ""),
         }
         if meant.is_stored(thread.id):
             await self._database.statement(
@@ -163,6 +166,19 @@ class SQLAlchemyStore(DatabaseStore):
             return [_THREAD.validate_json(data) for data in rows]
 
         return make_page(await self._database.statement(work), size)
+
+    async def search_threads(
+        self, query: str, limit: int, context: ChatContext
+    ) -> Page[FoundThread]:
+        """The owner's threads, newest first, in which words begin with all those of a query."""
+        size = page_size(limit)
+        owner = keys_of(context)["owner_"]
+        found = await self._database.statement(lambda db: search.search(db, owner, query, size + 1))
+        shown = [
+            FoundThread(_THREAD.validate_json(one.data), one.item_id, one.excerpt)
+            for one in found[:size]
+        ]
+        return Page(data=shown, has_more=len(found) > size)
 
     async def delete_thread(self, thread_id: str, context: ChatContext) -> None:
         """Delete a thread, its items and its attachments."""
@@ -230,7 +246,8 @@ class SQLAlchemyStore(DatabaseStore):
             "new_id": storable_id(item.id),
             "new_type": item.type,
             "new_created_at": item.created_at,
-            "new_data": clean(item).model_dump_json(),
+            "new_data": (data := clean(item).model_dump_json()),
+            "new_words": item_words(json.loads(data)),
         }
 
         def work(db: Connection) -> None:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects.postgresql import TSVECTOR
 
 #: Characters of the longest id.
 LONGEST_ID = 255
@@ -78,6 +79,26 @@ _VISITOR = _exact(520)
 _TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
 # Not a JSON type: PostgreSQL's rejects NUL, which a message may contain.
 _DATA = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), *_MYSQL)
+#: See :mod:`.words`; null in rows of an earlier release, until they are filled.
+_WORDS = (
+    Text()
+    .with_variant(TSVECTOR(), "postgresql")
+    .with_variant(mysql.MEDIUMTEXT(charset="ascii", collation="ascii_bin"), *_MYSQL)
+)
+
+
+def _index_words(table: Table) -> None:
+    """Index what is searched. On SQLite that is what has no words yet, as FTS5 has the others."""
+    words = table.c.words
+    Index(
+        None,
+        words,
+        postgresql_using="gin",
+        mysql_prefix="FULLTEXT",
+        mariadb_prefix="FULLTEXT",
+        sqlite_where=words.is_(None),
+    )
+
 
 #: ``position`` is the order of insertion. Every statement asks for ``owner``: see
 #: :func:`~flask_chatkit.server.context.owner_name`. ``kit``, ``chat`` and ``visitor`` are the same
@@ -93,10 +114,12 @@ threads = Table(
     Column("visitor", _VISITOR, nullable=False),
     Column("created_at", _TIME, nullable=False),
     Column("data", _DATA, nullable=False),
+    Column("words", _WORDS, nullable=True),
     UniqueConstraint("id"),
     sqlite_autoincrement=True,
     **_OPTIONS,
 )
+_index_words(threads)
 Index(None, threads.c.owner, threads.c.position)
 Index(None, threads.c.owner, threads.c.created_at, threads.c.position)
 Index(None, threads.c.visitor)
@@ -112,10 +135,12 @@ items = Table(
     Column("type", String(64), nullable=False),
     Column("created_at", _TIME, nullable=False),
     Column("data", _DATA, nullable=False),
+    Column("words", _WORDS, nullable=True),
     UniqueConstraint("thread", "id"),
     sqlite_autoincrement=True,
     **_OPTIONS,
 )
+_index_words(items)
 Index(None, items.c.thread, items.c.position)
 
 #: ``thread`` is the id of the owner's thread that the attachment was sent to; null until it was.

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from chatkit.errors import CustomStreamError
 from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
@@ -49,6 +49,7 @@ from .refusals import Refusal, raise_api_error, raise_http_error, refusal_of
 from .replay import ReplayCache, RequestKey, request_key
 from .resume import RunningAnswers
 from .retries import AnswerOnce
+from .search import search
 from .streams import OpenStreams, event_stream
 from .validation import CallChecks
 
@@ -172,7 +173,9 @@ class Dispatcher:
         context = await self._authorize(call)
         if call.type == "items.feedback":
             await self._save_feedback(call)
-        result = await self._begin(context, call.request, call.body, call.replaces)
+        begin = partial(self._begin, context, call.request, call.body, call.replaces)
+        store = cast("DatabaseStore", self.server.store) if self._reads_at_once else None
+        result = await search(store, call, context, begin)
         await self.running.look(call, self.server, context)
         return result
 

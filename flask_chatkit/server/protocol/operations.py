@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ...errors import BadRequest
 from ...options.macros import PAGE_CONTEXT
 from ..context import ChatContext
+from .search import query_of
 
 KIB = 1024
 #: Bytes of a recording: some minutes of speech, in base64.
@@ -131,6 +132,7 @@ class Call:
     :param knows_all: whether an answer that another process writes would be known.
     :param last_answer: what :func:`.resume.last_answer` has found.
     :param replaces: the id of the visitor's message that it replaces; see :data:`REPLACES`.
+    :param search: what it searches the threads for; see :mod:`.search`.
     """
 
     type: str
@@ -143,6 +145,7 @@ class Call:
     knows_all: bool = True
     last_answer: str | None = None
     replaces: str | None = None
+    search: str | None = None
 
 
 def replaced_by(request: Any) -> str | None:
@@ -170,7 +173,17 @@ def parse_call(body: bytes, context: ChatContext) -> Call:
     kind: str = request.type
     operation, owner = OPERATIONS[kind], context["owner"]
     replaces = replaced_by(request)
-    return Call(kind, operation, request, params, body, context, owner, replaces=replaces)
+    return Call(
+        kind,
+        operation,
+        request,
+        params,
+        body,
+        context,
+        owner,
+        replaces=replaces,
+        search=query_of(request),
+    )
 
 
 def _page_context(metadata: dict[str, Any]) -> dict[str, Any]:

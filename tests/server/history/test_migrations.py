@@ -113,7 +113,14 @@ def dump(engine: sa.Engine) -> dict[str, list[tuple[Any, ...]]]:
     names = ("chatkit_threads", "chatkit_items", "chatkit_attachments")
     with engine.connect() as db:
         return {
-            name: [tuple(row) for row in db.execute(sa.select(table).order_by(table.c.position))]
+            name: [
+                tuple(row)
+                for row in db.execute(
+                    sa.select(*(one for one in table.c if one.name != "words")).order_by(
+                        table.c.position
+                    )
+                )
+            ]
             for name, table in metadata.tables.items()
             if name in names
         }
