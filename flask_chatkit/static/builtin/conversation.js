@@ -37,7 +37,7 @@ export class Conversation extends Part {
     this.#sent += 1;
     const sent = `sent-${this.#sent}`;
     const { content, attachments, quote, replaces } = message;
-    history.hide();
+    history.leave();
     store.put({ id: sent, type: "user_message", content, attachments, quoted_text: quote });
     view.scrollToEnd(true);
     store.dispatch("log", { name: "message.send" });
@@ -73,7 +73,7 @@ export class Conversation extends Part {
       store.clear();
       store.earlier = null;
       store.call = null;
-      history.hide();
+      history.leave();
       store.setThread(thread);
     });
     store.emit("changed");
@@ -173,6 +173,22 @@ export class Conversation extends Part {
     const params = { thread_id: id, limit: PAGE_SIZE, order: "desc", ...(after && { after }) };
     const { data, has_more, after: next } = await this.chat.client.json("items.list", params);
     return { data: [...data].reverse(), earlier: has_more ? (next ?? data.at(-1)?.id) : null };
+  }
+
+  /**
+   * Show an item of the open thread, however long ago it was.
+   * @param {string} id
+   */
+  async showItem(id) {
+    const { store, view } = this.chat;
+    const thread = store.thread?.id;
+    for (let cursor; !store.items.has(id) && store.earlier && store.earlier !== cursor; ) {
+      cursor = store.earlier;
+      await this.showEarlier();
+      if (store.thread?.id !== thread) return;
+    }
+    const { row } = store.items.get(id) ?? {};
+    if (row) view.showAt(row, 16);
   }
 
   /** Show what came before the first item. */

@@ -1,180 +1,50 @@
-// The list of the visitor's threads, over the conversation: they are opened, renamed and deleted here.
+// The list of the visitor's threads: over the conversation, or beside it on a wide page of its own.
 
-import { h } from "../shared/dom.js";
-import { button, fillIn, iconButton, spinner } from "./controls.js";
+import { browserStore, h } from "../shared/dom.js";
+import { button, iconButton, spinner } from "./controls.js";
 import { PAGE_SIZE } from "./conversation.js";
+import { groupOf } from "./history/days.js";
+import { ThreadRow } from "./history/row.js";
 import { Part } from "./store.js";
 
 /** @import { Chat } from "./element.js" */
+/** @import { Search } from "./history/search.js" */
 /** @import { Thread } from "./types.js" */
 
-const TOUCH = "(pointer: coarse)";
-const LONGEST_TITLE = 200; // characters
+const MOST = 100; // threads that a search may find
+const CLOSED = "sidebar-closed"; // in storage
 
-/** A thread in the list. */
-class ThreadRow extends Part {
-  node = h("li", { className: "past" });
-
-  /**
-   * @param {Chat} chat
-   * @param {Thread} thread
-   */
-  constructor(chat, thread) {
-    super(chat);
-    this.thread = thread;
-    this.#draw();
-  }
-
-  get #title() {
-    return this.thread.title || this.text.untitled;
-  }
-
-  get #date() {
-    const when = new Date(this.thread.created_at ?? "");
-    const { locale } = this.options;
-    return Number.isNaN(+when) ? "" : when.toLocaleDateString(locale, { dateStyle: "medium" });
-  }
-
-  #draw() {
-    const { store } = this;
-    const { text } = store;
-    const { showRename = true, showDelete = true } = store.options.history ?? {};
-    const open = h(
-      "button",
-      {
-        type: "button",
-        className: "item",
-        "aria-current": this.thread.id === store.thread?.id && "true",
-        onclick: () => this.#open(),
-      },
-      h("span", { dir: "auto" }, this.#title),
-      h("span", { className: "caption" }, this.#date),
-    );
-    this.node.replaceChildren(open);
-    const rename = `${text.rename}: ${this.#title}`;
-    const remove = `${text.delete}: ${this.#title}`;
-    if (showRename) this.node.append(iconButton(rename, "edit", () => this.#askForTitle()));
-    if (showDelete) this.node.append(iconButton(remove, "trash", () => this.#askToDelete()));
-  }
-
-  async #open() {
-    const { composer, conversation } = this.chat;
-    await conversation.open(this.thread.id).catch(() => {});
-    if (!matchMedia(TOUCH).matches) composer.focus();
-  }
-
-  /** Show the thread again, in the place of a question. */
-  #goBack() {
-    this.#draw();
-    this.node.querySelector("button")?.focus();
-  }
-
-  /**
-   * Ask something in the place of the thread.
-   * @param {HTMLElement} question
-   */
-  #ask(question) {
-    question.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
-      event.preventDefault();
-      event.stopPropagation();
-      this.#goBack();
-    });
-    this.node.replaceChildren(question);
-  }
-
-  #askForTitle() {
-    const { text } = this;
-    const input = h("input", {
-      type: "text",
-      value: this.thread.title || "",
-      "aria-label": text.title,
-      dir: "auto",
-      required: true,
-      maxLength: LONGEST_TITLE,
-    });
-    const form = h(
-      "form",
-      { className: "edit" },
-      input,
-      h("button", { type: "submit", className: "button primary" }, text.save),
-      button(text.cancel, () => this.#goBack()),
-    );
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      const title = input.value.trim();
-      if (title) this.#rename(title, form);
-    });
-    this.#ask(form);
-    input.select();
-    input.focus();
-  }
-
-  /**
-   * @param {string} title
-   * @param {HTMLElement} form
-   */
-  async #rename(title, form) {
-    const { client, store } = this.chat;
-    const { id } = this.thread;
-    try {
-      await client.json("threads.update", { thread_id: id, title });
-    } catch (error) {
-      this.#showProblem(form, error);
-      return;
-    }
-    if (store.thread?.id === id) store.thread = { ...store.thread, title };
-    this.thread = { ...this.thread, title };
-    this.#goBack();
-    store.emit("changed");
-  }
-
-  #askToDelete() {
-    const { text } = this;
-    const question = fillIn(text.deleteAsk, this.#title);
-    const no = button(text.cancel, () => this.#goBack());
-    const yes = button(text.delete, () => this.#delete(group), "button danger");
-    const given = { className: "edit", role: "group", "aria-label": question };
-    const group = h("div", given, h("p", { dir: "auto" }, question), yes, no);
-    this.#ask(group);
-    no.focus();
-  }
-
-  /** @param {HTMLElement} group */
-  async #delete(group) {
-    const { client, history } = this.chat;
-    const { id } = this.thread;
-    try {
-      await client.json("threads.delete", { thread_id: id });
-    } catch (error) {
-      this.#showProblem(group, error);
-      return;
-    }
-    history.remove(this.node, id);
-  }
-
-  /**
-   * @param {HTMLElement} node
-   * @param {unknown} error
-   */
-  #showProblem(node, error) {
-    this.store.report(error, "HistoryViewError");
-    node.querySelector(".problem")?.remove();
-    const { message } = /** @type {Error} */ (error);
-    node.append(h("p", { className: "problem", role: "alert" }, message));
-  }
-}
-
-/** The list, which covers the conversation while it is open. */
+/** The list, which covers the conversation while it is open, unless it stands beside it. */
 export class History extends Part {
   #panel = h("div");
-  #list = h("ul");
+  #list = h("div");
   #end = h("div");
   #back = h("button");
+  /** @type {ThreadRow[]} */
+  #rows = [];
+  /** @type {Search | null} once the server has said that it can search */
+  #search = null;
+  /** @type {symbol | null} the list that is awaited */
+  #turn = null;
+  #shown = "";
+  /** Whether it stands beside the conversation. */
+  isDocked = false;
+
+  /** @param {Chat} chat */
+  constructor(chat) {
+    super(chat);
+    chat.store.on("changed", () => this.#sync());
+  }
 
   /** Make its panel anew, hidden. */
   build() {
     this.#panel = h("div", { className: "history", hidden: true });
+    this.#panel.classList.toggle("docked", this.isDocked);
+    if (this.isEnabled)
+      this.chat.view.whenFull(async () => {
+        const { watchWidth } = await import("./history/sidebar.js");
+        watchWidth(this.chat);
+      });
     return this.#panel;
   }
 
@@ -186,23 +56,57 @@ export class History extends Part {
     return this.options.history?.enabled !== false;
   }
 
+  /**
+   * Put it beside the conversation, or over it again.
+   * @param {boolean} docks
+   */
+  dock(docks) {
+    if (docks === this.isDocked) return;
+    if (!docks) this.hide();
+    this.isDocked = docks;
+    this.#panel.classList.toggle("docked", docks);
+    this.chat.view.nodes.main.inert = false;
+    if (docks && !this.isOpen && !browserStore.get(CLOSED)) this.show();
+  }
+
+  /** Show or hide it, as the visitor asks. */
+  toggle() {
+    const isOpen = this.isDocked && this.isOpen;
+    if (this.isDocked) browserStore.set(CLOSED, isOpen ? "1" : null);
+    if (isOpen) this.hide();
+    else this.show();
+  }
+
   /** Show the list, and load it. */
   async show() {
     const { store, view } = this.chat;
     const { text } = store;
     const wasOpen = this.isOpen;
-    this.#list = h("ul", { role: "list" });
+    const hasHeader = store.options.header?.enabled !== false;
+    this.#search = null;
+    this.#list = h("div", { className: "pasts" });
     this.#end = h("div", { className: "center" });
-    this.#back = iconButton(text.hideHistory, "back", () => this.hide());
+    this.#back = iconButton(text.hideHistory, "back", () => this.hide(), {
+      className: "plain back",
+    });
     this.#panel.replaceChildren(
-      h("div", { className: "header" }, this.#back, h("h2", {}, text.history)),
+      h(
+        "div",
+        { className: "header" },
+        this.#back,
+        h("h2", {}, text.history),
+        !hasHeader && store.thread && view.downloadButton(),
+      ),
       h("div", { className: "log" }, h("div", { className: "column" }, this.#list, this.#end)),
     );
     this.#panel.hidden = false;
-    view.nodes.main.inert = true;
-    this.#back.focus();
+    view.nodes.past.ariaExpanded = "true";
+    if (!this.isDocked) {
+      view.nodes.main.inert = true;
+      this.#back.focus();
+    }
     if (!wasOpen) store.dispatch("history.open");
-    await this.#load();
+    await this.load();
   }
 
   hide() {
@@ -212,51 +116,124 @@ export class History extends Part {
     const hadFocus = this.#panel.contains(view.focused);
     main.inert = false;
     this.#panel.hidden = true;
+    past.ariaExpanded = "false";
     if (hadFocus) (past.checkVisibility?.() === false ? composer.nodes.input : past).focus();
     store.dispatch("history.close");
   }
 
-  /** @param {string} [after] the last thread that is shown */
-  async #load(after) {
+  /** Give way to the conversation. */
+  leave() {
+    if (!this.isDocked) this.hide();
+  }
+
+  /**
+   * Load the list, or more of it.
+   * @param {string} [after] the last thread that is shown
+   * @param {number} [limit]
+   */
+  async load(after, limit = PAGE_SIZE) {
     const { client, store } = this.chat;
     const { text } = store;
-    const [list, end] = [this.#list, this.#end];
-    end.replaceChildren(h("p", { className: "progress", role: "status" }, spinner(), text.loading));
+    const query = this.#search?.query ?? "";
+    const turn = Symbol(query);
+    this.#turn = turn;
+    const end = this.#end;
+    if (!this.isDocked || this.#rows.length === 0 || after)
+      end.replaceChildren(
+        h("p", { className: "progress", role: "status" }, spinner(), text.loading),
+      );
     try {
-      const params = { limit: PAGE_SIZE, order: "desc", ...(after && { after }) };
-      const { data, has_more, after: next } = await client.json("threads.list", params);
-      const rows = data.map((/** @type {any} */ each) => new ThreadRow(this.chat, each).node);
-      list.append(...rows);
+      const params = { limit, order: "desc", ...(after && { after }) };
+      const page = await client.list(params, query);
+      if (this.#turn !== turn) return;
+      const mark = this.#search?.mark;
+      const rows = page.data.map(
+        (/** @type {any} */ each) => new ThreadRow(this.chat, each, page.found?.[each.id], mark),
+      );
+      const next = !query && (page.after ?? page.data.at(-1)?.id);
+      if (!after) this.#clear();
+      this.#append(rows, query);
       end.replaceChildren();
-      if (has_more && data.length > 0) {
-        end.append(button(text.more, () => this.#load(next ?? data.at(-1).id)));
-      }
-      if (!list.firstChild) end.append(h("p", { className: "caption" }, text.noChats));
-      if (after) rows[0]?.querySelector("button")?.focus();
+      if (page.has_more && rows.length > 0 && limit < MOST)
+        end.append(button(text.more, () => (query ? this.load("", MOST) : this.load(next))));
+      if (this.#rows.length === 0)
+        end.append(h("p", { className: "caption" }, query ? text.noResults : text.noChats));
+      if (after) rows[0]?.node.querySelector("button")?.focus();
+      if (page.search && !this.#search) await this.#addSearch();
+      if (query) this.#search?.announce(rows.length);
     } catch (error) {
+      if (this.#turn !== turn) return;
       store.report(error, "HistoryViewError");
       const { message } = /** @type {Error} */ (error);
-      const again = button(text.retry, () => this.#load(after));
+      const again = button(text.retry, () => this.load(after, limit));
       end.replaceChildren(h("p", { role: "alert" }, message), again);
     }
   }
 
+  async #addSearch() {
+    const { Search } = await import("./history/search.js");
+    this.#search ??= new Search(this.chat, () => this.load());
+    this.#panel.firstElementChild?.after(this.#search.node);
+  }
+
+  #clear() {
+    this.#rows = [];
+    this.#list.replaceChildren();
+  }
+
+  /**
+   * @param {ThreadRow[]} rows
+   * @param {string} query
+   */
+  #append(rows, query) {
+    const { store } = this;
+    const words = { language: store.language, week: store.text.lastWeek };
+    for (const row of rows) {
+      const date = new Date(row.thread.created_at ?? "");
+      const isKnown = !query && !Number.isNaN(+date);
+      const name = isKnown ? groupOf(date, new Date(), words) : "";
+      let group = this.#list.lastElementChild;
+      if (!group || group.getAttribute("aria-label") !== name) {
+        const heading = name && h("h3", { className: "caption" }, name);
+        group = h("section", { "aria-label": name }, heading, h("ul", { role: "list" }));
+        this.#list.append(group);
+      }
+      group.lastElementChild?.append(row.node);
+    }
+    this.#rows.push(...rows);
+  }
+
+  /** Show which thread is open, and one that is new. */
+  #sync() {
+    const { thread } = this.store;
+    const shown = `${thread?.id}|${thread?.title}`;
+    if (!this.isOpen || shown === this.#shown) return;
+    this.#shown = shown;
+    for (const row of this.#rows) row.update(thread);
+    const isNew = thread && !this.#rows.some((row) => row.thread.id === thread.id);
+    if (this.isDocked && isNew && !this.#search?.query) this.load();
+  }
+
   /**
    * Take a deleted thread from the list; the list stays open, though the thread may have been.
-   * @param {HTMLElement} row
-   * @param {string} id
+   * @param {ThreadRow} row
    */
-  remove(row, id) {
-    const { conversation, store } = this.chat;
-    const neighbour = row.nextElementSibling ?? row.previousElementSibling;
-    const next = neighbour?.querySelector("button");
-    row.remove();
-    if (store.thread?.id === id) {
-      this.#panel.hidden = true;
+  remove(row) {
+    const { conversation, store, view } = this.chat;
+    const at = this.#rows.indexOf(row);
+    this.#rows.splice(at, 1);
+    const neighbour = this.#rows[at] ?? this.#rows[at - 1];
+    const group = row.node.closest("section");
+    row.node.remove();
+    if (!group?.querySelector("li")) group?.remove();
+    if (store.thread?.id === row.thread.id) {
+      const { isDocked } = this;
+      this.isDocked = true; // so that it stays
       conversation.show(null);
-      this.#panel.hidden = false;
+      this.isDocked = isDocked;
     }
-    (next ?? this.#back).focus();
-    if (!this.#list.firstChild) this.#load();
+    const next = neighbour?.node.querySelector("button");
+    (next ?? (this.isDocked ? view.nodes.past : this.#back)).focus();
+    if (this.#rows.length === 0) this.load();
   }
 }

@@ -204,6 +204,17 @@ export class Client {
   }
 
   /**
+   * List the visitor's threads, or those that a query finds. The answer's `search` says whether the
+   * server can search.
+   * @param {object} params
+   * @param {string} query
+   */
+  async list(params, query) {
+    const metadata = { flask_chatkit_search: query };
+    return this.read(await this.post({ type: "threads.list", params, metadata }));
+  }
+
+  /**
    * @param {Response} response
    * @returns {Promise<any>}
    */

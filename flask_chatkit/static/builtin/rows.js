@@ -2,6 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { iconButton, textsOf, tick } from "./controls.js";
+import { timesOf } from "./history/days.js";
 import { citesOf, drawItem, drawSources } from "./items.js";
 import { showMarkdown } from "./markdown.js";
 import { Part } from "./store.js";
@@ -15,6 +16,16 @@ import { drawWidget } from "./widgets.js";
 const BUDGET_MS = 10; // for what a frame draws of a text
 const REST = 3; // times as long as was drawn, until the next time
 const LONGEST_REST_MS = 250;
+/**
+ * The time of a message, in a list; none if it is not known.
+ * @param {string | undefined} created
+ * @param {string} language
+ */
+const drawTime = (created, language) => {
+  const at = timesOf(created, language, { hour: true });
+  const given = { dateTime: at?.date.toISOString(), title: at?.full, className: "caption" };
+  return at ? [h("time", given, at.short)] : [];
+};
 
 const FIELDS = "input, textarea, select";
 const fieldsIn = (/** @type {Element} */ node) =>
@@ -146,9 +157,19 @@ export class Rows extends Part {
   #draw(entry) {
     const { item, body } = entry;
     if (!body) return;
+    if (item.type === "user_message") this.#stamp(entry);
     if (item.type === "assistant_message") this.#drawMessage(entry, body);
     else if (entry.changed && entry.context) this.#drawComponents(entry.changed, entry.context);
     else this.#drawWhole(entry, body);
+  }
+
+  /**
+   * Say when a message was sent, once the server has.
+   * @param {Entry} entry
+   */
+  #stamp({ item, row }) {
+    if (row?.querySelector(":scope > time")) return;
+    row?.append(...drawTime(item.created_at, this.store.language));
   }
 
   /**
@@ -295,6 +316,7 @@ export class Turns extends Part {
       );
     }
     if (retry && question) bar.append(this.chat.editing.retryButton(question));
+    bar.append(...drawTime(turn.at(-1)?.item.created_at, store.language));
     return bar;
   }
 

@@ -11,6 +11,7 @@ import { Part } from "./store.js";
  * @property {HTMLElement} chat all of it
  * @property {HTMLElement} main all but the history
  * @property {HTMLElement} title
+ * @property {HTMLElement} save the button for a transcript
  * @property {HTMLElement} fresh the button for a new chat
  * @property {HTMLElement} past the button for the history
  * @property {HTMLElement} log what scrolls
@@ -40,22 +41,23 @@ const headerAction = ({ store }, side) => {
 
 /** @param {Chat} chat */
 const buildHeader = (chat) => {
-  const { conversation, history, store } = chat;
+  const { conversation, history, store, view } = chat;
   const { text, options } = store;
   const enabled = options.header?.enabled !== false;
   const title = h("h2", { dir: "auto" });
   const fresh = iconButton(text.newChat, "compose", () => conversation.startNew());
-  const past = iconButton(text.history, "history", () => history.show());
+  const past = iconButton(text.history, "history", () => history.toggle());
   past.hidden = !history.isEnabled;
+  const save = view.downloadButton();
   const header = h(
     "div",
     { className: enabled ? "header" : "header hidden" },
     headerAction(chat, "leftAction"),
     title,
-    enabled && [fresh, past],
+    enabled && [save, fresh, past],
     headerAction(chat, "rightAction"),
   );
-  return { header, title, fresh, past };
+  return { header, title, save, fresh, past };
 };
 
 /** @param {Chat} chat */
@@ -145,7 +147,7 @@ const buildFrame = (chat) => {
   const status = h("p", { role: "status", className: "hidden" });
   const main = h("div", { className: "main" }, header, logNodes.log, foot);
   const onkeydown = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Escape" || !history.isOpen) return;
+    if (event.key !== "Escape" || !history.isOpen || history.isDocked) return;
     event.preventDefault();
     event.stopPropagation(); // not the panel around the chat
     history.hide();
@@ -199,6 +201,22 @@ export class View extends Part {
     return this.#nodes;
   }
 
+  /** A button that saves the open thread as a file. */
+  downloadButton() {
+    return iconButton(this.text.transcript, "download", async () => {
+      const { download } = await import("./transcript.js");
+      await download(this.chat);
+    });
+  }
+
+  /**
+   * Do something once the chat is built, if it is a page of its own.
+   * @param {() => unknown} act
+   */
+  whenFull(act) {
+    if (this.#root.host.closest(".chatkit-full")) queueMicrotask(act);
+  }
+
   /** The element in the chat that has the focus. */
   get focused() {
     return this.#root.activeElement;
@@ -228,13 +246,14 @@ export class View extends Part {
   /** Show everything but the items: title, start screen, what is busy, what may be done. */
   render() {
     const { composer, store, suggestions, turns } = this.chat;
-    const { chat, title, fresh, start, earlier, log } = this.nodes;
+    const { chat, title, save, fresh, start, earlier, log } = this.nodes;
     const { text, thread, run, opening } = store;
     const { title: wanted = {} } = store.options.header ?? {};
     title.textContent = wanted.text ?? thread?.title ?? text.newChat;
     title.classList.toggle("hidden", wanted.enabled === false);
     const empty = store.items.size === 0 && !run && !opening;
     fresh.hidden = empty && !thread;
+    save.hidden = !thread || store.items.size === 0;
     earlier.hidden = !store.earlier;
     const began = start.hidden;
     start.hidden = !empty || Boolean(thread);

@@ -1,0 +1,63 @@
+// Days and times in the language of the chat's words.
+
+const DAY = 86_400_000; // milliseconds
+
+/**
+ * Call a function with a language, or with the browser's where that is none.
+ * @template T
+ * @param {string | undefined} language
+ * @param {(locale: string | undefined) => T} make
+ */
+const within = (language, make) => {
+  try {
+    return make(language || undefined);
+  } catch {
+    return make(undefined);
+  }
+};
+
+/** @param {number | Date} at */
+const midnight = (at) => new Date(at).setHours(0, 0, 0, 0);
+
+/**
+ * The heading under which a day stands: today, yesterday, the week before, else the month.
+ * @param {Date} date
+ * @param {Date} now
+ * @param {{language?: string, week: string}} words
+ */
+export const groupOf = (date, now, { language, week }) => {
+  const days = Math.round((midnight(now) - midnight(date)) / DAY);
+  if (days > 7) {
+    /** @type {Intl.DateTimeFormatOptions} */
+    const form = { month: "long" };
+    if (date.getFullYear() !== now.getFullYear()) form.year = "numeric";
+    return within(language, (locale) => date.toLocaleDateString(locale, form));
+  }
+  if (days > 1) return week;
+  return within(language, (locale) => {
+    const names = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+    const name = names.format(days > 0 ? -1 : 0, "day");
+    return name[0].toLocaleUpperCase(locale) + name.slice(1);
+  });
+};
+
+/**
+ * A time in short and in full; the short one is the hour today, and the day before.
+ * @param {string | undefined} created as the server has it
+ * @param {string | undefined} language
+ * @param {{hour?: boolean, now?: Date}} [how] whether always to have the hour
+ * @returns {{short: string, full: string, date: Date} | null} null for no time
+ */
+export const timesOf = (created, language, { hour = false, now = new Date() } = {}) => {
+  const date = new Date(created ?? "");
+  if (Number.isNaN(+date)) return null;
+  const isToday = midnight(date) === midnight(now);
+  return within(language, (locale) => ({
+    short:
+      isToday || hour
+        ? date.toLocaleTimeString(locale, { timeStyle: "short" })
+        : date.toLocaleDateString(locale, { dateStyle: "medium" }),
+    full: date.toLocaleString(locale, { dateStyle: "full", timeStyle: "short" }),
+    date,
+  }));
+};
