@@ -33,7 +33,7 @@ from .engines import (
     make_folder,
     watch_connections,
 )
-from .filling import add_fts5, fill_words
+from .filling import Filling, add_fts5
 from .migrations import PATIENCE, is_current, upgrade_tables
 
 logger = logging.getLogger("flask_chatkit")
@@ -78,6 +78,8 @@ class _Process:
         self.preparing: WeakKeyDictionary[Engine, Future[None]] = WeakKeyDictionary()
         #: Connections of the parent process, which must be neither used nor closed here.
         self.inherited: list[Pool] = []
+        #: What adds the words by which old messages are found.
+        self.filling: list[Filling] = []
 
 
 class Database:
@@ -139,6 +141,8 @@ class Database:
         """Close this process's threads and connections; a site's engine stays open."""
         process = self._processes.pop(os.getpid(), None)
         if process is not None:
+            for filling in process.filling:
+                filling.stop(CLOSE_SECONDS)
             process.workers.close(CLOSE_SECONDS)
             if process.engine is not None:
                 process.engine.dispose()
@@ -284,7 +288,8 @@ class Database:
             process.preparing.pop(engine, None)
             job.set_result(None)
             if not isinstance(engine.pool, StaticPool):
-                fill_words(partial(self._run_apart, process.watchdog, engine, self._seconds))
+                run = partial(self._run_apart, process.watchdog, engine, self._seconds)
+                process.filling.append(Filling(run))
 
     def _prepare(self, process: _Process, engine: Engine) -> None:
         if not isinstance(self._source, URL):

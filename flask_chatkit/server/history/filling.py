@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, insert, select, text, update
@@ -108,25 +109,38 @@ def fill(db: Connection, table: Table, after: int) -> int | None:
     return rows[-1].position if rows else None
 
 
-def fill_words(run: Callable[..., Any]) -> None:
-    """Add the words to all rows that have none, in a thread, unless that is done.
+class Filling:
+    """Adds the words to all rows that have none, in a thread, unless that is done.
 
     :param run: runs a function with a connection, in a ``transaction`` or not.
     """
 
-    def work() -> None:
-        try:
-            if run(is_filled, transaction=False):
-                return
-            for table in (threads, items):
-                after: int | None = 0
-                while after is not None:
-                    here = after
-                    after = run(lambda db: fill(db, table, here), transaction=True)  # noqa: B023  called at once
-            run(note_filled, transaction=True)
-        except Exception:
-            # The next process goes on where this one has stopped.
-            logger.exception("What was stored before could not be made searchable")
+    def __init__(self, run: Callable[..., Any]) -> None:
+        self._run = run
+        self._stopped = threading.Event()
+        # A daemon: a process that ends does not wait for it.
+        self._thread = threading.Thread(target=self._work, name="flask-chatkit-words", daemon=True)
+        self._thread.start()
 
-    # A daemon: a process that ends does not wait for it.
-    threading.Thread(target=work, name="flask-chatkit-words", daemon=True).start()
+    def stop(self, seconds: float) -> None:
+        """Stop after the batch that is under way, and wait for that so many seconds."""
+        self._stopped.set()
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        try:
+            if not self._stopped.is_set() and not self._run(is_filled, transaction=False):
+                self._fill()
+        except Exception:
+            if not self._stopped.is_set():
+                # The next process goes on where this one has stopped.
+                logger.exception("What was stored before could not be made searchable")
+
+    def _fill(self) -> None:
+        for table in (threads, items):
+            after: int | None = 0
+            while after is not None:
+                if self._stopped.is_set():
+                    return
+                after = self._run(partial(fill, table=table, after=after), transaction=True)
+        self._run(note_filled, transaction=True)

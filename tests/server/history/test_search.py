@@ -224,7 +224,7 @@ def test_huge_and_odd_texts_are_stored(store: SQLAlchemyStore) -> None:
 
 
 def test_old_rows_become_searchable(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of an earlier release are filled in batches beside the chat, once, by whoever is there."""
+    """Rows of an earlier release are filled in batches, once, while visitors chat."""
     monkeypatch.setattr(filling, "BATCH", 7)
     engine = sa.create_engine(database_url(uri))
     fill_old(engine, 40)
@@ -278,7 +278,7 @@ def test_filling_keeps_what_is_stored_meanwhile(uri: str, monkeypatch: pytest.Mo
 
 def test_without_fts5_all_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a SQLite without FTS5, or tables that Alembic has made, LIKE finds the same."""
-    monkeypatch.setattr("flask_chatkit.server.history.database.add_fts5", lambda db: None)
+    monkeypatch.setattr("flask_chatkit.server.history.database.add_fts5", lambda _db: None)
     monkeypatch.setattr(search, "FEW", 0)
     store = SQLAlchemyStore(f"sqlite:///{tmp_path}/chat.db")
     say(store, "shoes", TEXTS["shoes"])
@@ -300,7 +300,6 @@ def test_an_index_is_used(store: SQLAlchemyStore, request: pytest.FixtureRequest
     if dialect == "postgresql":
         assert used == "tsvector"
     elif kind == "many":
-        run(store.database.statement(lambda db: None))
         owner = run(store.database.statement(lambda db: db.scalar(sa.select(threads.c.owner))))
         assert run(store.database.statement(lambda db: search._way(db, owner))) == wanted[dialect]
     else:

@@ -10,7 +10,7 @@ sheet.replaceSync(
   .search { position: relative; flex: none; inline-size: 100%; max-inline-size: 48rem; margin-inline: auto; padding: 0.75rem 1rem 0; }
   .search > svg { position: absolute; inset-block-start: 1.4rem; inset-inline-start: 1.7rem; inline-size: 1.1em; block-size: 1.1em; color: var(--muted); pointer-events: none; }
   .search input[type="search"] { inline-size: 100%; padding-inline-start: 2.4rem; min-block-size: 2.5rem; }
-  .past mark { background: color-mix(in srgb, var(--accent) 22%, transparent); color: inherit; border-radius: 0.2em; font-weight: 600; }
+  .past mark { background: color-mix(in srgb, var(--accent) 22%, transparent); color: var(--ink); border-radius: 0.2em; font-weight: 600; }
   .history.docked { inset-inline-end: auto; inline-size: 18rem; border-inline-end: 1px solid var(--line); background: color-mix(in srgb, var(--bubble) 45%, var(--paper)); }
   .docked .back { display: none; }
   .docked .log { padding: 0.5rem; }
