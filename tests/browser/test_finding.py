@@ -433,7 +433,7 @@ def test_phones_have_all_of_it(site: Any, direction: str) -> None:
     chat = site()
     chat.page.set_viewport_size({"width": 360, "height": 640})
     chat.open()
-    chat.page.evaluate("(dir) => { document.documentElement.dir = dir; }", direction)
+    chat.root.locator(".chat").evaluate("(node, dir) => { node.dir = dir; }", direction)
     chat.button("Chats").click()
     chat.search.fill("boot")
     chat.lists("A refund", "Old things")
