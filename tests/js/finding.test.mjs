@@ -2,10 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-
-import english from "../../flask_chatkit/static/lang/en.json" with { type: "json" };
 import { groupOf, timesOf } from "../../flask_chatkit/static/builtin/history/days.js";
 import { fileName, writeTranscript } from "../../flask_chatkit/static/builtin/transcript.js";
+import english from "../../flask_chatkit/static/lang/en.json" with { type: "json" };
 
 const NOW = new Date(2026, 10, 29, 0, 30);
 const group = (date, language = "en") => groupOf(date, NOW, { language, week: "Previous 7 days" });

@@ -251,8 +251,8 @@ export const STYLE = ownUnits(`
   .past:hover, .past:has([aria-current]) { background: var(--bubble); }
   .past .item { flex: 1; display: flex; flex-direction: column; align-items: flex-start; min-inline-size: 0; min-block-size: 3rem; padding: 0.4rem 0.8rem;
     background: none; border: 0; text-align: start; border-radius: inherit; line-height: 1.35; }
-  section + section { margin-block-start: 0.9rem; }
-  section > h3 { padding: 0.2rem 0.8rem; font-weight: 600; }
+  .pasts > section + section { margin-block-start: 0.9rem; }
+  .pasts h3 { padding: 0.2rem 0.8rem; font-weight: 600; }
   article > time, .bar > time { opacity: 0; transition: opacity 0.15s; font-size: 0.75em; pointer-events: none; }
   article > time { position: absolute; inset-block-start: 100%; inset-inline-end: 0.25rem; white-space: nowrap; }
   .bar > time { align-self: center; padding-inline-start: 0.4rem; }
