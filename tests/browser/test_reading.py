@@ -368,7 +368,8 @@ def test_bars_appear_where_they_are_wanted(chat: Chat) -> None:
     chat.open()
     chat.say("one")
     chat.say("two")
-    seen = "[...root.querySelectorAll('.thread > .bar')].map((b) => Number(getComputedStyle(b).opacity))"
+    bars = "root.querySelectorAll('.thread > .bar')"
+    seen = f"[...{bars}].map((bar) => Number(getComputedStyle(bar).opacity))"
     chat.page.mouse.move(5, 5)
     chat.wait(f"JSON.stringify({seen}) === '[0,1]'")
     chat.answers.first.hover()

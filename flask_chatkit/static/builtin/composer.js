@@ -139,7 +139,7 @@ export class Composer extends Part {
       await act();
     } catch (error) {
       this.showProblem(this.text.failed);
-      this.store.dispatch("error", { error });
+      this.store.report(error, "FatalAppError");
     }
   }
 

@@ -148,7 +148,7 @@ class Dictation {
     } catch (error) {
       if (this.#cancelling.signal.aborted) return;
       composer.showProblem(reasonOf(error, text));
-      store.dispatch("error", { error });
+      store.report(error, "IntegrationError");
     } finally {
       this.#release();
       const hadFocus = this.#bar?.bar.contains(view.focused) || !view.focused;

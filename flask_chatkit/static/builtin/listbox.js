@@ -92,7 +92,7 @@ export class Listbox extends Part {
         if (this.#key === key) this.#show(found, wanted);
       } catch (error) {
         this.#remove();
-        this.store.dispatch("error", { error });
+        this.store.report(error, "EntitySearchError");
       }
     }, PAUSE_MS);
   }
@@ -202,7 +202,7 @@ export class Listbox extends Part {
       else if (found?.type === "menu")
         this.#show(found.commands, { kind: "command", query: "" }, 0);
     } catch (error) {
-      store.dispatch("error", { error });
+      store.report(error, "EntitySearchError");
     }
   }
 

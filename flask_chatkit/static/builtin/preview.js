@@ -36,7 +36,7 @@ export const previewTag = async (chat, node, part) => {
     found = await entities?.onRequestPreview?.(entity);
     if (found?.preview) await loadWidgets();
   } catch (error) {
-    store.dispatch("error", { error });
+    store.report(error, "EntitySearchError");
   }
   if (!found?.preview || !isWanted() || node.nextElementSibling?.matches(".preview")) return;
   const { text } = store;

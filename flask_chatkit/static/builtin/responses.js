@@ -217,7 +217,7 @@ export class Responses extends Part {
       result = await onClientTool({ name, params: params ?? {} });
     } catch (error) {
       // The assistant learns of it and goes on, else the thread would hang.
-      store.dispatch("error", { error });
+      store.report(error, "IntegrationError");
       result = { error: String(/** @type {any} */ (error)?.message ?? error) };
     }
     run.calling = false;

@@ -187,7 +187,8 @@ export class Store {
    * @param {string} name
    */
   report(thrown, name) {
-    const { code, message } = /** @type {Error & {code?: string}} */ (thrown);
+    // A page's function may throw anything.
+    const { code, message = String(thrown) } = /** @type {any} */ (thrown ?? {});
     const error = new Error(message, { cause: thrown });
     this.dispatch("error", { error: Object.assign(error, { code, name }) });
   }
