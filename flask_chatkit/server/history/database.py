@@ -286,10 +286,11 @@ class Database:
             job.set_exception(error)
         else:
             process.preparing.pop(engine, None)
-            job.set_result(None)
             if not isinstance(engine.pool, StaticPool):
+                # Before anybody may close the database, which stops it.
                 run = partial(self._run_apart, process.watchdog, engine, self._seconds)
                 process.filling.append(Filling(run))
+            job.set_result(None)
 
     def _prepare(self, process: _Process, engine: Engine) -> None:
         if not isinstance(self._source, URL):

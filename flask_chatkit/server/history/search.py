@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    literal_column,
     select,
     text,
 )
@@ -171,9 +172,13 @@ def _find_titles(way: str, count: int) -> Any:
 @lru_cache
 def _find_texts(way: str, count: int) -> Any:
     newest = func.max(items.c.position).label("newest")
+    thread: ColumnElement[int] = items.c.thread
+    if way == "fts5":
+        # The sign keeps SQLite from reading all threads first, and looking each message up.
+        thread = literal_column("+chatkit_items.thread")
     found = (
         select(items.c.thread, newest)
-        .join(threads, threads.c.position == items.c.thread)
+        .join(threads, threads.c.position == thread)
         .where(threads.c.owner == bindparam("owner_"), _matches(items, way, count))
         .group_by(items.c.thread)
         .subquery()

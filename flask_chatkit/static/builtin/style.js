@@ -307,7 +307,7 @@ export const STYLE = ownUnits(`
   @media (prefers-reduced-motion: reduce) { *, ::before, ::after { animation: none !important; transition: none !important; } .typing i { opacity: 0.7; } }
   @media (forced-colors: active) {
     .bubble, .send, .next, .plain, .badge, .button, .tag { border-color: currentcolor; }
-    .plain[aria-pressed="true"], .past:has([aria-current]), .past:has([aria-current]) :is(button, span) { forced-color-adjust: none; background: Highlight; color: HighlightText; }
+    .plain[aria-pressed="true"], .past:has([aria-current]), .past:has([aria-current]) :is(button, span, time) { forced-color-adjust: none; background: Highlight; color: HighlightText; }
     .send[aria-disabled="true"] { color: GrayText; border-color: GrayText; }
     .typing i { background: CanvasText; }
     .composer:focus-within { outline: 2px solid Highlight; outline-offset: 1px; }

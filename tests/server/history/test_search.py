@@ -16,7 +16,10 @@ from chatkit.types import (
     AssistantMessageContent,
     AssistantMessageItem,
     HiddenContextItem,
+    InferenceOptions,
     ThreadMetadata,
+    UserMessageItem,
+    UserMessageTextContent,
 )
 
 from flask_chatkit.identity.visitor import Visitor
@@ -186,9 +189,14 @@ def test_what_visitors_do_not_see_is_not_found(store: SQLAlchemyStore) -> None:
     thread = say(store, "one", "hello")
     hidden = HiddenContextItem(id="hid", thread_id=thread.id, created_at=DAY, content="vipstatus")
     run(store.add_thread_item(thread.id, hidden, ANN))
-    message = new_message(thread, id="with_file", text="see")
-    file = new_attachment().model_copy(update={"name": "Quarterly report.pdf"})
-    message = message.model_copy(update={"attachments": [file]})
+    message = UserMessageItem(
+        id="with_file",
+        thread_id=thread.id,
+        created_at=DAY,
+        content=[UserMessageTextContent(text="see")],
+        attachments=[new_attachment(name="Quarterly report.pdf")],
+        inference_options=InferenceOptions(),
+    )
     run(store.add_thread_item(thread.id, message, ANN))
     assert names(store, "vipstatus") == []
     assert names(store, "quarterly pdf") == ["one"]
