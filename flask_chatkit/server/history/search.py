@@ -178,6 +178,7 @@ def _find_texts(way: str, count: int) -> Any:
         thread = literal_column("+chatkit_items.thread")
     found = (
         select(items.c.thread, newest)
+        .select_from(items)
         .join(threads, threads.c.position == thread)
         .where(threads.c.owner == bindparam("owner_"), _matches(items, way, count))
         .group_by(items.c.thread)
