@@ -97,6 +97,7 @@ export class Attachments extends Part {
    * @param {HTMLElement} node
    */
   takeDropped(node) {
+    node.dataset.drop = this.text.drop;
     const over = (/** @type {DragEvent} */ event) => {
       const { dataTransfer: data } = event;
       if (!this.#options.enabled || !data?.types.includes("Files")) return;

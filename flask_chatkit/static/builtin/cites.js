@@ -1,19 +1,22 @@
 // Marks in a text that lead to its sources; loaded when a text has some.
 
 import { h } from "../shared/dom.js";
+import { ownUnits } from "./style.js";
 
 /** @import { Block, Blocks } from "./blocks.js" */
 /** @import { Note } from "./textview.js" */
 
 const sheet = new CSSStyleSheet();
-sheet.replaceSync(`
+sheet.replaceSync(
+  ownUnits(`
   .cite { margin-inline-start: 0.2em; white-space: nowrap; }
   .cite > :is(a, button) { display: inline-block; min-inline-size: 1.6em; padding: 0 0.4em; border: 1px solid var(--line); border-radius: 1em;
     background: var(--bubble); color: var(--ink); font: inherit; font-size: 0.72em; line-height: 1.6; text-align: center; text-decoration: none; vertical-align: 0.15em; }
   .cite > :is(a, button):hover { border-color: currentcolor; }
   @media (pointer: coarse) { .cite > :is(a, button) { position: relative; min-inline-size: 2.2em; }
     .cite > :is(a, button)::after { content: ""; position: absolute; inset: -0.8rem -0.4rem; } }
-`);
+`),
+);
 
 const MARK = /<\uE000(\d+)\uE001/;
 const MARKS = /&lt;\uE000\d+\uE001/g;

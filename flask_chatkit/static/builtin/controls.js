@@ -28,6 +28,7 @@ export const fillIn = (text, ...values) =>
  * @property {number} [wait] seconds until a limit is over
  * @property {unknown} [cause]
  * @property {() => unknown} [again] tries once more
+ * @property {boolean} [told] whether the page around shows it already
  */
 
 /**

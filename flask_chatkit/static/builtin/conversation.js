@@ -272,6 +272,7 @@ export class Notices extends Part {
       return;
     }
     refused.hold(error.wait);
+    if (error.told) return;
     const mayAgain = error.retry || error.wait;
     const again = (mayAgain && run && this.#retryOf(run)) || error.again;
     this.show(error.message, { level: "danger", again });

@@ -2,11 +2,13 @@
 
 import { h } from "../shared/dom.js";
 import { iconButton } from "./controls.js";
+import { ownUnits } from "./style.js";
 
 /** @import { Chat } from "./element.js" */
 
 const sheet = new CSSStyleSheet();
-sheet.replaceSync(`
+sheet.replaceSync(
+  ownUnits(`
   .lightbox { position: fixed; inset: 0; inline-size: 100%; block-size: 100%; max-inline-size: none; max-block-size: none; margin: 0;
     padding: 1rem; border: 0; background: rgb(0 0 0 / 88%); color: #fff; }
   .lightbox[open] { display: grid; grid-template-rows: auto minmax(0, 1fr); gap: 0.75rem; }
@@ -15,7 +17,8 @@ sheet.replaceSync(`
   .lightbox .plain { justify-self: end; inline-size: 2.75rem; block-size: 2.75rem; color: #fff; background: rgb(0 0 0 / 55%); border-color: rgb(255 255 255 / 45%); border-radius: 50%; }
   .lightbox .plain:hover { background: #000; color: #fff; }
   .lightbox :focus-visible { outline-color: #fff; }
-`);
+`),
+);
 
 /**
  * Show a picture as large as fits.

@@ -3,6 +3,7 @@
 import { toJson } from "../shared/dom.js";
 import { asList, failure } from "./controls.js";
 
+/** @import { Failure } from "./controls.js" */
 /** @import { Store } from "./store.js" */
 /** @import { Component, Item } from "./types.js" */
 
@@ -171,9 +172,10 @@ export class Client {
     } catch (error) {
       if (signal?.aborted) throw error;
       // A browser's message is for developers, that of a page's own fetch for visitors.
-      const { message } = /** @type {Error} */ (error);
+      const { message, told } = /** @type {Error & Failure} */ (error);
       const isOwn = !(error instanceof TypeError);
-      throw failure(isOwn ? message : this.#store.text.offline, { cause: error, retry: true });
+      const shown = isOwn ? message : this.#store.text.offline;
+      throw failure(shown, { cause: error, retry: true, told });
     }
     await this.check(response);
     return response;
@@ -190,7 +192,7 @@ export class Client {
     const { status } = response;
     const retry = status >= 500 || status === 429 || status === 408 || status === 401;
     const wait = status === 429 ? Number(response.headers.get("Retry-After")) : 0;
-    throw failure(message || this.#store.text.failed, { status, retry, wait });
+    throw failure(message || this.#store.text.failed, { status, retry, wait, told: body?.told });
   }
 
   /**

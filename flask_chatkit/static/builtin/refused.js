@@ -40,7 +40,7 @@ export class Refused extends Part {
     run.returned = true;
     editing.settle(run); // what it should have replaced can be edited again
     if (message) composer.give(message);
-    composer.showProblem(error.message);
+    composer.showProblem(error.told ? "" : error.message);
     this.hold(error.wait);
   }
 

@@ -64,7 +64,7 @@ export const STYLE = ownUnits(`
     text-overflow: ellipsis; white-space: nowrap; }
 
   .log { flex: 1; min-block-size: 0; overflow: hidden auto; overscroll-behavior: contain;
-    padding: 1rem; scrollbar-width: thin; scrollbar-color: var(--line) transparent; }
+    padding: 1rem 1rem 1.25rem; scrollbar-width: thin; scrollbar-color: var(--line) transparent; }
   .log:focus-visible { outline-offset: -2px; }
   .column { display: flex; flex-direction: column; min-block-size: 100%; max-inline-size: 46rem; margin-inline: auto; }
   .thread { display: flex; flex-direction: column; gap: var(--gap); }
@@ -87,6 +87,7 @@ export const STYLE = ownUnits(`
   .bubble { padding: 0.55rem 1rem; background: var(--bubble); border: 1px solid transparent;
     border-radius: var(--corner); white-space: pre-wrap; max-inline-size: 100%; }
   .user_message > .bar { position: absolute; inset-block-end: 0; inset-inline-end: 100%; margin: 0; }
+  .user_message > .bar .plain { min-block-size: calc(1.55em + 1.1rem + 2px); }
   .editing .bubble { border: 1px dashed var(--ring); }
   .replaced { opacity: 0.5; }
   blockquote { padding-inline-start: 0.75rem; border-inline-start: 3px solid var(--line); color: var(--muted); }
@@ -112,6 +113,7 @@ export const STYLE = ownUnits(`
   .md > :first-child { margin-block-start: 0; }
   .md :is(ul, ol) { padding-inline-start: 1.5em; }
   .md li + li, .md li > :is(ul, ol, p) { margin-block-start: 0.25em; }
+  .md blockquote > * + * { margin-block-start: 0.5em; }
   .md li::marker { color: var(--muted); }
   .md .task-item { list-style: none; }
   .box { display: inline-grid; place-items: center; inline-size: 1.05em; block-size: 1.05em; margin-inline: -1.45em 0.4em; vertical-align: -0.15em;
@@ -188,6 +190,9 @@ export const STYLE = ownUnits(`
 
   .foot-area { position: relative; flex: none; inline-size: 100%; max-inline-size: 48rem; margin-inline: auto;
     padding: 0 1rem max(0.75rem, env(safe-area-inset-bottom)); }
+  .foot-area::before { content: ""; position: absolute; inset: -1.25rem 0.75rem 100%; pointer-events: none;
+    background: linear-gradient(transparent, var(--paper)); }
+  .main:has(.start:not([hidden])) > .foot-area::before { content: none; }
   .latest { position: absolute; inset-block-end: calc(100% + 0.5rem); inset-inline-start: calc(50% - 1.125rem); visibility: hidden;
     background: var(--paper); border-color: var(--line); border-radius: 50%; box-shadow: 0 2px 8px rgb(0 0 0 / 15%); }
   .latest.shown { visibility: visible; }
@@ -244,8 +249,9 @@ export const STYLE = ownUnits(`
   .disclaimer { padding-block-start: 0.5rem; text-align: center; font-size: 0.78em; line-height: 1.4; color: var(--muted); }
   .disclaimer:empty { display: none; }
   .strong { color: var(--ink); }
-  .dropping::after { content: ""; position: absolute; inset: 0.5rem; pointer-events: none; border: 2px dashed var(--ring); border-radius: var(--box);
-    background: color-mix(in srgb, var(--accent) 8%, transparent); }
+  .dropping::after { content: attr(data-drop); position: absolute; inset: 0.5rem; z-index: 3; display: grid; place-items: center; padding: 1rem; pointer-events: none;
+    font-size: 1.15em; font-weight: 600; text-align: center; border: 2px dashed var(--ring); border-radius: var(--box);
+    background: color-mix(in srgb, color-mix(in srgb, var(--accent) 10%, var(--paper)) 92%, transparent); }
 
   .past { display: flex; align-items: center; gap: 0.15rem; border-radius: min(var(--corner), 0.9rem); }
   .past:hover, .past:has([aria-current]) { background: var(--bubble); }
@@ -287,6 +293,13 @@ export const STYLE = ownUnits(`
     .chip[aria-pressed="false"]:has(svg) > span { display: none; }
     .model { max-inline-size: 7rem; }
   }
+  @container chat (min-width: 40rem) and (min-height: 32rem) {
+    .main:has(.start:not([hidden])) {
+      > .log { flex: 0 1 auto; margin-block-start: auto; }
+      > .foot-area { margin-block-end: auto; padding-block-end: 4rem; }
+      .start { padding-block: 1rem 0.5rem; }
+    }
+  }
   @container chat (max-height: 26rem) {
     .header { min-block-size: 2.5rem; }
     .disclaimer { display: none; }
@@ -301,6 +314,7 @@ export const STYLE = ownUnits(`
     .plain, .send, .next, .button, .prompt, .bar .plain, .file .plain, summary, .choice, .code .plain, .zoom, .open { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
     .bar .plain { margin-inline-end: 0.15rem; }
     .send, .next { inline-size: 2.75rem; block-size: 2.75rem; }
+    .composer textarea { min-block-size: 2.75rem; padding-block: calc((2.75rem - 1.45em) / 2); }
     textarea, input, select { font-size: max(16px, 1em) !important; }
   }
   @media (prefers-contrast: more) { :host { --muted: var(--ink) !important; --line: var(--edge) !important; } }
@@ -311,6 +325,8 @@ export const STYLE = ownUnits(`
     .send[aria-disabled="true"] { color: GrayText; border-color: GrayText; }
     .typing i { background: CanvasText; }
     .composer:focus-within { outline: 2px solid Highlight; outline-offset: 1px; }
+    .foot-area::before { content: none; }
+    .dropping::after { background: Canvas; }
   }
   @media print {
     :host { color-scheme: light !important; --paper: #fff !important; --ink: #000 !important; --muted: #444 !important; --bubble: #f0f0f0 !important; --link: #000 !important; }

@@ -249,7 +249,7 @@ export class View extends Part {
     const { chat, title, save, fresh, start, earlier, log } = this.nodes;
     const { text, thread, run, opening } = store;
     const { title: wanted = {} } = store.options.header ?? {};
-    title.textContent = wanted.text ?? thread?.title ?? text.newChat;
+    title.textContent = wanted.text ?? (thread?.title || store.options.frameTitle || text.newChat);
     title.classList.toggle("hidden", wanted.enabled === false);
     const empty = store.items.size === 0 && !run && !opening;
     fresh.hidden = empty && !thread;

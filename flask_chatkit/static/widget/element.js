@@ -448,7 +448,8 @@ export const start = async (widget) => {
     fail(widget, failure(known));
     widget.presumed = known;
   } else {
-    showLoading(widget);
+    const opens = config.options.initialThread ?? loadThread(config);
+    showLoading(widget, Boolean(opens));
     setState(widget, "loading");
   }
   // Nothing would come, and the browser reports when that changes; unless the site is this machine.

@@ -44,16 +44,17 @@ export const textButton = (text, onclick) =>
 /** @param {...Node} ways */
 export const actions = (...ways) => h("p", { className: "chatkit-actions" }, ways);
 
-const skeleton = () =>
-  h(
-    "div",
-    { className: "chatkit-skeleton" },
-    [1, 2, 3].map(() => h("span")),
-  );
-
-/** @param {Widget} widget */
-export const showLoading = (widget) =>
-  showNotice(widget, skeleton(), paragraph(widget.words.widget.loading));
+/**
+ * Show the outline of what comes: a start screen, or a conversation, and the place to write in.
+ * @param {Widget} widget
+ * @param {boolean} talks whether it is a conversation
+ */
+export const showLoading = (widget, talks) => {
+  const lines = [1, 2, 3, 4].map(() => h("span"));
+  const field = paragraph(widget.words.widget.loading);
+  const shape = talks ? "chatkit-skeleton chatkit-talk" : "chatkit-skeleton";
+  showNotice(widget, h("div", { className: shape }, h("div", {}, lines), field));
+};
 
 /** @param {Widget} widget */
 export const contactLinks = ({ config, words }) => {

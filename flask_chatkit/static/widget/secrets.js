@@ -565,6 +565,13 @@ const refusalOf = async (widget, response) => {
 };
 
 /**
+ * Whether the visitor reads a message above the chat, which need not say it again.
+ * @param {Widget} widget
+ * @param {string} message
+ */
+const isShown = ({ notice }, message) => notice.textContent?.includes(message);
+
+/**
  * What the element of a served chat calls in fetch's place. What it rejects with, or answers, has
  * words for the visitor.
  * @param {Widget} widget
@@ -586,7 +593,7 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
     await keepUnsent(config, request);
     const message = onFailure(widget, refusal);
     const init = { status: response.status, headers: { "Content-Type": "application/json" } };
-    return new Response(toJson({ message }), init);
+    return new Response(toJson({ message, told: isShown(widget, message) }), init);
   } catch (thrown) {
     const error = /** @type {Failure} */ (thrown);
     // Stop is an abort.
@@ -597,6 +604,7 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
       throw new TypeError(error.message);
     }
     await keepUnsent(config, request);
-    throw new Error(onFailure(widget, error));
+    const message = onFailure(widget, error);
+    throw Object.assign(new Error(message), { told: isShown(widget, message) });
   }
 };

@@ -1,9 +1,12 @@
 // The styles of what comes when it is needed: menus, lists, marks, dictation, previews, quoting.
 
+import { ownUnits } from "../style.js";
+
 /** @import { Chat } from "../element.js" */
 
 const sheet = new CSSStyleSheet();
-sheet.replaceSync(`
+sheet.replaceSync(
+  ownUnits(`
   .menu { position: absolute; inset-block-end: calc(100% + 0.4rem); inset-inline-start: 0; z-index: 2; min-inline-size: min(16rem, 100%);
     max-inline-size: min(24rem, 100%); max-block-size: min(24rem, 100cqb - 9rem); overflow-y: auto; overscroll-behavior: contain; padding: 0.35rem;
     background: var(--paper); border: 1px solid var(--line); border-radius: min(var(--box), 1rem); box-shadow: 0 6px 24px rgb(0 0 0 / 16%); scrollbar-width: thin; }
@@ -45,7 +48,8 @@ sheet.replaceSync(`
     .mirror { display: none; }
     .live { background: CanvasText; }
   }
-`);
+`),
+);
 
 /**
  * Have these styles in a chat.
