@@ -29,7 +29,7 @@ from flask import Flask, Response, request, session
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from demo_app import looks, shop
-from demo_app.assistant import reply, return_label
+from demo_app.assistant import MODELS, TOOLS, repair, reply, return_label
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
 
@@ -58,9 +58,10 @@ chatkit.add_hosted(
     widget={"placeholder": "Ask about an order, delivery or returns"},
 )
 chatkit.add_hosted("stylist", widget={"placeholder": "Ask about sizes and materials"})
-# The button on an order's card. OpenAI's workflows have their own.
+# The button on an order's card, and the form of a repair. OpenAI's workflows have their own.
 for _chat in ("default", "help", "stylist"):
     chatkit.action("return_label", chat=_chat)(return_label)
+    chatkit.action("repair", chat=_chat)(repair)
 
 
 @chatkit.user_loader
@@ -92,8 +93,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     keep(app)
 
     @app.context_processor
-    def add_notice() -> dict[str, str]:
-        return {"notice": notice}
+    def add_notice() -> dict[str, object]:
+        # Thumbs and another try; what can be chosen in the composer is the assistant's.
+        choices = {"tools": TOOLS, "models": MODELS} if mode == "assistant" else {}
+        return {"notice": notice, "abilities": {"feedback": True, "retry": True, **choices}}
 
     @app.after_request
     def protect(response: Response) -> Response:

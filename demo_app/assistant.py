@@ -39,7 +39,18 @@ TOPICS = {
     "hours": r"\bopen(ing)?\b|\bclos|\bhours?\b|\btoday\b|\b(satur|sun|mon)day\b",
     "thanks": r"\bthank|\bcheers\b",
     "hello": r"\bhello\b|\bhi\b|\bhey\b",
+    "rain": r"\brain(s|y|fall)?\b(?! jacket)|\bweather\b",
+    "repair": r"\brepair|\bmend|\bbroken?\b|\btorn\b",
 }
+
+#: What a visitor may choose in the composer, beside the files.
+TOOLS = [
+    {"id": "rain", "label": "Weather on the hill", "short_label": "Weather", "icon": "calendar"}
+]
+MODELS = [
+    {"id": "full", "label": "At length", "description": "With a word of advice", "default": True},
+    {"id": "brief", "label": "In brief", "description": "The list, and no more"},
+]
 
 THANKS = "With pleasure. Enjoy the walk!"
 UNKNOWN = (
@@ -64,6 +75,7 @@ that closes, and two pairs of [Fellside Socks]({site}/products/fellside-socks) m
 [Burrow Blanket]({site}/products/burrow-blanket). You will be the one everybody sits with.
 
 Leave the umbrella. On a hill it is a sail."""
+PACKING_IN_BRIEF = "Rain jacket, dry socks twice, hot tea, a lantern, a blanket. **No umbrella.**"
 
 
 def answer(message: Message, chat: Chat) -> Iterator[Any]:
@@ -72,6 +84,10 @@ def answer(message: Message, chat: Chat) -> Iterator[Any]:
         yield from shown(message.tool_result, chat)
     elif message.attachments:
         yield from received(message)
+    elif message.tool == "rain":
+        yield from rain(message.text, chat)
+    elif message.model == "brief" and topic(message.text) == "packing":
+        yield PACKING_IN_BRIEF
     else:
         yield from ANSWERS[topic(message.text)](message.text, chat)
 
@@ -151,6 +167,33 @@ def hello(_text: str, chat: Chat) -> Iterator[Any]:
     chat.suggest(["Where is my order 1042?", "What should I pack for a wet weekend?"])
 
 
+def rain(_text: str, chat: Chat) -> Iterator[Any]:
+    """Show the year's rain as a chart."""
+    yield f"It rains least in {knowledge.driest_month()}, on the hill behind the shop:"
+    chat.widget(knowledge.rain_chart(), copy_text=knowledge.rain_text())
+    chat.suggest(["What should I pack for a wet weekend?"])
+
+
+def ask_for_repair(_text: str, chat: Chat) -> Iterator[Any]:
+    """Ask with a form what is to be repaired; :func:`repair` gets the answers."""
+    yield "Gladly. Tell the workshop what has happened:"
+    chat.widget(knowledge.repair_form())
+
+
+def repair(payload: Any, chat: Chat) -> Iterator[Any]:
+    """Answer the form of a repair: the action ``repair``.
+
+    What comes is what a browser sent: only what the shop knows is taken from it.
+    """
+    given = payload if isinstance(payload, dict) else {}
+    product, what = PRODUCTS.get(str(given.get("product"))), str(given.get("what") or "").strip()
+    if product is None or not what:
+        raise chat.error("Please tell us what is to be repaired, and what has happened.")
+    if chat.sender is not None:
+        chat.replace(knowledge.repair_card(product, what[:500], posted=given.get("how") == "post"))
+    yield "The workshop has it, and answers tomorrow. (Not really: this is a demo.)"
+
+
 def received(message: Message) -> Iterator[Any]:
     """Confirm files, of a damaged seam for example."""
     for file in message.attachments:
@@ -188,6 +231,8 @@ ANSWERS: dict[str, Callable[[str, Chat], Iterator[Any]]] = {
     "hours": lambda _text, _chat: iter([knowledge.hours()]),
     "thanks": lambda _text, _chat: iter([THANKS]),
     "hello": hello,
+    "rain": rain,
+    "repair": ask_for_repair,
     "product": about,
     "unknown": lambda _text, _chat: iter([UNKNOWN]),
 }
@@ -227,5 +272,7 @@ def reply(text: str) -> str:
         "hours": knowledge.hours(),
         "thanks": THANKS,
         "hello": "Hello! What are you getting ready for?",
+        "rain": knowledge.rain_text(),
+        "repair": f"Everything with a seam is repaired: write to {knowledge.WORKSHOP}.",
     }
     return texts.get(topic(text)) or (knowledge.about(product) if product else UNKNOWN)

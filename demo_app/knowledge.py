@@ -130,6 +130,100 @@ def order_card(order: Order, site: str, *, label_sent: bool = False) -> dict[str
     }
 
 
+#: Millimetres of rain, and hours of sun a day, in each month of an invented year.
+RAIN = {
+    "Jan": (168, 1.2), "Feb": (121, 2.1), "Mar": (118, 3.3), "Apr": (82, 5.1),
+    "May": (74, 6.2), "Jun": (69, 6.4), "Jul": (77, 5.9), "Aug": (98, 5.2),
+    "Sep": (104, 4.1), "Oct": (143, 2.8), "Nov": (159, 1.7), "Dec": (181, 1.0),
+}  # fmt: skip
+WORKSHOP = "workshop@larch-and-lantern.example"
+
+
+def driest_month() -> str:
+    """Return the month in which it rains least."""
+    month = min(RAIN, key=lambda name: RAIN[name][0])
+    return f"{datetime.strptime(month, '%b'):%B}"  # noqa: DTZ007 - only a month
+
+
+def rain_text() -> str:
+    """Return the rain of each month as a Markdown table."""
+    rows = [(month, f"{rain} mm", f"{sun} h") for month, (rain, sun) in RAIN.items()]
+    return table(("Month", "Rain", "Sun a day"), rows)
+
+
+def rain_chart() -> dict[str, Any]:
+    """Build a card with the rain and the sun of each month."""
+    months = [{"month": name, "rain": rain, "sun": sun} for name, (rain, sun) in RAIN.items()]
+    return {
+        "type": "Card",
+        "children": [
+            {"type": "Title", "value": "Rain on the hill", "size": "sm"},
+            {"type": "Caption", "value": "Millimetres a month"},
+            {
+                "type": "Chart",
+                "data": months,
+                "series": [{"type": "bar", "dataKey": "rain", "label": "Rain", "color": "blue"}],
+                "xAxis": "month",
+                "showYAxis": True,
+                "height": 200,
+            },
+            {"type": "Caption", "value": "Hours of sun a day"},
+            {
+                "type": "Chart",
+                "data": months,
+                "series": [{"type": "area", "dataKey": "sun", "label": "Sun", "color": "orange"}],
+                "xAxis": "month",
+                "showYAxis": True,
+                "height": 120,
+            },
+        ],
+    }
+
+
+def repair_form() -> dict[str, Any]:
+    """Build the form of a repair, which is sent as the action ``repair``."""
+    choices = [{"label": each.name, "value": each.slug} for each in PRODUCTS.values()]
+    ways = [
+        {"label": "I bring it to the shop", "value": "shop"},
+        {"label": "I post it", "value": "post"},
+    ]
+    return {
+        "type": "Card",
+        "size": "sm",
+        "asForm": True,
+        "confirm": {"label": "Send it to the workshop", "action": {"type": "repair"}},
+        "children": [
+            {"type": "Title", "value": "A repair", "size": "sm"},
+            {"type": "Label", "value": "What is it?", "fieldName": "product"},
+            {"type": "Select", "name": "product", "options": choices, "required": True},
+            {"type": "Label", "value": "What has happened?", "fieldName": "what"},
+            {"type": "Textarea", "name": "what", "required": True, "rows": 2},
+            {"type": "Label", "value": "How does it come to us?", "fieldName": "how"},
+            {
+                "type": "RadioGroup",
+                "name": "how",
+                "options": ways,
+                "defaultValue": "shop",
+                "direction": "col",
+            },
+        ],
+    }
+
+
+def repair_card(product: Product, what: str, *, posted: bool) -> dict[str, Any]:
+    """Build the card of a repair that was asked for."""
+    return {
+        "type": "Card",
+        "size": "sm",
+        "status": {"text": "The workshop has it", "icon": "check"},
+        "children": [
+            {"type": "Title", "value": product.name, "size": "sm"},
+            {"type": "Text", "value": what},
+            {"type": "Caption", "value": "You post it" if posted else "You bring it to the shop"},
+        ],
+    }
+
+
 def named(line: Line) -> str:
     """Return the name and amount of an order's line."""
     many = f"{line.amount} pairs of" if line.product.kind == "socks" else f"{line.amount}"

@@ -6,7 +6,7 @@ Run it by hand, and look at what it makes::
 
 It needs Chromium and Playwright, and neither the internet nor a key. Each variant is shown in light
 and dark, on a phone and a desktop, in English and from right to left in Arabic, as in
-``floating-open.dark.phone.rtl.png``. All pictures of a variant are on ``sheet.floating-open.png``,
+``floating-open.dark.phone.rtl.png``, and in forced colours. All pictures of a variant are on ``sheet.floating-open.png``,
 and all there are on ``index.html``. With ``--lang`` the widget speaks another language where it
 would speak English; what the site says stays English. ``--docs`` makes the pictures of the
 documentation anew. ``widgets-*`` have every component of ChatKit's widgets, with all they may have.
@@ -87,6 +87,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "lines": ["Drizzle Jacket, size M", "By Monday 23 November"],
         "return": "Send me the return label",
         "contact": "Write us an e-mail",
+        "failed": "The stock could not be read.",
     },
     "ar": {
         "brand": "أرز وقنديل",
@@ -119,8 +120,40 @@ WORDS: dict[str, dict[str, Any]] = {
         "lines": ["سترة الرذاذ، مقاس M", "يصل قبل الاثنين 23 نوفمبر"],
         "return": "أرسل لي ملصق الإرجاع",
         "contact": "راسلنا بالبريد الإلكتروني",
+        "failed": "تعذّرت قراءة المخزون.",
     },
 }
+
+#: An answer with all that a text may have.
+READING = """\
+## Delivery
+
+We send something **every working day**, as in [the list](https://example.com/delivery):
+
+| Where | How long | Price |
+|---|---|---:|
+| In town | one to two days | £3 |
+| Everywhere else | two to three working days | £5 |
+
+1. Choose a size
+2. Put it into the basket
+   - with one pair of socks more than you think
+   - and the `larch-daypack`
+
+- [x] Rain jacket
+- [ ] Lantern
+
+> Cotton stays at home.
+>
+> > And so does the umbrella.
+
+```python
+def pack(items: list[str]) -> int:
+    """Count what goes in."""
+    return sum(1 for item in items if item != "umbrella")
+```
+
+What fits: $V = \\pi r^2 h$."""
 
 # --- the site ------------------------------------------------------------------------------------
 
@@ -251,11 +284,18 @@ PAGE = (
 
 def answer(message: Any, chat: Any) -> Iterator[Any]:
     """Say what the gallery is to show."""
-    said = WORDS[chat.context.chat]
+    said = WORDS[chat.context.chat[:2]]
     if message.text in GALLERY:
         yield from GALLERY[message.text]
         return
     time.sleep(ANSWER)
+    if message.text == "reading":
+        yield READING
+        chat.suggest(said["prompts"])
+        return
+    if message.text == "failing":
+        yield said["answer"]
+        raise chat.error(said["failed"], allow_retry=True)
     if "1042" not in message.text:
         yield said["answer"]
         return
@@ -303,6 +343,7 @@ def make_site(folder: Path, widgets: str) -> Flask:
     for name, words in WORDS.items():
         widget = {"locale": widgets if name == "en" else name, "attachments": True, **start(words)}
         kit.assistant(name, attachments=True, widget=widget)(answer)
+        kit.assistant(f"{name}-all", attachments=True, widget={**widget, **ALL})(answer)
     # Nobody has to answer in it: OpenAI's script does not come.
     kit.add_hosted("blocked", "wf_gallery")
     app.register_blueprint(kit)
@@ -325,6 +366,15 @@ def make_site(folder: Path, widgets: str) -> Flask:
         )
 
     return app
+
+
+#: What the composer and the bars under answers may have.
+ALL: dict[str, Any] = {
+    "feedback": True,
+    "retry": True,
+    "tools": [{"id": "web", "label": "Search the web", "icon": "globe"}],
+    "models": [{"id": "a", "label": "Careful", "default": True}, {"id": "b", "label": "Fast"}],
+}
 
 
 def start(words: Mapping[str, Any]) -> dict[str, Any]:
@@ -411,6 +461,75 @@ def drawn(name: str) -> Callable[[Page, Mapping[str, Any]], None]:
     return act
 
 
+def asked(page: Page, text: str) -> None:
+    """Say something on the full page, and wait for the end of its answer."""
+    sighted(page, {})
+    page.evaluate(SAY, [text, ""])
+    page.wait_for_timeout(2 * SETTLE)
+
+
+def read(page: Page, _words: Mapping[str, Any]) -> None:
+    """Read a long answer, to its end."""
+    asked(page, "reading")
+
+
+def failed(page: Page, _words: Mapping[str, Any]) -> None:
+    """See an answer fail."""
+    asked(page, "failing")
+
+
+def limited(page: Page, words: Mapping[str, Any]) -> None:
+    """Send more than one may."""
+    asked(page, words["questions"][0])
+    answer = {"message": "Please wait a moment.", "error": {"code": "rate_limited"}}
+    page.route(
+        "**/api", lambda route: route.fulfill(status=429, headers={"Retry-After": "42"}, json=answer)
+    )
+    field = page.locator("flask-chatkit-chat textarea")
+    field.fill(words["questions"][1])
+    field.press("Enter")
+    page.locator("flask-chatkit-chat .wait:not([hidden])").wait_for()
+
+
+def chosen(page: Page, words: Mapping[str, Any]) -> None:
+    """Choose what goes with a message, and a file."""
+    asked(page, words["questions"][0])
+    page.locator("flask-chatkit-chat input[type=file]").set_input_files(
+        ROOT / "demo_app" / "static" / "logo.svg"
+    )
+    page.locator("flask-chatkit-chat .tools [aria-haspopup=menu]").first.click()
+    page.locator("flask-chatkit-chat .menu").wait_for()
+
+
+def edited(page: Page, words: Mapping[str, Any]) -> None:
+    """Edit the last message, with files."""
+    asked(page, words["questions"][0])
+    page.locator("flask-chatkit-chat input[type=file]").set_input_files(
+        [ROOT / "demo_app" / "static" / name for name in ("logo.svg", "shop.css")]
+    )
+    page.locator("flask-chatkit-chat .composer .file .spinner").wait_for(state="detached")
+    field = page.locator("flask-chatkit-chat textarea")
+    field.fill(words["questions"][1])
+    field.press("Enter")
+    page.locator("flask-chatkit-chat .user_message .bar button").wait_for()
+    page.locator("flask-chatkit-chat .user_message .bar button").click()
+    page.locator("flask-chatkit-chat .banner").wait_for()
+
+
+DROP = """() => {
+  const { shadowRoot } = document.querySelector("flask-chatkit-chat");
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["x"], "x.txt"));
+  shadowRoot.querySelector(".chat").dispatchEvent(new DragEvent("dragover", { dataTransfer }));
+}"""
+
+
+def dropped(page: Page, words: Mapping[str, Any]) -> None:
+    """Hold a file over the conversation."""
+    asked(page, words["questions"][0])
+    page.evaluate(DROP)
+
+
 def ordered(page: Page, words: Mapping[str, Any]) -> None:
     """Ask for an order in the demo's shop."""
     opened(page, words)
@@ -422,8 +541,8 @@ def ordered(page: Page, words: Mapping[str, Any]) -> None:
 class Variant:
     """What is shown.
 
-    :param variant: ``floating``, ``inline`` or ``themed``; ``page`` is the full page, ``demo`` the
-        demo's shop, which is English on either side.
+    :param variant: ``floating``, ``inline`` or ``themed``; ``page`` is the full page, ``all`` that of
+        a chat with all that it may have, ``demo`` the demo's shop, which is English on either side.
     :param act: what is done before the picture is taken.
     :param options: the macro's options, of the words of a language.
     :param look: the site's look, a name of ``LOOKS``.
@@ -469,6 +588,13 @@ VARIANTS: dict[str, Variant] = {
     "themed-pico": Variant("themed", sighted, IN_FLOW, look="pico"),
     "themed-shadcn": Variant("themed", talked(sighted), IN_FLOW, look="shadcn"),
     "page": Variant("page", talked(sighted)),
+    "page-start": Variant("all", sighted),
+    "reading": Variant("all", read),
+    "error": Variant("all", failed),
+    "limited": Variant("all", limited),
+    "choosing": Variant("all", chosen),
+    "editing": Variant("all", edited),
+    "dropping": Variant("all", dropped),
     "loading": Variant(
         "floating",
         lambda page, words: opened(page, words, "loading"),
@@ -496,7 +622,7 @@ VARIANTS: dict[str, Variant] = {
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture: a variant in one of the eight ways."""
+    """A picture: a variant in one of the ten ways."""
 
     variant: str
     theme: str = "light"
@@ -513,7 +639,11 @@ class Shot:
 
 SHOTS = [
     Shot(*way)
-    for way in itertools.product(VARIANTS, ("light", "dark"), ("desktop", "phone"), ("ltr", "rtl"))
+    for name in VARIANTS
+    for way in (
+        *itertools.product([name], ("light", "dark"), ("desktop", "phone"), ("ltr", "rtl")),
+        *itertools.product([name], ["forced"], ("desktop", "phone"), ["ltr"]),
+    )
 ]
 _CORNER, _TOP = (600, 40, 600, 760), (0, 0, 1200, 720)
 #: The documentation's pictures, by their names there.
@@ -551,6 +681,7 @@ def take(browser: Browser, base: str, shot: Shot, file: Path, scale: float) -> N
         is_mobile=shot.size == "phone",
         has_touch=shot.size == "phone",
         color_scheme="dark" if shot.theme == "dark" else "light",
+        forced_colors="active" if shot.theme == "forced" else "none",
         reduced_motion="reduce",
         locale=lang,
     )
@@ -558,7 +689,7 @@ def take(browser: Browser, base: str, shot: Shot, file: Path, scale: float) -> N
     if shown.hangs:
         context.route("**/chatkit.js", lambda _route: None)
     page = context.new_page()
-    paths = {"page": f"/chatkit/{lang}/", "demo": "/demo/"}
+    paths = {"page": f"/chatkit/{lang}/", "all": f"/chatkit/{lang}-all/", "demo": "/demo/"}
     path = paths.get(shown.variant, f"/{shot.variant}")
     page.goto(f"{base}{path}?lang={lang}&theme={shot.theme}&dir={shot.direction}")
     shown.act(page, WORDS[lang])
