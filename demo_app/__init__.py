@@ -77,6 +77,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """
     app = Flask(__name__)
     app.config.update(SESSION_COOKIE_SAMESITE="Lax", CHATKIT_RATELIMIT_STORAGE_URI="memory://")
+    # The page of looks says what is wrong with an option; a shop would leave the widget out.
+    app.config["CHATKIT_STRICT_OPTIONS"] = True
     app.config.update({name: os.environ[name] for name in VARIABLES if os.environ.get(name)})
     app.config.from_prefixed_env()
     app.config.update(config or {})

@@ -6,8 +6,8 @@ Run it by hand, and look at what it makes::
 
 It needs Chromium and Playwright, and neither the internet nor a key. Each variant is shown in light
 and dark, on a phone and a desktop, in English and from right to left in Arabic, as in
-``floating-open.dark.phone.rtl.png``, and in forced colours. All pictures of a variant are on ``sheet.floating-open.png``,
-and all there are on ``index.html``. With ``--lang`` the widget speaks another language where it
+``floating-open.dark.phone.rtl.png``, and in forced colours. All pictures of a variant are on
+``sheet.floating-open.png``, and all there are on ``index.html``. With ``--lang`` the widget speaks another language where it
 would speak English; what the site says stays English. ``--docs`` makes the pictures of the
 documentation anew. ``widgets-*`` have every component of ChatKit's widgets, with all they may have.
 """
@@ -149,7 +149,7 @@ We send something **every working day**, as in [the list](https://example.com/de
 
 ```python
 def pack(items: list[str]) -> int:
-    """Count what goes in."""
+    # What goes in
     return sum(1 for item in items if item != "umbrella")
 ```
 
@@ -482,9 +482,8 @@ def limited(page: Page, words: Mapping[str, Any]) -> None:
     """Send more than one may."""
     asked(page, words["questions"][0])
     answer = {"message": "Please wait a moment.", "error": {"code": "rate_limited"}}
-    page.route(
-        "**/api", lambda route: route.fulfill(status=429, headers={"Retry-After": "42"}, json=answer)
-    )
+    limit = {"status": 429, "headers": {"Retry-After": "42"}, "json": answer}
+    page.route("**/api", lambda route: route.fulfill(**limit))
     field = page.locator("flask-chatkit-chat textarea")
     field.fill(words["questions"][1])
     field.press("Enter")
@@ -541,8 +540,8 @@ def ordered(page: Page, words: Mapping[str, Any]) -> None:
 class Variant:
     """What is shown.
 
-    :param variant: ``floating``, ``inline`` or ``themed``; ``page`` is the full page, ``all`` that of
-        a chat with all that it may have, ``demo`` the demo's shop, which is English on either side.
+    :param variant: ``floating``, ``inline`` or ``themed``; ``page`` is the full page, ``all``
+        that of a chat with all that it may have, ``demo`` the demo's shop, English on either side.
     :param act: what is done before the picture is taken.
     :param options: the macro's options, of the words of a language.
     :param look: the site's look, a name of ``LOOKS``.
