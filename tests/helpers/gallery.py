@@ -7,9 +7,10 @@ Run it by hand, and look at what it makes::
 It needs Chromium and Playwright, and neither the internet nor a key. Each variant is shown in light
 and dark, on a phone and a desktop, in English and from right to left in Arabic, as in
 ``floating-open.dark.phone.rtl.png``, and in forced colours. All pictures of a variant are on
-``sheet.floating-open.png``, and all there are on ``index.html``. With ``--lang`` the widget speaks another language where it
-would speak English; what the site says stays English. ``--docs`` makes the pictures of the
-documentation anew. ``widgets-*`` have every component of ChatKit's widgets, with all they may have.
+``sheet.floating-open.png``, and all there are on ``index.html``. With ``--lang`` the widget speaks
+another language where it would speak English; what the site says stays English. ``--docs`` makes
+the pictures of the documentation anew. ``widgets-*`` have every component of ChatKit's widgets,
+with all they may have.
 """
 
 from __future__ import annotations
