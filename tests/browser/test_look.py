@@ -29,7 +29,8 @@ DRAG = """root.querySelector(".chat").dispatchEvent(new DragEvent(arg, {dataTran
   return data;
 })()}))"""
 DROP_WORDS = 'getComputedStyle(root.querySelector(".chat"), "::after").content'
-FADE = 'getComputedStyle(root.querySelector(".foot-area"), "::before").backgroundImage'
+FADE = """(({ content, backgroundImage }) => content === "none" ? content : backgroundImage)(
+  getComputedStyle(root.querySelector(".foot-area"), "::before"))"""
 
 
 @pytest.fixture
@@ -165,7 +166,8 @@ def phone(browser: Browser, serve: Any) -> Iterator[Chat]:
 LINE = """(() => {
   const input = root.querySelector("textarea");
   const { paddingTop, lineHeight } = getComputedStyle(input);
-  const text = input.getBoundingClientRect().top + parseFloat(paddingTop) + parseFloat(lineHeight) / 2;
+  const inset = parseFloat(paddingTop) + parseFloat(lineHeight) / 2;
+  const text = input.getBoundingClientRect().top + inset;
   const send = root.querySelector(".send").getBoundingClientRect();
   return text - (send.top + send.bottom) / 2;
 })()"""
