@@ -18,7 +18,7 @@ from flask import Flask
 
 import demo_app
 from demo_app import assistant, catalogue, create_app, knowledge
-from demo_app.assistant import UNKNOWN, reply, return_label, topic
+from demo_app.assistant import PACKING_IN_BRIEF, UNKNOWN, reply, return_label, topic
 from demo_app.looks import SITES
 from flask_chatkit.testing import (
     CallRefusedError,
@@ -602,6 +602,28 @@ def test_standin_knows_the_shop(message: str, answer: str) -> None:
     assert answer in reply(message)
 
 
+def test_rain_is_a_chart(shop: Client) -> None:
+    """The year's rain is a chart, by its words, and by the composer's tool whatever is written."""
+    asked = (
+        said("When does it rain least?"),
+        said("And here?", inference_options={"tool_choice": {"id": "rain"}}),
+    )
+    for message in asked:
+        items = answers(shop.stream("threads.create", input=message))
+        assert "It rains least in June" in text_in(items)
+        drawn = of_type(items, "widget")
+        kinds = [child["type"] for child in drawn["widget"]["children"]]
+        assert kinds.count("Chart") == 2
+        assert "| Jun | 69 mm |" in drawn["copy_text"]
+
+
+def test_model_is_brief(shop: Client) -> None:
+    """The model that the visitor chooses decides how long an answer is."""
+    message = said("What should I pack?", inference_options={"model": "brief"})
+    assert text_in(answers(shop.stream("threads.create", input=message))) == PACKING_IN_BRIEF
+    assert len(text_in(ask(shop, "What should I pack?"))) > 5 * len(PACKING_IN_BRIEF)
+
+
 # --- as a site would test it ----------------------------------------------------------------------
 
 
@@ -621,6 +643,21 @@ def test_customer_sends_an_order_back(make_demo: Any) -> None:
         chat.click("Send me the return label")
     with pytest.raises(CallRefusedError, match="is not taken without a widget"):
         chat.act("return_label", {"order": "1042"})
+
+
+def test_customer_asks_for_a_repair(make_demo: Any) -> None:
+    """A form asks what is to be repaired; what a browser makes up is refused in words."""
+    chat = ServedChat(make_demo())
+    answer = chat.say("I have something to repair")
+    label = "Send it to the workshop"
+    assert "What has happened?" in widget_texts(answer.widgets[0])
+    nothing = chat.click(label, {"product": "moon", "what": "It is gone"}, check=False)
+    assert "what is to be repaired" in str(nothing.error)
+    done = chat.click(label, {"product": "drizzle-jacket", "what": "A hole", "how": "post"})
+    assert done.text.startswith("The workshop has it")
+    assert done.widgets[0].id == answer.widgets[0].id
+    shown = widget_texts(done.widgets[0])
+    assert {"Drizzle Jacket", "A hole", "You post it"} <= set(shown)
 
 
 def test_customer_is_shown_a_product(make_demo: Any) -> None:

@@ -154,7 +154,9 @@ def pack(items: list[str]) -> int:
     return sum(1 for item in items if item != "umbrella")
 ```
 
-What fits: $V = \\pi r^2 h$."""
+What fits:
+
+$$V = \\pi r^2 h$$"""
 
 # --- the site ------------------------------------------------------------------------------------
 
@@ -511,8 +513,9 @@ def edited(page: Page, words: Mapping[str, Any]) -> None:
     field = page.locator("flask-chatkit-chat textarea")
     field.fill(words["questions"][1])
     field.press("Enter")
-    page.locator("flask-chatkit-chat .user_message .bar button").wait_for()
-    page.locator("flask-chatkit-chat .user_message .bar button").click()
+    page.locator("flask-chatkit-chat .bar").last.wait_for()
+    page.wait_for_timeout(4 * SETTLE)
+    page.locator("flask-chatkit-chat .user_message .bar button").last.click()
     page.locator("flask-chatkit-chat .banner").wait_for()
 
 

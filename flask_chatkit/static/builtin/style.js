@@ -38,9 +38,9 @@ export const STYLE = ownUnits(`
   .spacer { flex: 1; }
   .center { text-align: center; padding-block: 0.5rem; }
   .caption { color: var(--muted); font-size: 0.875em; }
-  .problem { color: var(--danger); font-size: 0.9em; padding: 0 0.75rem 0.4rem; }
+  .problem { color: var(--danger); font-size: 0.9em; padding: 0 1.2rem 0.4rem; }
   .problem:empty { display: none; }
-  .wait { padding: 0 0.75rem 0.4rem; }
+  .wait { padding: 0 1.2rem 0.4rem; }
 
   .plain { display: inline-flex; align-items: center; justify-content: center; gap: 0.35rem;
     min-inline-size: 2.25rem; min-block-size: 2.25rem; padding: 0.25rem; flex: none;

@@ -15,7 +15,9 @@ sheet.replaceSync(
   .menu .caption { padding: 0.25rem 0.6rem; }
   .option { display: flex; align-items: center; gap: 0.6rem; inline-size: 100%; min-block-size: 2.25rem; padding: 0.3rem 0.6rem; text-align: start; line-height: 1.3;
     background: none; border: 0; border-radius: min(var(--control), 0.6rem); cursor: pointer; overflow-wrap: anywhere; }
-  .option > span { flex: 1; min-inline-size: 0; text-align: match-parent; }
+  .option > span { flex: 1; min-inline-size: 0; text-align: left; }
+  .option:dir(rtl) > span { text-align: right; }
+  .menu > :has(> .option > svg:first-child) > .option:not(:has(> svg:first-child)) { padding-inline-start: calc(1.2rem + 1.25em); }
   .option small { display: block; font-size: 0.85em; color: var(--muted); }
   .option > svg { color: var(--muted); }
   .option:is(:hover, :focus, [aria-selected="true"]) { background: var(--bubble); }
