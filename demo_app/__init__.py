@@ -29,7 +29,7 @@ from flask import Flask, Response, request, session
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from demo_app import looks, shop
-from demo_app.assistant import MODELS, TOOLS, repair, reply, return_label
+from demo_app.assistant import MODELS, TOOLS, answer, repair, reply, return_label
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
 
@@ -49,22 +49,33 @@ VARIABLES = (
     "OPENAI_MODEL",
 )
 
-chatkit = ChatKit()
-# CHATKIT_WORKFLOW_ID or CHATKIT_SERVER answers in the chat "default" and in these two, which have
-# their own sessions, limits and look.
-chatkit.add_hosted(
-    "help",
-    file_upload={"max_file_size": 8, "max_files": 3},
-    widget={"placeholder": "Ask about an order, delivery or returns"},
-)
-chatkit.add_hosted("stylist", widget={"placeholder": "Ask about sizes and materials"})
-# The button on an order's card, and the form of a repair. OpenAI's workflows have their own.
-for _chat in ("default", "help", "stylist"):
-    chatkit.action("return_label", chat=_chat)(return_label)
-    chatkit.action("repair", chat=_chat)(repair)
+#: What the shop's chats have below answers: thumbs, and another try.
+ABILITIES = {"feedback": True, "retry": True}
 
 
-@chatkit.user_loader
+def make_kit() -> ChatKit:
+    """Declare the shop's chats; CHATKIT_WORKFLOW_ID or CHATKIT_SERVER answers in all but one."""
+    chatkit = ChatKit()
+    # Beside the chat "default": these have their own sessions, limits and look.
+    chatkit.add_hosted(
+        "help",
+        file_upload={"max_file_size": 8, "max_files": 3},
+        widget={"placeholder": "Ask about an order, delivery or returns"},
+    )
+    chatkit.add_hosted("stylist", widget={"placeholder": "Ask about sizes and materials"})
+    chats = ["default", "help", "stylist"]
+    if can_serve():
+        # The assistant's own: what can be chosen in a composer is declared where it is answered.
+        chatkit.assistant("walks", widget={"tools": TOOLS, "models": MODELS})(answer)
+        chats.append("walks")
+    # The button on an order's card, and the form of a repair. OpenAI's workflows have their own.
+    for chat in chats:
+        chatkit.action("return_label", chat=chat)(return_label)
+        chatkit.action("repair", chat=chat)(repair)
+    chatkit.user_loader(customer)
+    return chatkit
+
+
 def customer() -> str | None:
     """Return the name of the signed-in customer; None for everybody else."""
     return session.get("name")
@@ -96,9 +107,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     @app.context_processor
     def add_notice() -> dict[str, object]:
-        # Thumbs and another try; what can be chosen in the composer is the assistant's.
-        choices = {"tools": TOOLS, "models": MODELS} if mode == "assistant" else {}
-        return {"notice": notice, "abilities": {"feedback": True, "retry": True, **choices}}
+        return {"notice": notice, "walks": can_serve(), "abilities": ABILITIES}
 
     @app.after_request
     def protect(response: Response) -> Response:
@@ -110,7 +119,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     app.register_blueprint(shop.pages)
     app.register_blueprint(looks.pages)
-    app.register_blueprint(chatkit)
+    app.register_blueprint(make_kit())
     app.register_error_handler(404, shop.missing)
     return app
 

@@ -604,10 +604,9 @@ def test_standin_knows_the_shop(message: str, answer: str) -> None:
 
 def test_rain_is_a_chart(shop: Client) -> None:
     """The year's rain is a chart, by its words, and by the composer's tool whatever is written."""
-    asked = (
-        said("When does it rain least?"),
-        said("And here?", inference_options={"tool_choice": {"id": "rain"}}),
-    )
+    shop = visit(shop.browser, "/chatkit/walks")
+    tool = said("And here?", inference_options={"tool_choice": {"id": "rain"}})
+    asked = said("When does it rain least?"), tool
     for message in asked:
         items = answers(shop.stream("threads.create", input=message))
         assert "It rains least in June" in text_in(items)
@@ -619,6 +618,7 @@ def test_rain_is_a_chart(shop: Client) -> None:
 
 def test_model_is_brief(shop: Client) -> None:
     """The model that the visitor chooses decides how long an answer is."""
+    shop = visit(shop.browser, "/chatkit/walks")
     message = said("What should I pack?", inference_options={"model": "brief"})
     assert text_in(answers(shop.stream("threads.create", input=message))) == PACKING_IN_BRIEF
     assert len(text_in(ask(shop, "What should I pack?"))) > 5 * len(PACKING_IN_BRIEF)

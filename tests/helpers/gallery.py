@@ -509,7 +509,7 @@ def edited(page: Page, words: Mapping[str, Any]) -> None:
     page.locator("flask-chatkit-chat input[type=file]").set_input_files(
         [ROOT / "demo_app" / "static" / name for name in ("logo.svg", "shop.css")]
     )
-    page.locator("flask-chatkit-chat .composer .file .spinner").wait_for(state="detached")
+    page.wait_for_timeout(4 * SETTLE)
     field = page.locator("flask-chatkit-chat textarea")
     field.fill(words["questions"][1])
     field.press("Enter")
