@@ -1,0 +1,635 @@
+"""What happens around a visitor × what they had written or read: nothing is lost, a way on.
+
+Each row is in the table of docs/reliability.md. All of them are checked in one way: see
+``test_nothing_is_lost``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+
+from flask_chatkit.testing import OpenAIStandIn
+from tests.browser.test_sessions import (
+    BLOCKED,
+    FORMS,
+    GROW_OLD,
+    THREADS,
+    TOKEN,
+    other_tab,
+    protected,
+    sign_in,
+    with_logins,
+)
+from tests.helpers import chromium, pages
+from tests.helpers.around import CHATS, Around, BuiltIn, OpenAI, Teller, first, whole
+from tests.helpers.faults import FaultProxy, faults
+from tests.helpers.markdown import page as documentation
+from tests.helpers.markdown import table
+from tests.helpers.pages import Sites
+from tests.helpers.processes import free_port
+from tests.helpers.sites import MakeApp
+from tests.helpers.telling_site import Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+PAGE = '<main><h1>Shop</h1><a href="/other">Elsewhere</a>{{ chatkit_floating(retry=True) }}</main>'
+DRAFT, QUESTION, SLOW = "half a sentence", "a long question", "slow question"
+API = re.compile(r"/chatkit/api$")
+BOTH, OURS = (BuiltIn, OpenAI), (BuiltIn,)
+
+
+class Stage(Around):
+    """The visitor of one row, and what the row does around them.
+
+    :ivar network: what their connections go through.
+    :ivar app: the site; None where it is a process of its own.
+    """
+
+    network: FaultProxy
+    app: Flask | None = None
+    process: Site
+    teller: Any
+
+    def lose_network(self) -> None:
+        """End all connections, and let none begin."""
+        self.network.set("reset")
+        self.page.context.set_offline(True)
+
+    def find_network(self) -> None:
+        """Let connections be made again."""
+        self.network.set("pass")
+        self.page.context.set_offline(False)
+
+    def strip(self, text: str) -> None:
+        """Wait for what is said above the conversation."""
+        self.page.locator(".chatkit-notice.chatkit-strip").get_by_text(text).wait_for()
+
+    def problem(self, text: str) -> None:
+        """Wait for what the chat says of a failure."""
+        self.chat.root.get_by_text(text).first.wait_for()
+
+
+# --- what they had written or read ----------------------------------------------------------------
+
+
+def has_draft(stage: Stage) -> None:
+    stage.write(DRAFT)
+
+
+def has_sent(stage: Stage) -> None:
+    stage.write(QUESTION)
+    stage.press_send()
+
+
+def has_part(stage: Stage) -> None:
+    stage.write(SLOW)
+    stage.press_send()
+    stage.until(lambda: first(SLOW) in stage.chat.texts(), "no answer")
+    stage.kept.append(first(SLOW))
+
+
+def has_read(stage: Stage) -> None:
+    """They have read an answer already."""
+
+
+#: By the table's words. A message is sent after what happens; the others are there before.
+HAD = {
+    "a draft": has_draft,
+    "a message just sent": has_sent,
+    "part of an answer": has_part,
+    "an answer": has_read,
+}
+SENT = "a message just sent"
+
+# --- ways on --------------------------------------------------------------------------------------
+
+
+def sends_draft(stage: Stage) -> None:
+    stage.sends(DRAFT)
+    stage.kept.append(whole(DRAFT))
+
+
+def sends_again(stage: Stage) -> None:
+    stage.sends(QUESTION)
+    stage.kept.append(whole(QUESTION))
+
+
+def is_answered(stage: Stage) -> None:
+    stage.reads(whole(QUESTION))
+    stage.kept.append(whole(QUESTION))
+
+
+def goes_on(stage: Stage) -> None:
+    stage.teller.go_on()
+    stage.reads(whole(SLOW))
+    stage.kept[-1] = whole(SLOW)
+
+
+def tries_again(stage: Stage) -> None:
+    stage.chat.root.locator(".notice").get_by_role("button", name="Try again").click()
+    text = SLOW if first(SLOW) in stage.kept else QUESTION
+    if text == SLOW:
+        stage.until(lambda: len(stage.chat.root.locator(".notice").all()) == 0, "still a notice")
+        time.sleep(0.5)
+        stage.teller.go_on()
+        stage.reads(whole(SLOW))
+        stage.kept[-1] = whole(SLOW)
+    else:
+        is_answered(stage)
+
+
+def writes_on(stage: Stage) -> None:
+    stage.idle()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: what happens, what they had, and their way on; in which chats that can be."""
+
+    happens: str
+    had: str
+    way: str
+    event: Callable[[Stage], object]
+    goes: Callable[[Stage], object]
+    chats: tuple[type[BuiltIn], ...]
+    site: dict[str, Any]
+
+    @property
+    def cells(self) -> list[str]:
+        """The row of the documentation."""
+        return [self.happens, self.had, self.way, " and ".join(one.name for one in self.chats)]
+
+
+ROWS: list[Row] = []
+
+
+def row(
+    happens: str,
+    had: str,
+    way: str,
+    goes: Callable[[Stage], object],
+    chats: tuple[type[BuiltIn], ...] = BOTH,
+    **site: Any,
+) -> Callable[[Callable[[Stage], object]], Callable[[Stage], object]]:
+    """Add a row, whose event is what is decorated; keywords are for `Setting`."""
+
+    def add(event: Callable[[Stage], object]) -> Callable[[Stage], object]:
+        ROWS.append(Row(happens, had, way, event, goes, chats, site))
+        return event
+
+    return add
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+@row("The page is reloaded", "a draft", "it is in the field; *Send*", sends_draft, OURS)
+@row("The page is reloaded", "part of an answer", "the answer goes on", goes_on)
+def reload(stage: Stage) -> None:
+    stage.reload()
+
+
+@row("A link leads to another page", "a draft", "it is in the field; *Send*", sends_draft, OURS)
+@row("A link leads to another page", "part of an answer", "the answer goes on", goes_on)
+def link(stage: Stage) -> None:
+    stage.page.get_by_role("link", name="Elsewhere").click()
+    stage.page.wait_for_url("**/other")
+    stage.again()
+
+
+@row("Away, and back by the back button", "a draft", "it is in the field; *Send*", sends_draft, OURS)
+@row("Away, and back by the back button", "part of an answer", "the answer goes on", goes_on)
+def back(stage: Stage) -> None:
+    stage.page.goto(f"{stage.base}/plain")
+    stage.page.go_back()
+    stage.again()
+
+
+def back_from_cache(stage: Stage) -> None:
+    stage.page.goto(f"{stage.base}/plain")
+    stage.page.wait_for_timeout(500)
+    stage.page.go_back(wait_until="commit")
+    stage.page.wait_for_timeout(500)
+
+
+CACHE = "Back to a page that the browser has kept"
+row(CACHE, "a draft", "it is in the field; *Send*", sends_draft, cached=True)(back_from_cache)
+row(CACHE, "part of an answer", "the answer goes on", goes_on, OURS, cached=True)(back_from_cache)
+
+
+@row("The panel is closed and opened", "a draft", "it is in the field; *Send*", sends_draft)
+@row("The panel is closed and opened", "part of an answer", "the answer goes on", goes_on)
+def close(stage: Stage) -> None:
+    stage.closes()
+
+
+@row("Another chat is opened, and left", "a draft", "it is in the field; *Send*", sends_draft, OURS)
+@row("Another chat is opened, and left", "part of an answer", "the answer goes on", goes_on, OURS)
+def other_chat(stage: Stage) -> None:
+    stage.goes_to_history()
+
+
+# --- tabs -----------------------------------------------------------------------------------------
+
+
+@row("A second tab reads along, and this one ends", "part of an answer", "the answer goes on", goes_on, OURS)
+def second_tab(stage: Stage) -> None:
+    first_page = stage.page
+    stage.page = stage.page.context.new_page()
+    stage.chat = type(stage.chat)(stage.page)
+    stage.open()
+    stage.around("Earlier chats").click()
+    stage.opens_last()
+    first_page.close()
+    stage.find = lambda: None
+
+
+@row("A second tab writes in the same chat", "a draft", "it is in the field; *Send*", sends_draft)
+def writing_tab(stage: Stage) -> None:
+    tab = Stage(stage.page.context.new_page(), type(stage.chat), stage.base, stage.teller)
+    tab.kept.append(stage.kept[0])
+    tab.open()
+    tab.around("Earlier chats").click()
+    tab.opens_last()
+    tab.say("from the second")
+    tab.page.close()
+    stage.page.bring_to_front()
+
+
+@row("The chat is deleted in a second tab", SENT, "*New chat*, with the message", lambda stage: goes_new(stage))
+def deleted(stage: Stage) -> None:
+    stage.page.evaluate(DELETE)
+    stage.kept.clear()
+
+
+DELETE = """async () => {
+  const call = async (type, params) => (await fetch("/chatkit/api", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ type, params }),
+  })).json();
+  const { data } = await call("threads.list", { limit: 20, order: "desc" });
+  for (const { id } of data) await call("threads.delete", { thread_id: id });
+}"""
+
+
+def goes_new(stage: Stage) -> None:
+    sends_again(stage)
+
+
+# --- the network, the server ----------------------------------------------------------------------
+
+
+@row("The network is lost, and back", "a draft", "it is in the field; *Send*", sends_draft)
+def lost_between(stage: Stage) -> None:
+    stage.lose_network()
+    stage.page.wait_for_timeout(500)
+    stage.find_network()
+
+
+@row("The network is lost, and back", "part of an answer", "the answer goes on", goes_on, OURS)
+def lost_meanwhile(stage: Stage) -> None:
+    stage.lose_network()
+    stage.page.wait_for_timeout(500)
+    stage.find_network()
+
+
+def back_online(stage: Stage) -> None:
+    stage.find_network()
+    sends_again(stage)
+
+
+@row("The network is lost", SENT, "it is in the field; *Send*", back_online)
+def lost_before(stage: Stage) -> None:
+    stage.lose_network()
+
+
+def mended(stage: Stage) -> None:
+    stage.page.unroute(API)
+    sends_again(stage)
+
+
+@row("The server fails before it has the message", SENT, "it is in the field; *Send*", mended)
+def server_error(stage: Stage) -> None:
+    stage.page.route(API, lambda route: route.fulfill(status=500, body="oops"))
+
+
+@row("The model fails before it answers", SENT, "*Try again*", tries_again)
+def model_fails(stage: Stage) -> None:
+    stage.teller.fault = "first"
+
+
+@row("The model fails in the middle", SENT, "*Try again*", tries_again)
+def model_breaks(stage: Stage) -> None:
+    stage.teller.fault = "middle"
+
+
+def waits(stage: Stage) -> None:
+    stage.problem("Please wait")
+    stage.page.wait_for_timeout(4_000)
+    sends_again(stage)
+
+
+@row("A limit is reached", SENT, "it is in the field; *Send* when the time is up", waits, CHATKIT_MESSAGE_RATELIMIT="1 per 4 second")
+def limited(stage: Stage) -> None:
+    pass
+
+
+def shortens(stage: Stage) -> None:
+    stage.problem("too long")
+    stage.keeps("when it was refused")
+    stage.chat.field.fill(QUESTION)
+    stage.kept.remove(LONG)
+    stage.kept.append(QUESTION)
+    sends_again(stage)
+
+
+LONG = "a very long question, " * 5 + "you know"
+
+
+@row("The message is too long", SENT, "it is in the field, to be shortened; *Send*", shortens)
+def too_long(stage: Stage) -> None:
+    pass
+
+
+@row("The visitor stops the answer", "part of an answer", "what came stays; the next message", writes_on)
+def stopped(stage: Stage) -> None:
+    stage.button(stage.chat.stop).click()
+
+
+@row("*Send* is clicked twice", SENT, "it is sent once, and answered", is_answered)
+def twice(stage: Stage) -> None:
+    pass
+
+
+@row("The server's process is killed", "part of an answer", "*Try again*", tries_again, OURS, process=True)
+def killed(stage: Stage) -> None:
+    stage.process.kill()
+    stage.problem("The connection was lost")
+    stage.process.start()
+
+
+@row("The server's process is killed, the page reloaded", "part of an answer", "*Try again*", tries_again, OURS, process=True)
+def killed_and_reloaded(stage: Stage) -> None:
+    stage.process.kill()
+    stage.process.start()
+    stage.reload()
+
+
+@row("A new release replaces the page's", SENT, "it is answered", is_answered, old=True)
+def released(stage: Stage) -> None:
+    pass
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+@row("A login in a second tab", SENT, "it is answered, in the same chat", is_answered)
+def login(stage: Stage) -> None:
+    other_tab(stage.page, stage.base, "ann")
+
+
+def starts_new(stage: Stage) -> None:
+    stage.strip("Your sign-in has changed")
+    stage.around("New chat").click()
+    stage.kept[:] = [QUESTION]
+    stage.keeps("in the new chat")
+    sends_again(stage)
+    # And the other conversation is there when they are.
+    other_tab(stage.page, stage.base, "ann")
+    assert stage.page.evaluate(THREADS) == 2
+
+
+@row("A logout in a second tab", SENT, "*New chat*, with the message; *Sign in* for the old one", starts_new, user="ann")
+def logout(stage: Stage) -> None:
+    other_tab(stage.page, stage.base, None)
+
+
+def signs_in(stage: Stage) -> None:
+    stage.strip("sign in")
+    stage.around("Sign in", "link").click()
+    stage.page.wait_for_url(re.compile("/login"))
+    sign_in(stage.page, "ann")
+    stage.page.wait_for_url(f"{stage.base}/")
+    stage.again()
+    stage.keeps("after the login")
+    sends_again(stage)
+
+
+@row("The login of a guarded chat ends", SENT, "*Sign in*, and back to the message", signs_in, user="ann", guarded=True)
+def login_ended(stage: Stage) -> None:
+    other_tab(stage.page, stage.base, None)
+
+
+@row("The page's CSRF token runs out", SENT, "it is answered", is_answered, csrf=True)
+def token_out(stage: Stage) -> None:
+    stage.page.evaluate(GROW_OLD)
+
+
+def reloads(stage: Stage) -> None:
+    stage.strip("This page has been open for a long time.")
+    with stage.page.expect_navigation():
+        stage.around("Reload the page").click()
+    stage.again()
+    stage.keeps("on the new page")
+    sends_again(stage)
+
+
+@row("The page's CSRF token runs out, and there is no new one", SENT, "*Reload the page*, with the message", reloads, csrf=True)
+def token_gone(stage: Stage) -> None:
+    stage.page.route(re.compile("/chatkit/$"), lambda route: route.fulfill(body="<p>Nothing"))
+    stage.page.evaluate(GROW_OLD)
+
+
+@row("The chat's own token runs out", SENT, "it is answered", is_answered)
+def secret_out(stage: Stage) -> None:
+    refused: list[Any] = []
+
+    def refuse(route: Any) -> None:
+        refused.append(route)
+        if len(refused) > 1:
+            route.continue_()
+        else:
+            body = json.dumps({"error": {"code": "unauthenticated"}, "message": "no"})
+            route.fulfill(status=401, body=body, content_type="application/json")
+
+    stage.page.route(API, refuse)
+
+
+# --- browsers -------------------------------------------------------------------------------------
+
+
+def from_history(stage: Stage) -> None:
+    stage.around("Earlier chats").click()
+    stage.opens_last()
+
+
+@row("The browser blocks storage, and the page is reloaded", "an answer", "it is in the history", writes_on, OURS, script=BLOCKED)
+def no_storage(stage: Stage) -> None:
+    stage.find = lambda: from_history(stage)
+    stage.reload()
+
+
+@row("The browser takes itself to be offline", SENT, "it is answered", is_answered, script="Object.defineProperty(navigator, 'onLine', { get: () => false })")
+def believes_offline(stage: Stage) -> None:
+    pass
+
+
+# --- OpenAI's part --------------------------------------------------------------------------------
+
+SCRIPT = re.compile(r"/deployments/chatkit/chatkit\.js$")
+
+
+def in_builtin(stage: Stage) -> None:
+    stage.page.reload()
+    stage.chat = BuiltIn(stage.page)
+    stage.again()
+
+
+@row("OpenAI's script is not there (404)", "an answer", "it goes on in the built-in chat", writes_on, (OpenAI,))
+def missing_script(stage: Stage) -> None:
+    stage.page.route(SCRIPT, lambda route: route.fulfill(status=404))
+    in_builtin(stage)
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def patience(context: BrowserContext) -> None:
+    """Each row is a long way, on machines that do much else."""
+    context.set_default_timeout(25_000)
+
+
+@pytest.fixture
+def stage(
+    browser: Browser,
+    page: Page,
+    openai_standin: OpenAIStandIn,
+    make_app: MakeApp,
+    serve: Any,
+    tmp_path: Path,
+) -> Iterator[Callable[..., Stage]]:
+    """Set the stage for a row: a site behind a network, and a visitor who has read an answer."""
+    import_module("flask_chatkit.server.served_chats")
+    import_module("flask_chatkit.server.wiring")
+    with ExitStack() as stack:
+        sites = Sites(openai_standin, make_app, serve)
+
+        def served(teller: Teller, csrf: bool, old: bool, config: dict[str, Any]) -> str:
+            def setup(app: Flask) -> None:
+                with_logins(app)
+                app.add_url_rule("/plain", "plain", lambda: "<title>Plain</title><p>No chat here.")
+                if csrf:
+                    protected(app)
+                if old:
+                    app.after_request(of_old_release)
+
+            settings = {
+                "CHATKIT_WORKFLOW_ID": None,
+                "CHATKIT_DATABASE_URI": f"sqlite:///{tmp_path}/history.sqlite3",
+                "CHATKIT_RATELIMIT": "none",
+                "CHATKIT_RATELIMIT_IP": "none",
+                "CHATKIT_MESSAGE_RATELIMIT": "none",
+                **config,
+            }
+            body = (TOKEN if csrf else "") + PAGE
+            shown = {"/": body, "/other": body}
+            return sites(shown, teller.kit, policy=FORMS, setup=setup, **settings)
+
+        def start(
+            kind: type[BuiltIn],
+            *,
+            cached: bool = False,
+            csrf: bool = False,
+            guarded: bool = False,
+            old: bool = False,
+            process: bool = False,
+            script: str = "",
+            user: str = "",
+            **config: Any,
+        ) -> Stage:
+            teller = Teller(guarded=guarded)
+            visitors = page
+            if process:
+                site = Site(tmp_path, free_port())
+                stack.callback(site.kill)
+                base = site.base
+            else:
+                base = served(teller, csrf, old, config)
+            if cached:
+                visitors = stack.enter_context(keeping(browser)).new_page()
+            if script:
+                visitors.add_init_script(script)
+            network = stack.enter_context(faults("127.0.0.1", urlsplit(base).port or 0))
+            made = Stage(visitors, kind, f"http://127.0.0.1:{network.port}", teller)
+            made.network = network
+            if process:
+                made.process = made.teller = site
+            if user:
+                other_tab(visitors, made.base, user)
+            made.open()
+            made.say("hello")
+            return made
+
+        yield start
+
+
+def keeping(browser: Browser) -> Any:
+    """A browser that keeps pages for the back button."""
+    return browser.browser_type.launch(
+        executable_path=chromium.program(),
+        args=chromium.FLAGS,
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+
+
+def of_old_release(response: Any) -> Any:
+    """Make a page one that an older release has written: its files had other hashes."""
+    if response.mimetype == "text/html":
+        text = re.sub(r"(/static/(?:[\w-]+\.)?)[0-9a-f]{12}", r"\g<1>0123456789ab", response.text)
+        response.set_data(text)
+    return response
+
+
+def cases() -> Iterator[Any]:
+    for one in ROWS:
+        for kind in one.chats:
+            yield pytest.param(one, kind, id=f"{one.happens}, {one.had}: {kind.name}")
+
+
+@pytest.mark.parametrize(("row", "kind"), list(cases()))
+def test_nothing_is_lost(stage: Callable[..., Stage], row: Row, kind: type[BuiltIn]) -> None:
+    """All that they wrote and read is there, the way on leads on, and no control is dead."""
+    visitor = stage(kind, **row.site)
+    had = HAD[row.had]
+    if row.had == SENT:
+        row.event(visitor)
+        had(visitor)
+    else:
+        had(visitor)
+        row.event(visitor)
+    visitor.keeps("after what happened")
+    row.goes(visitor)
+    visitor.keeps("on the way on")
+    visitor.alive()
+    visitor.reload()
+    visitor.keeps("after a reload")
+
+
+def test_table_is_the_documentations() -> None:
+    """The table of the documentation has these rows, in this order."""
+    assert table("what happens", documentation("reliability")) == [one.cells for one in ROWS]
