@@ -48,18 +48,19 @@ if TYPE_CHECKING:
 PAGE = '<main><h1>Shop</h1><a href="/other">Elsewhere</a>{{ chatkit_floating(retry=True) }}</main>'
 DRAFT, QUESTION, SLOW = "half a sentence", "a long question", "slow question"
 API = re.compile(r"/chatkit/api$")
-BOTH, OURS = (BuiltIn, OpenAI), (BuiltIn,)
+BOTH, OURS, THEIRS = (BuiltIn, OpenAI), (BuiltIn,), (OpenAI,)
 
 
 class Stage(Around):
     """The visitor of one row, and what the row does around them.
 
     :ivar network: what their connections go through.
-    :ivar app: the site; None where it is a process of its own.
+    :ivar sent: what they send.
+    :ivar process: the site, where it is a process of its own.
     """
 
     network: FaultProxy
-    app: Flask | None = None
+    sent: str = QUESTION
     process: Site
     teller: Any
 
@@ -75,7 +76,7 @@ class Stage(Around):
 
     def strip(self, text: str) -> None:
         """Wait for what is said above the conversation."""
-        self.page.locator(".chatkit-notice.chatkit-strip").get_by_text(text).wait_for()
+        self.page.locator(".chatkit-notice.chatkit-strip p").get_by_text(text).first.wait_for()
 
     def problem(self, text: str) -> None:
         """Wait for what the chat says of a failure."""
@@ -90,7 +91,7 @@ def has_draft(stage: Stage) -> None:
 
 
 def has_sent(stage: Stage) -> None:
-    stage.write(QUESTION)
+    stage.write(stage.sent)
     stage.press_send()
 
 
@@ -135,18 +136,25 @@ def is_answered(stage: Stage) -> None:
 def goes_on(stage: Stage) -> None:
     stage.teller.go_on()
     stage.reads(whole(SLOW))
-    stage.kept[-1] = whole(SLOW)
+    stage.kept.append(whole(SLOW))
+
+
+def until_whole(event: Callable[[Stage], object]) -> Callable[[Stage], object]:
+    """OpenAI's element shows a page's answer on another page once it has ended."""
+
+    def happen(stage: Stage) -> None:
+        event(stage)
+        stage.kept.remove(first(SLOW))
+
+    return happen
 
 
 def tries_again(stage: Stage) -> None:
     stage.chat.root.locator(".notice").get_by_role("button", name="Try again").click()
-    text = SLOW if first(SLOW) in stage.kept else QUESTION
-    if text == SLOW:
-        stage.until(lambda: len(stage.chat.root.locator(".notice").all()) == 0, "still a notice")
-        time.sleep(0.5)
+    if SLOW in stage.kept:
         stage.teller.go_on()
         stage.reads(whole(SLOW))
-        stage.kept[-1] = whole(SLOW)
+        stage.kept.append(whole(SLOW))
     else:
         is_answered(stage)
 
@@ -197,13 +205,13 @@ def row(
 
 
 @row("The page is reloaded", "a draft", "it is in the field; *Send*", sends_draft, OURS)
-@row("The page is reloaded", "part of an answer", "the answer goes on", goes_on)
+@row("The page is reloaded", "part of an answer", "the answer goes on", goes_on, OURS)
 def reload(stage: Stage) -> None:
     stage.reload()
 
 
 @row("A link leads to another page", "a draft", "it is in the field; *Send*", sends_draft, OURS)
-@row("A link leads to another page", "part of an answer", "the answer goes on", goes_on)
+@row("A link leads to another page", "part of an answer", "the answer goes on", goes_on, OURS)
 def link(stage: Stage) -> None:
     stage.page.get_by_role("link", name="Elsewhere").click()
     stage.page.wait_for_url("**/other")
@@ -211,11 +219,20 @@ def link(stage: Stage) -> None:
 
 
 @row("Away, and back by the back button", "a draft", "it is in the field; *Send*", sends_draft, OURS)
-@row("Away, and back by the back button", "part of an answer", "the answer goes on", goes_on)
+@row("Away, and back by the back button", "part of an answer", "the answer goes on", goes_on, OURS)
 def back(stage: Stage) -> None:
     stage.page.goto(f"{stage.base}/plain")
     stage.page.go_back()
     stage.again()
+
+
+WHOLE = "the answer is there when it has ended"
+for happens, event in (
+    ("The page is reloaded", reload),
+    ("A link leads to another page", link),
+    ("Away, and back by the back button", back),
+):
+    row(happens, "part of an answer", WHOLE, goes_on, THEIRS)(until_whole(event))
 
 
 def back_from_cache(stage: Stage) -> None:
@@ -251,7 +268,7 @@ def second_tab(stage: Stage) -> None:
     stage.page = stage.page.context.new_page()
     stage.chat = type(stage.chat)(stage.page)
     stage.open()
-    stage.around("Earlier chats").click()
+    stage.bar("Earlier chats").click()
     stage.opens_last()
     first_page.close()
     stage.find = lambda: None
@@ -339,13 +356,17 @@ def model_breaks(stage: Stage) -> None:
 
 def waits(stage: Stage) -> None:
     stage.problem("Please wait")
-    stage.page.wait_for_timeout(4_000)
+    if type(stage.chat) is BuiltIn:
+        stage.chat.root.get_by_role("timer").wait_for(state="hidden")
+    else:
+        stage.page.wait_for_timeout(12_000)
     sends_again(stage)
 
 
-@row("A limit is reached", SENT, "it is in the field; *Send* when the time is up", waits, CHATKIT_MESSAGE_RATELIMIT="1 per 4 second")
+@row("A limit is reached", SENT, "it is in the field; *Send* when the time is up", waits, CHATKIT_MESSAGE_RATELIMIT="3 per 12 second")
 def limited(stage: Stage) -> None:
-    pass
+    for text in ("one", "two"):
+        stage.say(text)
 
 
 def shortens(stage: Stage) -> None:
@@ -362,11 +383,12 @@ LONG = "a very long question, " * 5 + "you know"
 
 @row("The message is too long", SENT, "it is in the field, to be shortened; *Send*", shortens)
 def too_long(stage: Stage) -> None:
-    pass
+    stage.sent = LONG
 
 
 @row("The visitor stops the answer", "part of an answer", "what came stays; the next message", writes_on)
 def stopped(stage: Stage) -> None:
+    stage.page.wait_for_timeout(700)  # the second click of a double click on Send is no Stop
     stage.button(stage.chat.stop).click()
 
 
@@ -380,6 +402,8 @@ def killed(stage: Stage) -> None:
     stage.process.kill()
     stage.problem("The connection was lost")
     stage.process.start()
+    stage.chat.root.locator(".notice").get_by_role("button", name="Try again").click()
+    stage.problem("This answer was interrupted")
 
 
 @row("The server's process is killed, the page reloaded", "part of an answer", "*Try again*", tries_again, OURS, process=True)
@@ -387,6 +411,8 @@ def killed_and_reloaded(stage: Stage) -> None:
     stage.process.kill()
     stage.process.start()
     stage.reload()
+    # What only the process and the page had is gone with both.
+    stage.kept.remove(first(SLOW))
 
 
 @row("A new release replaces the page's", SENT, "it is answered", is_answered, old=True)
@@ -404,7 +430,7 @@ def login(stage: Stage) -> None:
 
 def starts_new(stage: Stage) -> None:
     stage.strip("Your sign-in has changed")
-    stage.around("New chat").click()
+    stage.notice("New chat").click()
     stage.kept[:] = [QUESTION]
     stage.keeps("in the new chat")
     sends_again(stage)
@@ -419,8 +445,8 @@ def logout(stage: Stage) -> None:
 
 
 def signs_in(stage: Stage) -> None:
-    stage.strip("sign in")
-    stage.around("Sign in", "link").click()
+    stage.strip("Sign in to use this chat.")
+    stage.notice("Sign in", "link").click()
     stage.page.wait_for_url(re.compile("/login"))
     sign_in(stage.page, "ann")
     stage.page.wait_for_url(f"{stage.base}/")
@@ -442,7 +468,7 @@ def token_out(stage: Stage) -> None:
 def reloads(stage: Stage) -> None:
     stage.strip("This page has been open for a long time.")
     with stage.page.expect_navigation():
-        stage.around("Reload the page").click()
+        stage.notice("Reload the page").click()
     stage.again()
     stage.keeps("on the new page")
     sends_again(stage)
@@ -473,7 +499,7 @@ def secret_out(stage: Stage) -> None:
 
 
 def from_history(stage: Stage) -> None:
-    stage.around("Earlier chats").click()
+    stage.bar("Earlier chats").click()
     stage.opens_last()
 
 
@@ -499,7 +525,7 @@ def in_builtin(stage: Stage) -> None:
     stage.again()
 
 
-@row("OpenAI's script is not there (404)", "an answer", "it goes on in the built-in chat", writes_on, (OpenAI,))
+@row("OpenAI's script is not there (404)", "an answer", "it goes on in the built-in chat", writes_on, THEIRS)
 def missing_script(stage: Stage) -> None:
     stage.page.route(SCRIPT, lambda route: route.fulfill(status=404))
     in_builtin(stage)
@@ -600,7 +626,7 @@ def keeping(browser: Browser) -> Any:
 def of_old_release(response: Any) -> Any:
     """Make a page one that an older release has written: its files had other hashes."""
     if response.mimetype == "text/html":
-        text = re.sub(r"(/static/(?:[\w-]+\.)?)[0-9a-f]{12}", r"\g<1>0123456789ab", response.text)
+        text = re.sub(r"(/static/(?:[\w-]+\.)?)[0-9a-f]{12}", r"\g<1>0123456789ab", response.get_data(as_text=True))
         response.set_data(text)
     return response
 

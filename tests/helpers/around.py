@@ -36,6 +36,11 @@ def whole(text: str) -> str:
     return f"{first(text)} {LAST}"
 
 
+def is_of(shown: str, text: str) -> bool:
+    """Whether what is shown is a text, or an answer that begins with it."""
+    return shown == text or (shown == f"{text} {LAST}")
+
+
 class Goes(Protocol):
     """What lets slow answers go on."""
 
@@ -226,10 +231,13 @@ class Around:
         """A button of the chat by its name, the newest of them."""
         return self.chat.root.get_by_role("button", name=name, exact=True).last
 
-    def around(self, name: str, role: Any = "button") -> Locator:
-        """A button or link of the widget around the chat, by its name."""
-        frame = self.page.locator(".chatkit-bar, .chatkit-notice")
-        return frame.get_by_role(role, name=name, exact=True).first
+    def bar(self, name: str) -> Locator:
+        """A button above the chat, by its name."""
+        return self.page.locator(".chatkit-bar").get_by_role("button", name=name, exact=True)
+
+    def notice(self, name: str, role: Any = "button") -> Locator:
+        """A button or link of what the widget says in the chat's place, or above it."""
+        return self.page.locator(".chatkit-notice").get_by_role(role, name=name, exact=True)
 
     def write(self, text: str) -> None:
         """Write something, without sending it."""
@@ -266,16 +274,12 @@ class Around:
     def keeps(self, when: str) -> None:
         """Check that all that they wrote and read is there, and nothing of it twice."""
         wanted = dict.fromkeys(self.kept)
-        found: dict[str, int] = {}
 
-        def is_there() -> bool:
+        def missing() -> list[str]:
             shown = [*self.chat.texts(), self.chat.field.input_value()]
-            for text in wanted:
-                begins = text.startswith(FIRST[:5])
-                found[text] = sum(one == text or (begins and one.startswith(text)) for one in shown)
-            return all(count == 1 for count in found.values())
+            return [text for text in wanted if sum(is_of(one, text) for one in shown) != 1]
 
-        self.until(is_there, f"{when}: how often each text is there: {found}")
+        self.until(lambda: not missing(), f"{when}, this is not there, or twice: {wanted}")
 
     def until(self, check: Callable[[], object], told: str) -> None:
         """Wait for something, while the page goes on."""
@@ -324,9 +328,9 @@ class Around:
 
     def goes_to_history(self) -> None:
         """Leave the conversation for a new one, and come back by the history."""
-        self.press(self.around("New chat"))
+        self.press(self.bar("New chat"))
         self.until(lambda: self.chat.texts() == [], "New chat shows the old one")
-        self.press(self.around("Earlier chats"))
+        self.press(self.bar("Earlier chats"))
         self.opens_last()
 
     def opens_last(self) -> None:
@@ -337,7 +341,7 @@ class Around:
 
     def closes(self) -> None:
         """Close the panel, and open it by the launcher."""
-        self.press(self.around("Close chat"))
+        self.press(self.bar("Close chat"))
         self.press(pages.launcher(self.page))
         self.chat.field.wait_for()
 
@@ -349,6 +353,7 @@ class Around:
     def answers_again(self) -> None:
         """Have the last message answered again."""
         self.press(self.button("Try again"))
+        self.page.wait_for_timeout(300)
         self.reads(self.kept[-1])
 
     def asks(self) -> None:
