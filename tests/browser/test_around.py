@@ -78,6 +78,10 @@ class Stage(Around):
         """Wait for what is said above the conversation."""
         self.page.locator(".chatkit-notice.chatkit-strip p").get_by_text(text).first.wait_for()
 
+    def button_again(self) -> Any:
+        """The button of a failure to try again."""
+        return self.chat.root.locator(".notice").get_by_role("button", name="Try again")
+
     def problem(self, text: str) -> None:
         """Wait for what the chat says of a failure."""
         self.chat.root.get_by_text(text).first.wait_for()
@@ -119,11 +123,13 @@ SENT = "a message just sent"
 
 
 def sends_draft(stage: Stage) -> None:
+    """It is in the field, and can be sent."""
     stage.sends(DRAFT)
     stage.kept.append(whole(DRAFT))
 
 
 def sends_again(stage: Stage) -> None:
+    stage.until(lambda: stage.chat.field.input_value() == QUESTION, "it is not in the field")
     stage.sends(QUESTION)
     stage.kept.append(whole(QUESTION))
 
@@ -150,7 +156,7 @@ def until_whole(event: Callable[[Stage], object]) -> Callable[[Stage], object]:
 
 
 def tries_again(stage: Stage) -> None:
-    stage.chat.root.locator(".notice").get_by_role("button", name="Try again").click()
+    stage.button_again().click()
     if SLOW in stage.kept:
         stage.teller.go_on()
         stage.reads(whole(SLOW))
@@ -243,7 +249,7 @@ def back_from_cache(stage: Stage) -> None:
 
 
 CACHE = "Back to a page that the browser has kept"
-row(CACHE, "a draft", "it is in the field; *Send*", sends_draft, cached=True)(back_from_cache)
+row(CACHE, "a draft", "it is in the field; *Send*", sends_draft, OURS, cached=True)(back_from_cache)
 row(CACHE, "part of an answer", "the answer goes on", goes_on, OURS, cached=True)(back_from_cache)
 
 
@@ -286,7 +292,13 @@ def writing_tab(stage: Stage) -> None:
     stage.page.bring_to_front()
 
 
-@row("The chat is deleted in a second tab", SENT, "*New chat*, with the message", lambda stage: goes_new(stage))
+def goes_new(stage: Stage) -> None:
+    stage.until(lambda: stage.chat.field.input_value() == QUESTION, "it is not in the field")
+    stage.bar("New chat").click()
+    sends_again(stage)
+
+
+@row("The chat is deleted in a second tab", SENT, "*New chat*, with the message", goes_new)
 def deleted(stage: Stage) -> None:
     stage.page.evaluate(DELETE)
     stage.kept.clear()
@@ -301,10 +313,6 @@ DELETE = """async () => {
   const { data } = await call("threads.list", { limit: 20, order: "desc" });
   for (const { id } of data) await call("threads.delete", { thread_id: id });
 }"""
-
-
-def goes_new(stage: Stage) -> None:
-    sends_again(stage)
 
 
 # --- the network, the server ----------------------------------------------------------------------
@@ -402,7 +410,7 @@ def killed(stage: Stage) -> None:
     stage.process.kill()
     stage.problem("The connection was lost")
     stage.process.start()
-    stage.chat.root.locator(".notice").get_by_role("button", name="Try again").click()
+    stage.button_again().click()
     stage.problem("This answer was interrupted")
 
 

@@ -66,6 +66,13 @@ export class Conversation extends Part {
     const wasRunning = store.run;
     store.run = null;
     if (wasRunning) store.dispatch("response.end");
+    const { input, problem } = composer.nodes;
+    // What was refused goes along into a new chat: the thread it was for may take nothing any more.
+    const refused = !thread && !editing.id && problem.textContent ? input.value : "";
+    if (refused) {
+      input.value = "";
+      memory.keepDraft();
+    }
     composer.showProblem("");
     editing.leave();
     memory.switchThread(() => {
@@ -76,6 +83,11 @@ export class Conversation extends Part {
       history.leave();
       store.setThread(thread);
     });
+    if (refused) {
+      input.value = [refused, input.value].filter(Boolean).join("\n\n");
+      memory.keepDraft();
+      composer.update();
+    }
     store.emit("changed");
   }
 
@@ -150,11 +162,15 @@ export class Conversation extends Part {
     let page = { data: asList(items?.data), earlier: null };
     if (items?.has_more) page = await this.#page(id);
     if (!isWanted()) return;
+    const shown = clears ? store.entries.map(({ item }) => item) : [];
     store.opening = null;
     if (clears) store.clear();
     store.setThread(thread);
     store.earlier = page.earlier;
     for (const item of page.data) store.put(item);
+    // What a server had not stored before it died was read here all the same.
+    const known = shown.findIndex((item) => item.id === page.data.at(-1)?.id);
+    if (known >= 0) for (const item of shown.slice(known + 1)) store.put(item);
     store.emit("changed");
     if (!memory.restorePlace()) view.scrollToEnd(true);
     const last = page.data.filter(({ type }) => !/context|end_of_turn/.test(type)).at(-1);

@@ -8,7 +8,7 @@ import { callElement } from "./api.js";
 /** @typedef {import("./api.js").Widget} Widget */
 
 const AGAIN_MS = 500; // between two attempts to put a message back, while the element is busy
-const ATTEMPTS = 40;
+const ATTEMPTS = 80;
 const BETWEEN = "\n\n"; // two messages that were not taken
 const SENDS = /^threads\.(create|add_user_message)$/;
 
@@ -71,6 +71,42 @@ export const forgetUnsent = async (config, request) => {
   if (tabStore.get(keyOf(config)) === null) return;
   const text = await textOf(request).catch(() => {});
   if (text !== undefined) tabStore.set(keyOf(config), null);
+};
+
+/**
+ * Give the message of a request back if its answer begins with an error, or there is none; else
+ * forget what was kept.
+ * @param {Widget} widget
+ * @param {Request} request
+ * @param {Response} [response]
+ */
+export const followUnsent = async (widget, request, response) => {
+  const { config } = widget;
+  if ((await textOf(request)) === undefined) return;
+  if (response?.ok && !/^data: {"type":\s?"error"/m.test(await startOf(response))) {
+    await forgetUnsent(config, request);
+    return;
+  }
+  await keepUnsent(config, request);
+  await restoreUnsent(widget);
+};
+
+/**
+ * The first event of a stream, and what came before it.
+ * @param {Response} response
+ */
+const startOf = async ({ body }) => {
+  let text = "";
+  if (!body) return text;
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  while (!/^data: .{16}/m.test(text)) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    text += decoder.decode(value, { stream: true });
+  }
+  reader.cancel().catch(() => {});
+  return text;
 };
 
 /**

@@ -247,6 +247,24 @@ const keepUnsent = (config, request) =>
   import("./refusals.js").then((refusals) => refusals.keepUnsent(config, request)).catch(() => {});
 
 /**
+ * Give the message of a request back to OpenAI's element unless the server has taken it. The built-in
+ * chat does that by itself.
+ * @param {Widget} widget
+ * @param {Request} request
+ * @param {Response} [response] none if the server could not be reached
+ */
+const followUnsent = (widget, request, response) => {
+  if ("builtin" in widget.root.dataset) {
+    if (response && hasUnsent(widget.config)) forgetUnsent(widget.config, request);
+    return;
+  }
+  const copy = response?.clone(); // before the element reads it
+  import("./refusals.js")
+    .then((refusals) => refusals.followUnsent(widget, request, copy))
+    .catch(() => {});
+};
+
+/**
  * @param {Config} config
  * @param {Response} response
  * @param {any} body
@@ -587,7 +605,7 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
     const refusal = await refusalOf(widget, response);
     if (!refusal) {
       onReady(widget);
-      if (hasUnsent(config)) forgetUnsent(config, request);
+      followUnsent(widget, request, response);
       return response;
     }
     await keepUnsent(config, request);
@@ -601,6 +619,7 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
     if (error instanceof TypeError || error.reason === "offline") {
       // A chat that has shown something reports this itself.
       if (!widget.isReady) onFailure(widget, failure("offline"));
+      followUnsent(widget, request);
       throw new TypeError(error.message);
     }
     await keepUnsent(config, request);
