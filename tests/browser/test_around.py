@@ -285,7 +285,7 @@ def writing_tab(stage: Stage) -> None:
     tab = Stage(stage.page.context.new_page(), type(stage.chat), stage.base, stage.teller)
     tab.kept.append(stage.kept[0])
     tab.open()
-    tab.around("Earlier chats").click()
+    tab.bar("Earlier chats").click()
     tab.opens_last()
     tab.say("from the second")
     tab.page.close()
@@ -343,6 +343,7 @@ def lost_before(stage: Stage) -> None:
 
 
 def mended(stage: Stage) -> None:
+    stage.problem("Something went wrong")
     stage.page.unroute(API)
     sends_again(stage)
 
