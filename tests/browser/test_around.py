@@ -540,6 +540,40 @@ def missing_script(stage: Stage) -> None:
     in_builtin(stage)
 
 
+def with_builtin(stage: Stage) -> None:
+    """From now on the visitor is in the built-in chat, on the same page."""
+    stage.chat = BuiltIn(stage.page)
+    stage.chat.field.wait_for()
+
+
+@row("OpenAI's script hangs", "an answer", "it goes on in the built-in chat", writes_on, THEIRS)
+def hanging_script(stage: Stage) -> None:
+    stage.page.route(SCRIPT, lambda _: None)
+    stage.page.reload()
+    with_builtin(stage)
+
+
+ELEMENT = "__chatkitStandin.elements.at(-1)"
+
+
+@row("OpenAI's element removes itself", "an answer", "it goes on in the built-in chat", writes_on, THEIRS)
+def unmounted(stage: Stage) -> None:
+    stage.page.evaluate(f"__chatkitStandin.unmount({ELEMENT})")
+    with_builtin(stage)
+
+
+@row("OpenAI's element removes itself while it loads", "an answer", "it goes on in the built-in chat", writes_on, THEIRS)
+def unmounted_early(stage: Stage) -> None:
+    stage.page.add_init_script("window.__chatkitStandin = { refuses: true }")
+    stage.page.reload()
+    with_builtin(stage)
+
+
+@row("OpenAI's element removes itself", "part of an answer", "the answer goes on in the built-in chat", goes_on, THEIRS)
+def unmounted_meanwhile(stage: Stage) -> None:
+    unmounted(stage)
+
+
 # --- the table ------------------------------------------------------------------------------------
 
 
