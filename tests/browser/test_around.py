@@ -224,7 +224,9 @@ def link(stage: Stage) -> None:
     stage.again()
 
 
-@row("Away, and back by the back button", "a draft", "it is in the field; *Send*", sends_draft, OURS)
+@row(
+    "Away, and back by the back button", "a draft", "it is in the field; *Send*", sends_draft, OURS
+)
 @row("Away, and back by the back button", "part of an answer", "the answer goes on", goes_on, OURS)
 def back(stage: Stage) -> None:
     stage.page.goto(f"{stage.base}/plain")
@@ -268,7 +270,13 @@ def other_chat(stage: Stage) -> None:
 # --- tabs -----------------------------------------------------------------------------------------
 
 
-@row("A second tab reads along, and this one ends", "part of an answer", "the answer goes on", goes_on, OURS)
+@row(
+    "A second tab reads along, and this one ends",
+    "part of an answer",
+    "the answer goes on",
+    goes_on,
+    OURS,
+)
 def second_tab(stage: Stage) -> None:
     first_page = stage.page
     stage.page = stage.page.context.new_page()
@@ -372,7 +380,13 @@ def waits(stage: Stage) -> None:
     sends_again(stage)
 
 
-@row("A limit is reached", SENT, "it is in the field; *Send* when the time is up", waits, CHATKIT_MESSAGE_RATELIMIT="3 per 12 second")
+@row(
+    "A limit is reached",
+    SENT,
+    "it is in the field; *Send* when the time is up",
+    waits,
+    CHATKIT_MESSAGE_RATELIMIT="3 per 12 second",
+)
 def limited(stage: Stage) -> None:
     for text in ("one", "two"):
         stage.say(text)
@@ -395,7 +409,12 @@ def too_long(stage: Stage) -> None:
     stage.sent = LONG
 
 
-@row("The visitor stops the answer", "part of an answer", "what came stays; the next message", writes_on)
+@row(
+    "The visitor stops the answer",
+    "part of an answer",
+    "what came stays; the next message",
+    writes_on,
+)
 def stopped(stage: Stage) -> None:
     stage.page.wait_for_timeout(700)  # the second click of a double click on Send is no Stop
     stage.button(stage.chat.stop).click()
@@ -406,7 +425,14 @@ def twice(stage: Stage) -> None:
     pass
 
 
-@row("The server's process is killed", "part of an answer", "*Try again*", tries_again, OURS, process=True)
+@row(
+    "The server's process is killed",
+    "part of an answer",
+    "*Try again*",
+    tries_again,
+    OURS,
+    process=True,
+)
 def killed(stage: Stage) -> None:
     stage.process.kill()
     stage.problem("The connection was lost")
@@ -415,7 +441,14 @@ def killed(stage: Stage) -> None:
     stage.problem("This answer was interrupted")
 
 
-@row("The server's process is killed, the page reloaded", "part of an answer", "*Try again*", tries_again, OURS, process=True)
+@row(
+    "The server's process is killed, the page reloaded",
+    "part of an answer",
+    "*Try again*",
+    tries_again,
+    OURS,
+    process=True,
+)
 def killed_and_reloaded(stage: Stage) -> None:
     stage.process.kill()
     stage.process.start()
@@ -448,7 +481,13 @@ def starts_new(stage: Stage) -> None:
     assert stage.page.evaluate(THREADS) == 2
 
 
-@row("A logout in a second tab", SENT, "*New chat*, with the message; *Sign in* for the old one", starts_new, user="ann")
+@row(
+    "A logout in a second tab",
+    SENT,
+    "*New chat*, with the message; *Sign in* for the old one",
+    starts_new,
+    user="ann",
+)
 def logout(stage: Stage) -> None:
     other_tab(stage.page, stage.base, None)
 
@@ -464,7 +503,14 @@ def signs_in(stage: Stage) -> None:
     sends_again(stage)
 
 
-@row("The login of a guarded chat ends", SENT, "*Sign in*, and back to the message", signs_in, user="ann", guarded=True)
+@row(
+    "The login of a guarded chat ends",
+    SENT,
+    "*Sign in*, and back to the message",
+    signs_in,
+    user="ann",
+    guarded=True,
+)
 def login_ended(stage: Stage) -> None:
     other_tab(stage.page, stage.base, None)
 
@@ -483,7 +529,13 @@ def reloads(stage: Stage) -> None:
     sends_again(stage)
 
 
-@row("The page's CSRF token runs out, and there is no new one", SENT, "*Reload the page*, with the message", reloads, csrf=True)
+@row(
+    "The page's CSRF token runs out, and there is no new one",
+    SENT,
+    "*Reload the page*, with the message",
+    reloads,
+    csrf=True,
+)
 def token_gone(stage: Stage) -> None:
     stage.page.route(re.compile("/chatkit/$"), lambda route: route.fulfill(body="<p>Nothing"))
     stage.page.evaluate(GROW_OLD)
@@ -512,13 +564,26 @@ def from_history(stage: Stage) -> None:
     stage.opens_last()
 
 
-@row("The browser blocks storage, and the page is reloaded", "an answer", "it is in the history", writes_on, OURS, script=BLOCKED)
+@row(
+    "The browser blocks storage, and the page is reloaded",
+    "an answer",
+    "it is in the history",
+    writes_on,
+    OURS,
+    script=BLOCKED,
+)
 def no_storage(stage: Stage) -> None:
     stage.find = lambda: from_history(stage)
     stage.reload()
 
 
-@row("The browser takes itself to be offline", SENT, "it is answered", is_answered, script="Object.defineProperty(navigator, 'onLine', { get: () => false })")
+@row(
+    "The browser takes itself to be offline",
+    SENT,
+    "it is answered",
+    is_answered,
+    script="Object.defineProperty(navigator, 'onLine', { get: () => false })",
+)
 def believes_offline(stage: Stage) -> None:
     pass
 
@@ -534,7 +599,13 @@ def in_builtin(stage: Stage) -> None:
     stage.again()
 
 
-@row("OpenAI's script is not there (404)", "an answer", "it goes on in the built-in chat", writes_on, THEIRS)
+@row(
+    "OpenAI's script is not there (404)",
+    "an answer",
+    "it goes on in the built-in chat",
+    writes_on,
+    THEIRS,
+)
 def missing_script(stage: Stage) -> None:
     stage.page.route(SCRIPT, lambda route: route.fulfill(status=404))
     in_builtin(stage)
@@ -556,20 +627,38 @@ def hanging_script(stage: Stage) -> None:
 ELEMENT = "__chatkitStandin.elements.at(-1)"
 
 
-@row("OpenAI's element removes itself", "an answer", "it goes on in the built-in chat", writes_on, THEIRS)
+@row(
+    "OpenAI's element removes itself",
+    "an answer",
+    "it goes on in the built-in chat",
+    writes_on,
+    THEIRS,
+)
 def unmounted(stage: Stage) -> None:
     stage.page.evaluate(f"__chatkitStandin.unmount({ELEMENT})")
     with_builtin(stage)
 
 
-@row("OpenAI's element removes itself while it loads", "an answer", "it goes on in the built-in chat", writes_on, THEIRS)
+@row(
+    "OpenAI's element removes itself while it loads",
+    "an answer",
+    "it goes on in the built-in chat",
+    writes_on,
+    THEIRS,
+)
 def unmounted_early(stage: Stage) -> None:
     stage.page.add_init_script("window.__chatkitStandin = { refuses: true }")
     stage.page.reload()
     with_builtin(stage)
 
 
-@row("OpenAI's element removes itself", "part of an answer", "the answer goes on in the built-in chat", goes_on, THEIRS)
+@row(
+    "OpenAI's element removes itself",
+    "part of an answer",
+    "the answer goes on in the built-in chat",
+    goes_on,
+    THEIRS,
+)
 def unmounted_meanwhile(stage: Stage) -> None:
     unmounted(stage)
 
@@ -669,7 +758,11 @@ def keeping(browser: Browser) -> Any:
 def of_old_release(response: Any) -> Any:
     """Make a page one that an older release has written: its files had other hashes."""
     if response.mimetype == "text/html":
-        text = re.sub(r"(/static/(?:[\w-]+\.)?)[0-9a-f]{12}", r"\g<1>0123456789ab", response.get_data(as_text=True))
+        text = re.sub(
+            r"(/static/(?:[\w-]+\.)?)[0-9a-f]{12}",
+            r"\g<1>0123456789ab",
+            response.get_data(as_text=True),
+        )
         response.set_data(text)
     return response
 

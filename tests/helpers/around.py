@@ -298,9 +298,11 @@ class Around:
     def controls(self) -> list[str]:
         """The names of the controls that can be used now; none of them is covered."""
         found = self.page.locator("[data-chatkit]").evaluate(CONTROLS)
-        found += [one for frame in self._frames() for one in frame.evaluate(
-            f"({CONTROLS})(document.body)"
-        )]
+        found += [
+            one
+            for frame in self._frames()
+            for one in frame.evaluate(f"({CONTROLS})(document.body)")
+        ]
         assert all(one["name"] for one in found), found
         assert {one["name"]: one["over"] for one in found if one["over"]} == {}
         return [one["name"] for one in found]
