@@ -1,4 +1,4 @@
-"""What happens around a visitor × what they had written or read: nothing is lost, a way on.
+"""What happens around a visitor, by what they had written or read: nothing is lost.
 
 Each row is in the table of docs/reliability.md. All of them are checked in one way: see
 ``test_nothing_is_lost``.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,8 +31,8 @@ from tests.browser.test_sessions import (
     sign_in,
     with_logins,
 )
-from tests.helpers import chromium, pages
-from tests.helpers.around import CHATS, Around, BuiltIn, OpenAI, Teller, first, whole
+from tests.helpers import chromium
+from tests.helpers.around import Around, BuiltIn, OpenAI, Teller, first, whole
 from tests.helpers.faults import FaultProxy, faults
 from tests.helpers.markdown import page as documentation
 from tests.helpers.markdown import table
@@ -56,12 +55,10 @@ class Stage(Around):
 
     :ivar network: what their connections go through.
     :ivar sent: what they send.
-    :ivar process: the site, where it is a process of its own.
     """
 
     network: FaultProxy
     sent: str = QUESTION
-    process: Site
     teller: Any
 
     def lose_network(self) -> None:
@@ -74,7 +71,7 @@ class Stage(Around):
         self.network.set("pass")
         self.page.context.set_offline(False)
 
-    def strip(self, text: str) -> None:
+    def says_above(self, text: str) -> None:
         """Wait for what is said above the conversation."""
         self.page.locator(".chatkit-notice.chatkit-strip p").get_by_text(text).first.wait_for()
 
@@ -198,7 +195,7 @@ def row(
     chats: tuple[type[BuiltIn], ...] = BOTH,
     **site: Any,
 ) -> Callable[[Callable[[Stage], object]], Callable[[Stage], object]]:
-    """Add a row, whose event is what is decorated; keywords are for `Setting`."""
+    """Add a row, whose event is what is decorated; keywords are for `Stages`."""
 
     def add(event: Callable[[Stage], object]) -> Callable[[Stage], object]:
         ROWS.append(Row(happens, had, way, event, goes, chats, site))
@@ -434,9 +431,9 @@ def twice(stage: Stage) -> None:
     process=True,
 )
 def killed(stage: Stage) -> None:
-    stage.process.kill()
+    stage.teller.kill()
     stage.problem("The connection was lost")
-    stage.process.start()
+    stage.teller.start()
     stage.button_again().click()
     stage.problem("This answer was interrupted")
 
@@ -450,8 +447,8 @@ def killed(stage: Stage) -> None:
     process=True,
 )
 def killed_and_reloaded(stage: Stage) -> None:
-    stage.process.kill()
-    stage.process.start()
+    stage.teller.kill()
+    stage.teller.start()
     stage.reload()
     # What only the process and the page had is gone with both.
     stage.kept.remove(first(SLOW))
@@ -471,7 +468,7 @@ def login(stage: Stage) -> None:
 
 
 def starts_new(stage: Stage) -> None:
-    stage.strip("Your sign-in has changed")
+    stage.says_above("Your sign-in has changed")
     stage.notice("New chat").click()
     stage.kept[:] = [QUESTION]
     stage.keeps("in the new chat")
@@ -493,7 +490,7 @@ def logout(stage: Stage) -> None:
 
 
 def signs_in(stage: Stage) -> None:
-    stage.strip("Sign in to use this chat.")
+    stage.says_above("Sign in to use this chat.")
     stage.notice("Sign in", "link").click()
     stage.page.wait_for_url(re.compile("/login"))
     sign_in(stage.page, "ann")
@@ -521,7 +518,7 @@ def token_out(stage: Stage) -> None:
 
 
 def reloads(stage: Stage) -> None:
-    stage.strip("This page has been open for a long time.")
+    stage.says_above("This page has been open for a long time.")
     with stage.page.expect_navigation():
         stage.notice("Reload the page").click()
     stage.again()
@@ -672,78 +669,95 @@ def patience(context: BrowserContext) -> None:
     context.set_default_timeout(25_000)
 
 
+@dataclass
+class Stages:
+    """Sets the stage for a row: a site behind a network, and a visitor who has read an answer."""
+
+    browser: Browser
+    page: Page
+    sites: Sites
+    folder: Path
+    stack: ExitStack
+
+    def __call__(
+        self,
+        kind: type[BuiltIn],
+        *,
+        cached: bool = False,
+        guarded: bool = False,
+        process: bool = False,
+        script: str = "",
+        user: str = "",
+        **more: Any,
+    ) -> Stage:
+        """Start the site, and open its chat.
+
+        :param cached: whether the browser keeps pages for the back button.
+        :param guarded: whether the chat needs a login.
+        :param process: whether the site is a process of its own.
+        :param script: runs in each page before all else.
+        :param user: who has signed in.
+        :param more: of the site; see `serve`.
+        """
+        teller: Any = Teller(guarded=guarded)
+        if process:
+            teller = Site(self.folder, free_port())
+            self.stack.callback(teller.kill)
+        base = teller.base if process else self.serve(teller, **more)
+        page = self.stack.enter_context(keeping(self.browser)).new_page() if cached else self.page
+        page.add_init_script(script)
+        network = self.stack.enter_context(faults("127.0.0.1", urlsplit(base).port or 0))
+        stage = Stage(page, kind, f"http://127.0.0.1:{network.port}", teller)
+        stage.network = network
+        if user:
+            other_tab(page, stage.base, user)
+        stage.open()
+        stage.say("hello")
+        return stage
+
+    def serve(self, teller: Teller, *, csrf: bool = False, old: bool = False, **config: Any) -> str:
+        """Serve a site with logins in this process.
+
+        :param csrf: whether it checks CSRF tokens.
+        :param old: whether its pages are those of an older release.
+        """
+
+        def setup(app: Flask) -> None:
+            with_logins(app)
+            app.add_url_rule("/plain", "plain", lambda: "<title>Plain</title><p>No chat here.")
+            if csrf:
+                protected(app)
+            if old:
+                app.after_request(of_old_release)
+
+        settings = {
+            "CHATKIT_WORKFLOW_ID": None,
+            "CHATKIT_DATABASE_URI": f"sqlite:///{self.folder}/history.sqlite3",
+            "CHATKIT_RATELIMIT": "none",
+            "CHATKIT_RATELIMIT_IP": "none",
+            "CHATKIT_MESSAGE_RATELIMIT": "none",
+            **config,
+        }
+        body = (TOKEN if csrf else "") + PAGE
+        shown = {"/": body, "/other": body}
+        return self.sites(shown, teller.kit, policy=FORMS, setup=setup, **settings)
+
+
 @pytest.fixture
-def stage(
+def stages(
     browser: Browser,
     page: Page,
     openai_standin: OpenAIStandIn,
     make_app: MakeApp,
     serve: Any,
     tmp_path: Path,
-) -> Iterator[Callable[..., Stage]]:
-    """Set the stage for a row: a site behind a network, and a visitor who has read an answer."""
+) -> Iterator[Stages]:
+    """Set stages until the test ends."""
+    # What a chat's first call imports takes longer than a visitor waits, on a busy machine.
     import_module("flask_chatkit.server.served_chats")
     import_module("flask_chatkit.server.wiring")
     with ExitStack() as stack:
-        sites = Sites(openai_standin, make_app, serve)
-
-        def served(teller: Teller, csrf: bool, old: bool, config: dict[str, Any]) -> str:
-            def setup(app: Flask) -> None:
-                with_logins(app)
-                app.add_url_rule("/plain", "plain", lambda: "<title>Plain</title><p>No chat here.")
-                if csrf:
-                    protected(app)
-                if old:
-                    app.after_request(of_old_release)
-
-            settings = {
-                "CHATKIT_WORKFLOW_ID": None,
-                "CHATKIT_DATABASE_URI": f"sqlite:///{tmp_path}/history.sqlite3",
-                "CHATKIT_RATELIMIT": "none",
-                "CHATKIT_RATELIMIT_IP": "none",
-                "CHATKIT_MESSAGE_RATELIMIT": "none",
-                **config,
-            }
-            body = (TOKEN if csrf else "") + PAGE
-            shown = {"/": body, "/other": body}
-            return sites(shown, teller.kit, policy=FORMS, setup=setup, **settings)
-
-        def start(
-            kind: type[BuiltIn],
-            *,
-            cached: bool = False,
-            csrf: bool = False,
-            guarded: bool = False,
-            old: bool = False,
-            process: bool = False,
-            script: str = "",
-            user: str = "",
-            **config: Any,
-        ) -> Stage:
-            teller = Teller(guarded=guarded)
-            visitors = page
-            if process:
-                site = Site(tmp_path, free_port())
-                stack.callback(site.kill)
-                base = site.base
-            else:
-                base = served(teller, csrf, old, config)
-            if cached:
-                visitors = stack.enter_context(keeping(browser)).new_page()
-            if script:
-                visitors.add_init_script(script)
-            network = stack.enter_context(faults("127.0.0.1", urlsplit(base).port or 0))
-            made = Stage(visitors, kind, f"http://127.0.0.1:{network.port}", teller)
-            made.network = network
-            if process:
-                made.process = made.teller = site
-            if user:
-                other_tab(visitors, made.base, user)
-            made.open()
-            made.say("hello")
-            return made
-
-        yield start
+        yield Stages(browser, page, Sites(openai_standin, make_app, serve), tmp_path, stack)
 
 
 def keeping(browser: Browser) -> Any:
@@ -774,9 +788,9 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("row", "kind"), list(cases()))
-def test_nothing_is_lost(stage: Callable[..., Stage], row: Row, kind: type[BuiltIn]) -> None:
+def test_nothing_is_lost(stages: Stages, row: Row, kind: type[BuiltIn]) -> None:
     """All that they wrote and read is there, the way on leads on, and no control is dead."""
-    visitor = stage(kind, **row.site)
+    visitor = stages(kind, **row.site)
     had = HAD[row.had]
     if row.had == SENT:
         row.event(visitor)
