@@ -13,7 +13,7 @@ from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
 from tests.browser.test_builtin import ALL, Chat, axe
 from tests.helpers import builtin_server
-from tests.helpers.pages import Sites, launcher, ready, state
+from tests.helpers.pages import Sites, launcher, ready, state, until
 from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
@@ -65,13 +65,11 @@ def test_launcher_answers_hand_and_press(page: Page, site: Any, motion: Any) -> 
     page.goto(site(FLOATING))
     button = launcher(page)
     style = "(node) => [getComputedStyle(node).scale, getComputedStyle(node).transitionDuration]"
-    assert button.evaluate(style) == ["none", "0.15s" if motion == "no-preference" else "0s"]
+    moves = "0.15s" if motion == "no-preference" else "0s"
     button.hover()
-    page.wait_for_timeout(300)
-    assert button.evaluate(style)[0] == "1.05"
+    until(lambda: button.evaluate(style) == ["1.05", moves])
     page.mouse.down()
-    page.wait_for_timeout(300)
-    assert button.evaluate(style)[0] == "0.95"
+    until(lambda: button.evaluate(style) == ["0.95", moves])
     page.mouse.up()
 
 

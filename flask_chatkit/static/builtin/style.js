@@ -223,7 +223,7 @@ export const STYLE = ownUnits(`
   .next { display: grid; place-items: center; inline-size: 2.25rem; block-size: 2.25rem; flex: none; padding: 0; background: none;
     border: 1px solid var(--edge); border-radius: max(50% - (999px - var(--control)) * 999, min(var(--control), 50%)); }
   .next:hover { background: var(--bubble); }
-  .queued, .banner { display: flex; flex-basis: 100%; align-items: center; gap: 0.5rem; min-inline-size: 0; padding: 0 0 0.25rem 0.75rem; font-size: 0.9375em; }
+  .queued, .banner { display: flex; flex-basis: 100%; align-items: center; gap: 0.5rem; min-inline-size: 0; padding-block-end: 0.25rem; padding-inline-start: 0.75rem; font-size: 0.9375em; }
   .queued > svg { color: var(--muted); }
   .queued p { flex: 1; display: flex; flex-direction: column; min-inline-size: 0; line-height: 1.35; }
   .queued [dir] { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }

@@ -47,9 +47,9 @@ export const actions = (...ways) => h("p", { className: "chatkit-actions" }, way
 /**
  * Show the outline of what comes: a start screen, or a conversation, and the place to write in.
  * @param {Widget} widget
- * @param {boolean} talks whether it is a conversation
+ * @param {boolean} [talks] whether it is a conversation
  */
-export const showLoading = (widget, talks) => {
+export const showLoading = (widget, talks = false) => {
   const lines = [1, 2, 3, 4].map(() => h("span"));
   const field = paragraph(widget.words.widget.loading);
   const shape = talks ? "chatkit-skeleton chatkit-talk" : "chatkit-skeleton";
