@@ -39,6 +39,7 @@ LONG_STRINGS = {
     "builtin/maths.js",
     "builtin/open.js",
     "builtin/style.js",
+    "builtin/styles/finding.js",
     "builtin/styles/writing.js",
     "builtin/textview.js",
     "builtin/widgets/style.js",

@@ -67,7 +67,7 @@ const lose = async (widget, element, reason, isInside) => {
   stop(widget);
   if (isInside) widget.wantsFocus = true;
   if (config.served) {
-    showLoading(widget);
+    showLoading(widget, Boolean(widget.thread));
     setState(widget, "loading");
   } else {
     fail(widget, failure(reason));
