@@ -11,9 +11,9 @@ from flask import redirect
 
 from flask_chatkit import ChatKit
 from flask_chatkit.testing import OpenAIStandIn
-from tests.browser.test_builtin import ALL, Chat, axe
+from tests.browser.test_builtin import ALL, Chat, axe, until
 from tests.helpers import builtin_server
-from tests.helpers.pages import Sites, launcher, ready, state, until
+from tests.helpers.pages import Sites, launcher, ready, state
 from tests.helpers.sites import MakeApp
 
 if TYPE_CHECKING:
