@@ -1,18 +1,26 @@
 // The list of the visitor's threads: over the conversation, or beside it on a wide page of its own.
 
 import { browserStore, h } from "../shared/dom.js";
-import { button, iconButton, spinner } from "./controls.js";
+import { button, failure, iconButton, spinner } from "./controls.js";
 import { PAGE_SIZE } from "./conversation.js";
-import { groupOf } from "./history/days.js";
-import { ThreadRow } from "./history/row.js";
 import { Part } from "./store.js";
 
 /** @import { Chat } from "./element.js" */
+/** @import { ThreadRow } from "./history/row.js" */
 /** @import { Search } from "./history/search.js" */
 /** @import { Thread } from "./types.js" */
 
 const MOST = 100; // threads that a search may find
 const CLOSED = "sidebar-closed"; // in storage
+
+/**
+ * What draws the list, which most visitors never open.
+ * @param {string} problem what a visitor reads if it does not come
+ */
+const loadParts = (problem) =>
+  Promise.all([import("./history/row.js"), import("./history/days.js")]).catch((cause) => {
+    throw failure(problem, { cause });
+  });
 
 /** The list, which covers the conversation while it is open, unless it stands beside it. */
 export class History extends Part {
@@ -144,7 +152,10 @@ export class History extends Part {
       );
     try {
       const params = { limit, order: "desc", ...(after && { after }) };
-      const page = await client.list(params, query);
+      const [page, [{ ThreadRow }, { groupOf }]] = await Promise.all([
+        client.list(params, query),
+        loadParts(text.offline),
+      ]);
       if (this.#turn !== turn) return;
       const mark = this.#search?.mark;
       const rows = page.data.map(
@@ -152,7 +163,7 @@ export class History extends Part {
       );
       const next = !query && (page.after ?? page.data.at(-1)?.id);
       if (!after) this.#clear();
-      this.#append(rows, query);
+      this.#append(rows, query ? undefined : groupOf);
       end.replaceChildren();
       if (page.has_more && rows.length > 0 && limit < MOST)
         end.append(button(text.more, () => (query ? this.load("", MOST) : this.load(next))));
@@ -183,15 +194,14 @@ export class History extends Part {
 
   /**
    * @param {ThreadRow[]} rows
-   * @param {string} query
+   * @param {typeof import("./history/days.js").groupOf} [groupOf] for a list by days
    */
-  #append(rows, query) {
+  #append(rows, groupOf) {
     const { store } = this;
     const words = { language: store.language, week: store.text.lastWeek };
     for (const row of rows) {
       const date = new Date(row.thread.created_at ?? "");
-      const isKnown = !query && !Number.isNaN(+date);
-      const name = isKnown ? groupOf(date, new Date(), words) : "";
+      const name = (!Number.isNaN(+date) && groupOf?.(date, new Date(), words)) || "";
       let group = this.#list.lastElementChild;
       if (!group || group.getAttribute("aria-label") !== name) {
         const heading = name && h("h3", { className: "caption" }, name);
