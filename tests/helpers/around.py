@@ -315,8 +315,8 @@ class Around:
 
     def press(self, control: Locator) -> None:
         """Click a control, which has to do something that can be seen."""
-        before = self._seen()
         name = control.evaluate("(node) => node.getAttribute('aria-label') ?? node.textContent")
+        before = self._seen()
         control.click()
         self.until(lambda: self._seen() != before, f"the control {name} is dead")
 
