@@ -618,8 +618,8 @@ def test_sites_own_store_has_an_end(make_app: MakeApp, browse: Any) -> None:
 
 def test_page_has_a_row_for_each_fault_of_each_part() -> None:
     """The table of the page has a row for each fault that is tested here, and no other."""
-    page = DOCS / "reliability.md"
-    rows = [line.split(" | ") for line in page.read_text("utf-8").splitlines() if "|" in line]
+    part, _, _ = (DOCS / "reliability.md").read_text("utf-8").partition("## Around the visitor")
+    rows = [line.split(" | ") for line in part.splitlines() if "|" in line]
     told = {(row[0].strip("| "), row[1]) for row in rows[2:]}
     all_five = ("hang", "delay", "reset", "drip", "refuse")
     tested = {

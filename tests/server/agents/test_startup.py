@@ -33,7 +33,9 @@ def make_kit(folder: Path) -> ChatKit:
 
 def visitor_of(make_app: Any, browse: Any, kit: ChatKit) -> Client:
     """A visitor of an application with a kit."""
-    return visit(browse(make_app(kit, CHATKIT_WORKFLOW_ID=None, STARTED=[])))
+    return visit(
+        browse(make_app(kit, CHATKIT_WORKFLOW_ID=None, CHATKIT_LEAVE_SECONDS=0, STARTED=[]))
+    )
 
 
 def say(visitor: Client, number: int = 0) -> Any:

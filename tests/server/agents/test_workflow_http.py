@@ -47,7 +47,7 @@ def visitors(make_app: MakeApp, browse: Any, way: str, **config: Any) -> Client:
 @pytest.mark.parametrize("way", ["setting", "add_hosted"])
 def test_setting_serves_an_export(make_app: MakeApp, browse: Any, api: ModelApi, way: str) -> None:
     """With the one setting an export answers, streamed and with memory, until Stop."""
-    ann = visitors(make_app, browse, way)
+    ann = visitors(make_app, browse, way, CHATKIT_LEAVE_SECONDS=0)
     api.replies = [Say(["Hel", "lo"]), Say(["you"])]
     told = ann.stream("threads.create", input=said("first turn"))
     thread = told[0]["thread"]["id"]
