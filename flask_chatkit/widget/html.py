@@ -108,7 +108,7 @@ def widget(variant: str, chat: str = DEFAULT, options: Mapping[str, Any] | None 
         kit = next(iter(kits(current_app).values()))
         if kit.is_strict(current_app):
             raise
-        kit.warn_left_out(f"chatkit_{variant} on {request.path}: {error}")
+        kit.warn_left_out(f"chatkit_{variant} on {ascii(request.path)[1:-1]}: {error}")
         if request.endpoint in {f"{name}.page" for name in kits(current_app)}:
             # A page that is nothing but the chat.
             raise Misconfigured(detail=str(error)) from error

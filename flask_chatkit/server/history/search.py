@@ -37,6 +37,8 @@ from .words import query_words, shown_text, words_of
 FEW = 5_000
 #: Characters of a message that are shown, and how many of them before the first word found.
 SHOWN, BEFORE = 160, 40
+#: Words of a message in which the first one is looked for.
+LOOKED_AT = 400
 INDEXED = (threads, items)
 _MYSQL = {"mysql", "mariadb"}
 
@@ -82,7 +84,7 @@ def search(db: Connection, owner: str, query: str, size: int) -> list[Match]:
 def excerpt(shown: str, words: Collection[str]) -> str:
     """The part of a text around the first word that a query asks for."""
     at = 0
-    for place, part in _parts(shown):
+    for place, part in _parts(shown)[:LOOKED_AT]:
         if any(found.startswith(word) for found in words_of(part).split() for word in words):
             at = place
             break

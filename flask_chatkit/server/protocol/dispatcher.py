@@ -97,7 +97,7 @@ class Dispatcher:
         #: Bytes of the largest body that any call may have.
         self.max_body = self._checks.max_body
         self._replays = ReplayCache()
-        self._streams = OpenStreams(shared)
+        self._streams = OpenStreams(shared, chat.name)
         #: The answers under way, for pages that have not begun them.
         self.running = RunningAnswers(self._streams, settings.leave_seconds, self._answer_json)
         self._is_plain = processes_plainly(type(server))

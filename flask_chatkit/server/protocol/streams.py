@@ -18,17 +18,21 @@ from .refusals import Refusal
 AT_A_TIME = 4
 #: Owners, or threads, after which those are removed whose streams have all ended.
 _OWNERS = 1000
+#: Threads that are remembered before the same is done; their streams hold what they have sent.
+_THREADS = 64
 
 
 class OpenStreams:
     """The streams that are under way in one chat, by owner and by thread.
 
     :param shared: those of other processes.
+    :param chat: the name of their chat.
     """
 
-    def __init__(self, shared: SharedAnswers) -> None:
+    def __init__(self, shared: SharedAnswers, chat: str) -> None:
         self._lock = threading.Lock()
         self.shared = shared
+        self._chat = chat
         self.by_owner: dict[str, list[Stream]] = {}
         self._by_thread: dict[str, list[Stream]] = {}
 
@@ -45,18 +49,18 @@ class OpenStreams:
                     "busy",
                     limit=f"{AT_A_TIME} answers at a time",
                 )
-            _tidy(self.by_owner)
+            _tidy(self.by_owner, _OWNERS)
             self.by_owner[owner] = [*streams, stream]
 
     def note_thread(self, stream: Stream, thread: str) -> None:
         """Note in which thread a stream answers; whoever may read that may read the stream."""
         with self._lock:
-            _tidy(self._by_thread)
+            _tidy(self._by_thread, _THREADS)
             running = [one for one in self._by_thread.get(thread, ()) if not one.ended]
             if stream in running:
                 return
             self._by_thread[thread] = [*running, stream]
-        self.shared.add(thread, stream)
+        self.shared.add(self._shared_name(thread), stream)
 
     def of_thread(self, thread: str) -> list[Stream]:
         """The streams of this process in a thread, the newest last."""
@@ -66,7 +70,9 @@ class OpenStreams:
 
     def is_answering(self, thread: str) -> bool:
         """Whether any process answers in a thread."""
-        return bool(self.of_thread(thread)) or self.shared.find(thread) is not None
+        if self.of_thread(thread):
+            return True
+        return self.shared.find(self._shared_name(thread)) is not None
 
     def stop(self, thread: str) -> None:
         """Stop what is answered in a thread, in whichever process."""
@@ -74,7 +80,7 @@ class OpenStreams:
         for stream in streams:
             stream.stop()
         if not streams:
-            self.shared.stop(thread)
+            self.shared.stop(self._shared_name(thread))
 
     def read(self, thread: str) -> Subscriber | RemoteAnswer | None:
         """Read what is answered in a thread, from its start; None if nothing is."""
@@ -82,7 +88,11 @@ class OpenStreams:
             subscriber = stream.attach()
             if subscriber is not None:
                 return subscriber
-        return self.shared.read(thread)
+        return self.shared.read(self._shared_name(thread))
+
+    def _shared_name(self, thread: str) -> str:
+        """What other processes know a thread by: a site's store may number them in each chat."""
+        return f"{self._chat}/{thread}"
 
     def settle(self, seconds: float) -> None:
         """Wait until no stream is under way, or so many seconds for each; for tests."""
@@ -92,8 +102,8 @@ class OpenStreams:
             loop.current().run(partial(stream.wait, seconds), seconds + 1)
 
 
-def _tidy(streams: dict[str, list[Stream]]) -> None:
-    if len(streams) > _OWNERS:
+def _tidy(streams: dict[str, list[Stream]], most: int) -> None:
+    if len(streams) > most:
         for name, some in list(streams.items()):
             if all(one.ended for one in some):
                 del streams[name]

@@ -209,11 +209,14 @@ class _Process:
             redis.rpush(key, *([chunk] if chunk else []), *([_END] if over else []))
             redis.expire(key, EVENTS_SECONDS)
         now = time.monotonic()
-        if now - one.wanted_at > NOTE_SECONDS / 3:
+        # What was just put there is still to be read.
+        if not over and now - one.wanted_at > NOTE_SECONDS / 3:
             one.wanted_at = now
-            over = over or not redis.exists(self._place.name("reader", one.id))
+            over = not redis.exists(self._place.name("reader", one.id))
             if over:
                 redis.delete(key)
+            else:
+                redis.expire(key, EVENTS_SECONDS)  # also while the answer is silent
         if over:
             one.reader = None
             reader.close()
