@@ -53,8 +53,12 @@ VARIABLES = (
 ABILITIES = {"feedback": True, "retry": True}
 
 
-def make_kit() -> ChatKit:
-    """Declare the shop's chats; CHATKIT_WORKFLOW_ID or CHATKIT_SERVER answers in all but one."""
+def make_kit(*, serves: bool) -> ChatKit:
+    """Declare the shop's chats; CHATKIT_WORKFLOW_ID or CHATKIT_SERVER answers in all but one.
+
+    :param serves: whether there is that one, which the shop serves itself. Not beside chats of
+        OpenAI's alone: who signs out of those is the visitor of before.
+    """
     chatkit = ChatKit()
     # Beside the chat "default": these have their own sessions, limits and look.
     chatkit.add_hosted(
@@ -64,7 +68,7 @@ def make_kit() -> ChatKit:
     )
     chatkit.add_hosted("stylist", widget={"placeholder": "Ask about sizes and materials"})
     chats = ["default", "help", "stylist"]
-    if can_serve():
+    if serves:
         # The assistant's own: what can be chosen in a composer is declared where it is answered.
         chatkit.assistant("walks", widget={"tools": TOOLS, "models": MODELS})(answer)
         chats.append("walks")
@@ -101,13 +105,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     elif mode != "own":
         # It would take precedence over a workflow.
         app.config["CHATKIT_SERVER"] = SERVERS.get(mode)
+    serves = mode not in {"hosted", "standins"}
     notice = describe(mode, app.config)
     click.echo(f" * {notice}", err=True)
     keep(app)
 
     @app.context_processor
     def add_notice() -> dict[str, object]:
-        return {"notice": notice, "walks": can_serve(), "abilities": ABILITIES}
+        return {"notice": notice, "walks": serves, "abilities": ABILITIES}
 
     @app.after_request
     def protect(response: Response) -> Response:
@@ -119,7 +124,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     app.register_blueprint(shop.pages)
     app.register_blueprint(looks.pages)
-    app.register_blueprint(make_kit())
+    app.register_blueprint(make_kit(serves=serves))
     app.register_error_handler(404, shop.missing)
     return app
 
