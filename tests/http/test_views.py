@@ -608,7 +608,7 @@ def test_request_within_a_request_leaves_the_outer_one_alone(
     make_app: MakeApp, browse: Any
 ) -> None:
     """A site that asks its own kit while a request is answered changes nothing of the answer."""
-    kit = ChatKit()
+    kit = ChatKit(store="sqlite://")
     kit.assistant()(lambda message, _chat: f"You said {message.text}")
 
     @kit.user_loader
