@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import struct
 import threading
@@ -18,6 +18,14 @@ Fault = Literal["pass", "hang", "delay", "reset", "drip", "refuse"]
 
 #: Seconds between looks at what a connection is to do.
 TICK = 0.02
+
+
+def readable(*sockets: socket.socket, seconds: float = TICK) -> list[socket.socket]:
+    """Wait until something can be read, for a while; ``select.select`` has no socket above 1023."""
+    with selectors.DefaultSelector() as selector:
+        for one in sockets:
+            selector.register(one, selectors.EVENT_READ, one)
+        return [key.data for key, _ in selector.select(seconds)]
 
 
 class Connection:
@@ -73,7 +81,7 @@ class Connection:
             if self._now == "hang":
                 time.sleep(TICK)
                 continue
-            for source in select.select(list(ways), [], [], TICK)[0]:
+            for source in readable(*ways):
                 if self._now == "hang":
                     break
                 piece = source.recv(65536)
@@ -158,7 +166,7 @@ class FaultProxy:
                 time.sleep(TICK)
                 continue
             try:
-                if not select.select([listener], [], [], TICK)[0]:
+                if not readable(listener):
                     continue
                 client, _ = listener.accept()
             except (OSError, ValueError):

@@ -10,7 +10,6 @@ import base64
 import itertools
 import json
 import re
-import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.helpers.faults import readable
 
 KEY = "sk-model-hunter7"
 
@@ -240,9 +241,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _hang(self) -> None:
         """Say nothing until the client goes away."""
         self.model_api.is_hanging.set()
-        readable, _, _ = select.select([self.connection], [], [], 20)
         try:
-            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+            if readable(self.connection, seconds=20) and not self.connection.recv(
+                1, socket.MSG_PEEK
+            ):
                 self._note_gone()
         except OSError:
             self._note_gone()

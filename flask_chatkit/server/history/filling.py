@@ -116,10 +116,12 @@ class Filling:
     """
 
     def __init__(self, run: Callable[..., Any]) -> None:
-        self._run = run
         self._stopped = threading.Event()
+        # The function is not kept: it holds the database, which holds this.
         # A daemon: a process that ends does not wait for it.
-        self._thread = threading.Thread(target=self._work, name="flask-chatkit-words", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, args=(run,), name="flask-chatkit-words", daemon=True
+        )
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
@@ -127,20 +129,20 @@ class Filling:
         self._stopped.set()
         self._thread.join(seconds)
 
-    def _work(self) -> None:
+    def _work(self, run: Callable[..., Any]) -> None:
         try:
-            if not self._stopped.is_set() and not self._run(is_filled, transaction=False):
-                self._fill()
+            if not self._stopped.is_set() and not run(is_filled, transaction=False):
+                self._fill(run)
         except Exception:
             if not self._stopped.is_set():
                 # The next process goes on where this one has stopped.
                 logger.exception("What was stored before could not be made searchable")
 
-    def _fill(self) -> None:
+    def _fill(self, run: Callable[..., Any]) -> None:
         for table in (threads, items):
             after: int | None = 0
             while after is not None:
                 if self._stopped.is_set():
                     return
-                after = self._run(partial(fill, table=table, after=after), transaction=True)
-        self._run(note_filled, transaction=True)
+                after = run(partial(fill, table=table, after=after), transaction=True)
+        run(note_filled, transaction=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
@@ -740,6 +742,19 @@ def test_a_server_that_was_restarted_is_asked_again(
     killer.dispose()
     assert by_hand(store.load_thread(thread.id, alice)) == thread
     store.close()
+
+
+def test_store_that_nobody_has_is_closed(tmp_path: Path, alice: ChatContext) -> None:
+    """A store that nothing refers to any more leaves no connection behind."""
+    store = SQLAlchemyStore(f"sqlite:///{tmp_path}/chat.db")
+    asyncio.run(store.save_thread(new_thread(), alice))
+    engine = weakref.ref(store._database._processes[os.getpid()].engine)
+    del store
+    end = time.monotonic() + 5
+    while engine() is not None and time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.05)
+    assert engine() is None
 
 
 # --- processes --------------------------------------------------------------------------------
