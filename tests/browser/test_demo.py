@@ -155,7 +155,8 @@ def test_order_card_and_its_button(page: Page, served: str, console: Any) -> Non
     chat.get_by_role("button", name="Where is my order 1042?").click()
     answered(chat)
     card = chat.locator(".card")
-    assert card.get_by_text("On its way").is_visible()
+    # What draws widgets comes with the first of them.
+    card.get_by_text("On its way").wait_for()
     assert card.get_by_text("2 pairs of Fellside Socks").is_visible()
     pictures = "(images) => images.every((image) => image.complete && image.naturalWidth > 0)"
     assert card.locator("img").evaluate_all(pictures)

@@ -218,13 +218,19 @@ def test_finished_answer_is_there(chat: Chat, teller: Teller) -> None:
     assert chat.log.get_by_text(CUT).count() == 0
 
 
-def test_interrupted_answer_is_marked(page: Page, site: Any, teller: Teller) -> None:
-    """An answer that nobody came back to is marked on each page until it is answered again."""
+def interrupted(page: Page, site: Any, teller: Teller) -> Chat:
+    """A chat whose page was left while an answer came in, until nobody waited for it any more."""
     chat = Chat(builtin_only(page), site(CHATKIT_LEAVE_SECONDS=1)).open()
     chat.say("slow one")
     chat.shows("First words for slow one.")
     page.goto(chat.base + "/plain")
     until(lambda: teller.stopped == ["slow one"], 15)
+    return chat
+
+
+def test_interrupted_answer_is_marked(page: Page, site: Any, teller: Teller) -> None:
+    """An answer that nobody came back to is marked on each page until it is answered again."""
+    chat = interrupted(page, site, teller)
     for path in ("/other", "/"):
         chat.open(path)
         chat.shows("First words for slow one.")
@@ -247,11 +253,7 @@ def test_interrupted_answer_is_marked(page: Page, site: Any, teller: Teller) -> 
 
 def test_mark_goes_with_the_next_message(page: Page, site: Any, teller: Teller) -> None:
     """A visitor who writes something else after an interrupted answer is not held up by it."""
-    chat = Chat(builtin_only(page), site(CHATKIT_LEAVE_SECONDS=1)).open()
-    chat.say("slow one")
-    chat.shows("First words for slow one.")
-    page.goto(chat.base + "/plain")
-    until(lambda: teller.stopped == ["slow one"], 15)
+    chat = interrupted(page, site, teller)
     chat.open()
     chat.shows(CUT)
     chat.say("never mind")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 from flask import Flask, render_template_string
@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from flask_chatkit import ChatKit
 from flask_chatkit.doctor import checks_hosted, checks_storage
 from flask_chatkit.doctor.checks_storage import file_system
+from flask_chatkit.hosted.client import WORKFLOWS_END
 from flask_chatkit.server import SQLAlchemyStore
 from flask_chatkit.testing import Failure, OpenAIStandIn
 from tests.helpers.databases import fresh_database
@@ -315,6 +316,7 @@ def test_openais_refusals_are_named(
 ) -> None:
     """What OpenAI refuses is told by its cause, and the key is not in it."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(checks_hosted, "_today", lambda: WORKFLOWS_END - timedelta(days=1))
     openai_standin._state.organization = "org-own"
     results = hosted(production, **{"CHATKIT_ORGANIZATION": "org-own", **config})
     the_fault(results, check, found, cure)
@@ -343,9 +345,17 @@ def test_openais_trouble_is_named(
     the_fault(hosted(production), check, found, cure)
 
 
-def test_ended_workflows_are_named(production: Make, openai_standin: OpenAIStandIn) -> None:
+@pytest.mark.parametrize(("status", "days"), [(410, -1), (404, 0), (404, 1)])
+def test_ended_workflows_are_named(
+    production: Make,
+    openai_standin: OpenAIStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    status: Literal[404, 410],
+    days: int,
+) -> None:
     """Once OpenAI answers that the workflow is gone, the cure is to serve the chat."""
-    openai_standin.end_workflows(410)
+    monkeypatch.setattr(checks_hosted, "_today", lambda: WORKFLOWS_END + timedelta(days=days))
+    openai_standin.end_workflows(status)
     the_fault(hosted(production), "workflow", "has ended the workflow", "CHATKIT_SERVER")
 
 

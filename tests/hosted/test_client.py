@@ -321,7 +321,7 @@ def test_log_tells_what_openai_said_without_secrets(
     openai_standin.fail(
         Failure(status=400, code="bad", message="key sk-standin and sk-other_1*** or ek_1\nX: y")
     )
-    refused(openai_standin)
+    refused(openai_standin, today=lambda: datetime.date(2026, 11, 29))
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert openai_standin.requests[0].request_id in record.message

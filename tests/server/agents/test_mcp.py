@@ -95,7 +95,9 @@ class Site:
         """A visitor of a chat with an agent, or with what makes one."""
         kit = ChatKit(store=f"sqlite:///{self.folder}/history.sqlite3")
         kit.add_agent("default", agent, titles=False)
-        return visit(self._browse(self._make_app(kit, CHATKIT_WORKFLOW_ID=None)))
+        # Leaving is stopping here.
+        config = {"CHATKIT_WORKFLOW_ID": None, "CHATKIT_LEAVE_SECONDS": 0}
+        return visit(self._browse(self._make_app(kit, **config)))
 
     def ask(self, visitor: Client, *replies: Any) -> list[str]:
         """Say something, to which the model replies; what the tools gave it."""

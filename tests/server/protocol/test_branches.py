@@ -126,15 +126,18 @@ def place(request: Any, make_app: MakeApp, browse: Any, tmp_path: Any) -> Any:
     return SimpleNamespace(ann=ann, server=made[0], app=app, browse=browse)
 
 
+def edited(thread: str, old: Any, text: str) -> dict[str, Any]:
+    """The call with an edited message, as the built-in chat makes it."""
+    return {
+        "type": "threads.add_user_message",
+        "params": {"thread_id": thread, "input": said(text)},
+        "metadata": {REPLACES: old},
+    }
+
+
 def edit(client: Client, thread: str, old: Any, text: str) -> Any:
-    """Send an edited message, as the built-in chat does."""
-    return client.send(
-        {
-            "type": "threads.add_user_message",
-            "params": {"thread_id": thread, "input": said(text)},
-            "metadata": {REPLACES: old},
-        }
-    )
+    """Send an edited message."""
+    return client.send(edited(thread, old, text))
 
 
 def talk(ann: Client) -> tuple[str, list[Any]]:
@@ -294,11 +297,7 @@ def test_interrupted_edit_comes_again(place: Any, monkeypatch: pytest.MonkeyPatc
     ann, server = place.ann, place.server
     thread, before = talk(ann)
     server.mood = "slow"
-    body = {
-        "type": "threads.add_user_message",
-        "params": {"thread_id": thread, "input": said("four")},
-        "metadata": {REPLACES: before[4]["id"]},
-    }
+    body = edited(thread, before[4]["id"], "four")
     answer = ann.send(body, stream=True)
     assert server.waits.wait(5)
     answer.close()
@@ -323,11 +322,7 @@ def test_process_that_was_killed_loses_nothing(place: Any, monkeypatch: pytest.M
     ann, server = place.ann, place.server
     thread, before = talk(ann)
     server.mood = "waits"
-    body = {
-        "type": "threads.add_user_message",
-        "params": {"thread_id": thread, "input": said("four")},
-        "metadata": {REPLACES: before[4]["id"]},
-    }
+    body = edited(thread, before[4]["id"], "four")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Branch, "keep", nothing)
         answer = ann.send(body, stream=True)

@@ -118,8 +118,10 @@ def test_stop_is_at_once_whoever_reads() -> None:
 def test_without_a_grace_leaving_stops() -> None:
     """With no time to go on, an answer is stopped when its last reader leaves."""
     talk = Talk(0)
-    talk.stream.start().close()
-    assert talk.cancelled.wait(2)
+    reader = talk.stream.start()
+    assert next(reader) == b"one "
+    reader.close()
+    assert talk.cancelled.wait(5)
 
 
 def test_answer_that_waited_for_a_slow_reader_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
