@@ -174,8 +174,11 @@ class Dispatcher:
         if call.type == "items.feedback":
             await self._save_feedback(call)
         begin = partial(self._begin, context, call.request, call.body, call.replaces)
-        store = cast("DatabaseStore", self.server.store) if self._reads_at_once else None
-        result = await search(store, call, context, begin)
+        if call.search is None:
+            result = await begin()
+        else:
+            store = cast("DatabaseStore", self.server.store) if self._reads_at_once else None
+            result = await search(store, call, context, begin)
         await self.running.look(call, self.server, context)
         return result
 

@@ -46,14 +46,14 @@ async def search(
     context: Any,
     list_all: Callable[[], Awaitable[NonStreamingResult | StreamingResult]],
 ) -> NonStreamingResult | StreamingResult:
-    """Answer a call that may have a query.
+    """Answer a call that has a query, or an empty one.
 
     :param store: None if it can't search; then all threads are listed.
     :param list_all: answers the call without its query.
     """
     if store is None or not call.search:
         result = await list_all()
-        if call.search is None or not isinstance(result, NonStreamingResult):
+        if not isinstance(result, NonStreamingResult):
             return result
         return _answer(json.loads(result.json) | {"search": store is not None})
     page = await store.search_threads(call.search, call.params.limit or FOUND, context)

@@ -3,6 +3,7 @@
 
 import { sleep, tabStore } from "../shared/dom.js";
 import { callElement } from "./api.js";
+import { unsentKey } from "./secrets.js";
 
 /** @typedef {import("./api.js").Config} Config */
 /** @typedef {import("./api.js").Widget} Widget */
@@ -35,9 +36,6 @@ export const leadBack = (login, call, back) => {
   return url.href;
 };
 
-/** @param {Config} config */
-const keyOf = ({ page }) => `unsent:${page}`;
-
 /**
  * The text of the message that a request sends; undefined for another call.
  * @param {Request} request
@@ -57,9 +55,9 @@ const textOf = async (request) => {
  */
 export const keepUnsent = async (config, request) => {
   const text = await textOf(request).catch(() => {});
-  const kept = tabStore.get(keyOf(config));
+  const kept = tabStore.get(unsentKey(config));
   if (!text || kept?.split(BETWEEN).includes(text)) return;
-  tabStore.set(keyOf(config), kept ? kept + BETWEEN + text : text);
+  tabStore.set(unsentKey(config), kept ? kept + BETWEEN + text : text);
 };
 
 /**
@@ -68,9 +66,9 @@ export const keepUnsent = async (config, request) => {
  * @param {Request} request
  */
 export const forgetUnsent = async (config, request) => {
-  if (tabStore.get(keyOf(config)) === null) return;
+  if (tabStore.get(unsentKey(config)) === null) return;
   const text = await textOf(request).catch(() => {});
-  if (text !== undefined) tabStore.set(keyOf(config), null);
+  if (text !== undefined) tabStore.set(unsentKey(config), null);
 };
 
 /**
@@ -116,13 +114,13 @@ const startOf = async ({ body }) => {
 export const restoreUnsent = async (widget) => {
   const { config, element } = widget;
   for (let attempt = 0; attempt < ATTEMPTS && widget.element === element; attempt += 1) {
-    const text = tabStore.get(keyOf(config));
+    const text = tabStore.get(unsentKey(config));
     // What is in the closed frame of OpenAI's element, nobody can see.
     if (!text || !element?.isConnected || element.shadowRoot?.querySelector("textarea")?.value)
       return;
     try {
       await callElement(widget, "setComposerValue", { text });
-      tabStore.set(keyOf(config), null);
+      tabStore.set(unsentKey(config), null);
       return;
     } catch {
       await sleep(AGAIN_MS);

@@ -223,28 +223,19 @@ const signInLink = async ({ embedded, page }, login, call) => {
 };
 
 /**
- * Whether a message that was refused is kept, for the composer.
+ * Where the message is kept that was refused, for the composer.
  * @param {Config} config
  */
-export const hasUnsent = ({ page }) => tabStore.get(`unsent:${page}`) !== null;
+export const unsentKey = ({ page }) => `unsent:${page}`;
+
+/** @param {Config} config */
+export const hasUnsent = (config) => tabStore.get(unsentKey(config)) !== null;
 
 /**
- * Forget it, if the request has sent one.
- * @param {Config} config
- * @param {Request} request
+ * Do something about a message that may have been refused; it is lost where not even a module comes.
+ * @param {(refusals: typeof import("./refusals.js")) => Promise<void>} act
  */
-const forgetUnsent = (config, request) =>
-  import("./refusals.js")
-    .then((refusals) => refusals.forgetUnsent(config, request))
-    .catch(() => {});
-
-/**
- * Keep the message of a request that was refused; it is lost where not even a module comes.
- * @param {Config} config
- * @param {Request} request
- */
-const keepUnsent = (config, request) =>
-  import("./refusals.js").then((refusals) => refusals.keepUnsent(config, request)).catch(() => {});
+const withRefusals = (act) => import("./refusals.js").then(act).catch(() => {});
 
 /**
  * Give the message of a request back to OpenAI's element unless the server has taken it. The built-in
@@ -255,13 +246,12 @@ const keepUnsent = (config, request) =>
  */
 const followUnsent = (widget, request, response) => {
   if ("builtin" in widget.root.dataset) {
-    if (response && hasUnsent(widget.config)) forgetUnsent(widget.config, request);
+    if (response && hasUnsent(widget.config))
+      withRefusals(({ forgetUnsent }) => forgetUnsent(widget.config, request));
     return;
   }
   const copy = response?.clone(); // before the element reads it
-  import("./refusals.js")
-    .then((refusals) => refusals.followUnsent(widget, request, copy))
-    .catch(() => {});
+  withRefusals((refusals) => refusals.followUnsent(widget, request, copy));
 };
 
 /**
@@ -608,7 +598,7 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
       followUnsent(widget, request, response);
       return response;
     }
-    await keepUnsent(config, request);
+    await withRefusals(({ keepUnsent }) => keepUnsent(config, request));
     const message = onFailure(widget, refusal);
     const init = { status: response.status, headers: { "Content-Type": "application/json" } };
     return new Response(toJson({ message, told: isShown(widget, message) }), init);
@@ -622,7 +612,7 @@ const fetchAsVisitor = async (widget, { onReady, onFailure }, request) => {
       followUnsent(widget, request);
       throw new TypeError(error.message);
     }
-    await keepUnsent(config, request);
+    await withRefusals(({ keepUnsent }) => keepUnsent(config, request));
     const message = onFailure(widget, error);
     throw Object.assign(new Error(message), { told: isShown(widget, message) });
   }
