@@ -16,7 +16,7 @@ from ..identity.sessions import HEADER as TOKEN_HEADER
 from ..identity.token import HEADER as VISITOR_HEADER
 from ..limits.bodies import in_time
 from ..options.macros import PRESENTATION
-from ..server.context import ANSWER_HEADER
+from ..server.context import ANSWER_HEADER, ANSWER_ID_HEADER
 
 #: Most bytes of a body of the small calls, which carry next to nothing.
 MAX_BODY = 4096
@@ -69,7 +69,7 @@ def allow_origin(
     headers = response.headers
     headers["Access-Control-Allow-Origin"] = origin.trusted
     headers["Access-Control-Allow-Credentials"] = "true"
-    marks = (REASON, SIGN_IN, ANSWER_HEADER)
+    marks = (REASON, SIGN_IN, ANSWER_HEADER, ANSWER_ID_HEADER)
     exposed = ["Retry-After", *(name for name in marks if name in headers)]
     headers["Access-Control-Expose-Headers"] = ", ".join(exposed)
     if request.method == "OPTIONS":

@@ -16,6 +16,8 @@ from ..identity.visitor import Visitor
 
 #: The header of ``threads.get_by_id`` that says how the thread's last answer stands.
 ANSWER_HEADER = "X-ChatKit-Answer"
+#: The header of an answer that names it, for who wants to stop this one and no later one.
+ANSWER_ID_HEADER = "X-ChatKit-Answer-Id"
 
 
 class ChatContext(dict[str, Any]):

@@ -173,6 +173,7 @@ class Dispatcher:
         context = await self._authorize(call)
         if call.type == "items.feedback":
             await self._save_feedback(call)
+        await self.running.note_owner(call, self.server, context)
         begin = partial(self._begin, context, call.request, call.body, call.replaces)
         if call.search is None:
             result = await begin()
@@ -294,7 +295,7 @@ class Dispatcher:
                 raise_api_error(self.chat.name, call.operation, error)
             return event_stream(iter([self._error_event(call, error)]))
         hand_off(request, subscriber)
-        return self.running.outliving(event_stream(subscriber))
+        return self.running.outliving(event_stream(subscriber), stream.id)
 
     def _charge_answer(self, call: Call, budget: Budget, slot: Slot, record: AnswerRecord) -> None:
         """Charge an answer, which may go on when its request has ended."""

@@ -131,6 +131,7 @@ class Call:
     :param owner: ``context.owner``.
     :param knows_all: whether an answer that another process writes would be known.
     :param last_answer: what :func:`.resume.last_answer` has found.
+    :param is_own_thread: whether the thread that it deletes is the visitor's.
     :param replaces: the id of the visitor's message that it replaces; see :data:`REPLACES`.
     :param search: what it searches the threads for; see :mod:`.search`.
     """
@@ -144,6 +145,7 @@ class Call:
     owner: str
     knows_all: bool = True
     last_answer: str | None = None
+    is_own_thread: bool = False
     replaces: str | None = None
     search: str | None = None
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from chatkit.server import ChatKitServer
-from chatkit.store import Store
+from chatkit.store import NotFoundError, Store
 from chatkit.types import HiddenContextItem, SDKHiddenContextItem, UserMessageItem
 from flask import Response, request
 
@@ -20,7 +21,7 @@ from ...limits.budget import Budget
 from ...limits.ratelimit import CALL
 from .._upstream import is_stop_note
 from ..assistants.base import BaseAssistantServer
-from ..context import ANSWER_HEADER, ChatContext
+from ..context import ANSWER_HEADER, ANSWER_ID_HEADER, ChatContext
 from ..history.tool_outputs import is_memory
 from ..streaming.asgi_stream import hand_off
 from ..streaming.subscriber import Subscriber
@@ -65,22 +66,34 @@ class RunningAnswers:
 
         :raises ApiError: the body is of another form, or the thread is somebody else's.
         """
-        events = self._streams.read(self._own_thread(body, context, budget))
+        events = self._streams.read(self._own_thread(_load(body), context, budget))
+        if events is None:
+            return None
         if isinstance(events, Subscriber):
             hand_off(request, events)
-        return None if events is None else self.outliving(event_stream(events))
+            answer = events.stream.id
+        else:
+            answer = events.id
+        return self.outliving(event_stream(events), answer)
 
     def stop(self, body: bytes, context: ChatContext, budget: Budget) -> None:
         """Stop what is being answered in a thread, in whichever process.
 
+        An ``answer`` in the body is the id of the one to stop: a call that comes late leaves a
+        later one alone.
+
         :raises ApiError: as for :meth:`resume`.
         """
-        self._streams.stop(self._own_thread(body, context, budget))
+        given = _load(body)
+        answer = given.pop("answer", None) if isinstance(given, dict) else None
+        if answer is not None and not isinstance(answer, str):
+            raise BadRequest("The field 'answer' must be the id of an answer.")
+        self._streams.stop(self._own_thread(given, context, budget), answer)
 
-    def _own_thread(self, body: bytes, context: ChatContext, budget: Budget) -> str:
+    def _own_thread(self, given: Any, context: ChatContext, budget: Budget) -> str:
         """The thread that a body names, if it is the visitor's."""
         try:
-            call = thread_call(body, context)
+            call = thread_call(given, context)
         finally:
             budget.spend(CALL)
         # Whose it is only the history knows: a login has its visitor's threads.
@@ -88,16 +101,24 @@ class RunningAnswers:
         thread: str = call.params.thread_id
         return thread
 
-    def outliving(self, response: Response) -> Response:
+    def outliving(self, response: Response, answer: str) -> Response:
         """Say that an answer goes on when its request ends, so that Stop is told to the server."""
         if self._leave_seconds:
             response.headers[ANSWER_HEADER] = RUNNING
+            response.headers[ANSWER_ID_HEADER] = answer
         return response
 
     def prepare(self, call: Call) -> None:
         """Note in its request what a call needs later."""
         is_alone = not request.environ.get("wsgi.multiprocess", True)
         call.knows_all = is_alone or self._streams.shared.is_on
+
+    async def note_owner(self, call: Call, server: ChatKitServer[Any], context: Any) -> None:
+        """Note whether a thread that is to be deleted is the visitor's: its answer is stopped."""
+        if call.type == "threads.delete":
+            with suppress(NotFoundError):
+                await server.store.load_thread(call.params.thread_id, context)
+                call.is_own_thread = True
 
     async def look(self, call: Call, server: ChatKitServer[Any], context: Any) -> None:
         """Look into the history for a call that asks how its thread's last answer stands.
@@ -121,20 +142,23 @@ class RunningAnswers:
             state = RUNNING if is_running else call.last_answer
             if state is not None:
                 response.headers[ANSWER_HEADER] = state
-        elif call.type == "threads.delete":
+        elif call.is_own_thread:
             self._streams.stop(call.params.thread_id)
         return response
 
 
-def thread_call(body: bytes, context: ChatContext) -> Call:
+def _load(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not JSON.") from None
+
+
+def thread_call(given: Any, context: ChatContext) -> Call:
     """The call for the thread that a body names: only its owner can make it.
 
     :raises BadRequest: it is not of the accepted form.
     """
-    try:
-        given = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadRequest("The body is not JSON.") from None
     thread = given.get("thread_id") if isinstance(given, dict) else None
     if not isinstance(thread, str) or len(given) != 1:
         raise BadRequest('Send {"thread_id": "…"}, the id of a thread.')

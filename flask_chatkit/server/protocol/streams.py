@@ -74,13 +74,16 @@ class OpenStreams:
             return True
         return self.shared.find(self._shared_name(thread)) is not None
 
-    def stop(self, thread: str) -> None:
-        """Stop what is answered in a thread, in whichever process."""
-        streams = self.of_thread(thread)
+    def stop(self, thread: str, answer: str | None = None) -> None:
+        """Stop what is answered in a thread, in whichever process.
+
+        :param answer: the id of the one answer to stop, if not any.
+        """
+        streams = [one for one in self.of_thread(thread) if answer in {None, one.id}]
         for stream in streams:
             stream.stop()
         if not streams:
-            self.shared.stop(self._shared_name(thread))
+            self.shared.stop(self._shared_name(thread), answer)
 
     def read(self, thread: str) -> Subscriber | RemoteAnswer | None:
         """Read what is answered in a thread, from its start; None if nothing is."""

@@ -66,12 +66,27 @@ class _Running:
     def __init__(self, thread: str, stream: Stream) -> None:
         self.thread = thread
         self.stream = stream
-        self.id = secrets.token_hex(8)
+        self.id = stream.id
         self.noted_at = float("-inf")
-        #: Reads it for other processes, and until when they are known to want that.
+        #: Reads it for other processes, and when they were last known to want that.
         self.reader: Subscriber | None = None
         self.wanted_at = 0.0
+        #: What is to be put there next, and how many bytes were.
+        self.chunks: list[bytes] = []
         self.passed = 0
+
+    def read(self) -> None:
+        """Read it for other processes, from its start."""
+        self.reader = self.stream.attach()
+        self.wanted_at = time.monotonic()
+        self.chunks = []
+        self.passed = 0
+
+    def close_reader(self) -> None:
+        """Read it for nobody else any more."""
+        if self.reader is not None:
+            self.reader.close()
+            self.reader = None
 
 
 class SharedAnswers:
@@ -103,10 +118,13 @@ class SharedAnswers:
         process, _, answer = _text(found).partition(":")
         return Address(process, answer)
 
-    def stop(self, thread: str) -> None:
-        """Have the process stop that answers in a thread."""
+    def stop(self, thread: str, answer: str | None = None) -> None:
+        """Have the process stop that answers in a thread.
+
+        :param answer: the id of the one answer to stop, if not any.
+        """
         address = self.find(thread)
-        if address is not None:
+        if address is not None and answer in {None, address.answer}:
             self._order(address, "stop")
 
     def read(self, thread: str) -> RemoteAnswer | None:
@@ -122,11 +140,8 @@ class SharedAnswers:
     def _order(self, address: Address, act: str) -> None:
         key = self._place.name("orders", address.process)
 
-        def send(redis: Any) -> None:
-            redis.rpush(key, json.dumps([act, address.answer]))
-            redis.expire(key, EVENTS_SECONDS)
-
-        self._place.with_redis(send)
+        order = json.dumps([act, address.answer])
+        self._place.with_redis(lambda redis: _append(redis, key, order))
 
 
 class _Process:
@@ -162,6 +177,7 @@ class _Process:
             except Exception:
                 # The answers go on.
                 logger.exception("Answers could not be shared with other processes")
+            self._close_forgotten(known)
             self._forget(ended)
             time.sleep(PASS_ON if any(one.reader for one in known) else TICK)
 
@@ -181,20 +197,20 @@ class _Process:
             order = redis.lpop(orders)
             if order is None:
                 break
-            self._obey(*json.loads(order))
+            self._obey(redis, *json.loads(order))
         for one in known:
             if one.reader is not None:
                 self._pass_on(redis, one, one.reader)
 
-    def _obey(self, act: str, answer: str) -> None:
+    def _obey(self, redis: Any, act: str, answer: str) -> None:
         one = self._running.get(answer)
         if one is None:
             return
         if act == "stop":
             one.stream.stop()
         elif one.reader is None:
-            one.reader = one.stream.attach()
-            one.wanted_at = time.monotonic()
+            redis.delete(self._place.name("events", one.id))  # of former readers
+            one.read()
 
     def _pass_on(self, redis: Any, one: _Running, reader: Subscriber) -> None:
         """Put there what has come since, as long as somebody reads it."""
@@ -202,24 +218,33 @@ class _Process:
         over = False
         if not reader.is_waiting:
             chunk = reader.take()
-            over = not chunk
             one.passed += len(chunk)
             if one.passed > MAX_EVENTS_BYTES:
-                chunk, over = error_event(allow_retry=True), True
-            redis.rpush(key, *([chunk] if chunk else []), *([_END] if over else []))
-            redis.expire(key, EVENTS_SECONDS)
+                one.chunks += [error_event(allow_retry=True), _END]
+            else:
+                one.chunks.append(chunk or _END)
+        if one.chunks:
+            # Kept until they are there: Redis may have gone.
+            _append(redis, key, *one.chunks)
+            over = one.chunks[-1] == _END
+            one.chunks = []
         now = time.monotonic()
         # What was just put there is still to be read.
         if not over and now - one.wanted_at > NOTE_SECONDS / 3:
-            one.wanted_at = now
             over = not redis.exists(self._place.name("reader", one.id))
+            one.wanted_at = now
             if over:
                 redis.delete(key)
             else:
                 redis.expire(key, EVENTS_SECONDS)  # also while the answer is silent
         if over:
-            one.reader = None
-            reader.close()
+            one.close_reader()
+
+    def _close_forgotten(self, known: list[_Running]) -> None:
+        """Leave the answers whose readers were not heard of for a while, such as without Redis."""
+        for one in known:
+            if one.reader is not None and time.monotonic() - one.wanted_at > NOTE_SECONDS:
+                one.close_reader()
 
     def _forget(self, ended: list[_Running]) -> None:
         with self._lock:
@@ -233,6 +258,7 @@ class RemoteAnswer(Iterator[bytes]):
 
     def __init__(self, place: Place, thread: str, address: Address) -> None:
         self._place = place
+        self.id = address.answer
         self._thread = thread
         self._address = address
         self._count = 0
@@ -249,6 +275,10 @@ class RemoteAnswer(Iterator[bytes]):
     def __next__(self) -> bytes:
         """All that has come since the last call, or a heartbeat after a while of silence."""
         began = time.monotonic()
+        if not self._is_over and began - self._noted_at > NOTE_SECONDS:
+            # The other process has taken it for gone, and what is there may have gaps.
+            self._is_over = True
+            return error_event(allow_retry=True)
         while not self._is_over:
             chunks = self._next_chunks()
             now = time.monotonic()
@@ -280,6 +310,14 @@ class RemoteAnswer(Iterator[bytes]):
             return False
         self._heard_at = now
         return SharedAnswers(self._place).find(self._thread) != self._address
+
+
+def _append(redis: Any, key: str, *values: bytes | str) -> None:
+    """Add to a list that is kept for a while; both or neither."""
+    with redis.pipeline() as both:
+        both.rpush(key, *values)
+        both.expire(key, EVENTS_SECONDS)
+        both.execute()
 
 
 def _text(value: bytes | str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -175,6 +176,8 @@ class Stream:
         record: Record | None = None,
         leave_seconds: float = 0.0,
     ) -> None:
+        #: Names it to clients, and to other processes.
+        self.id = secrets.token_hex(8)
         self._loop = loop
         self._app = app
         self._process = process

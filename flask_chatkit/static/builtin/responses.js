@@ -5,7 +5,7 @@ import { failure } from "./controls.js";
 import { valuesOf } from "./forms.js";
 import { readableText } from "./items.js";
 import { isHidden, readEvents } from "./protocol.js";
-import { ANSWER } from "./resume.js";
+import { ANSWER, ANSWER_ID } from "./resume.js";
 import { Part } from "./store.js";
 import { whenDrawn } from "./widgets.js";
 
@@ -100,6 +100,7 @@ export class Responses extends Part {
       return;
     }
     run.outlives = response.headers.has(ANSWER);
+    run.answer = response.headers.get(ANSWER_ID) ?? undefined;
     this.#leave(run);
     const isStream = /^text\/event-stream/i.test(response.headers.get("Content-Type") ?? "");
     if (!isStream || !response.body) throw failure(store.text.failed, { retry: true });
@@ -140,9 +141,9 @@ export class Responses extends Part {
    * Leave an answer that was stopped, and have the server stop it, once it is known where it is.
    * @param {Run} run
    */
-  #leave({ abort, isStopped, outlives, thread }) {
+  #leave({ abort, answer, isStopped, outlives, thread }) {
     if (!isStopped || outlives === undefined || (outlives && !thread)) return;
-    if (thread && outlives) this.chat.resume.stop(thread);
+    if (thread && outlives) this.chat.resume.stop(thread, answer);
     abort.abort();
   }
 

@@ -7,6 +7,8 @@ import { Part } from "./store.js";
 
 /** How the last answer of a thread stands; servers that let one end with its request say nothing. */
 export const ANSWER = "X-ChatKit-Answer";
+/** The id of an answer. */
+export const ANSWER_ID = "X-ChatKit-Answer-Id";
 
 const POLLS = 12;
 const POLL_MS = 3_000;
@@ -88,11 +90,15 @@ export class Resume extends Part {
     return null;
   }
 
-  /** @param {string} id of the thread */
-  stop(id) {
+  /**
+   * @param {string} id of the thread
+   * @param {string | undefined} answer
+   */
+  stop(id, answer) {
     this.note(id, false);
     // What can't be told there ends by itself.
-    this.chat.client.call("stop", { thread_id: id }, { keepalive: true }).catch(() => {});
+    const body = { thread_id: id, answer };
+    this.chat.client.call("stop", body, { keepalive: true }).catch(() => {});
   }
 }
 

@@ -71,6 +71,8 @@ export interface Run {
   thread: string | null;
   /** Whether the answer goes on when the request ends; undefined as long as that is not known. */
   outlives?: boolean;
+  /** The id of the answer, if it does. */
+  answer?: string;
   isStopped?: boolean;
   /** How often the connection was lost since something has arrived. */
   losses: number;

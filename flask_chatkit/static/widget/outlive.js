@@ -16,7 +16,7 @@ const reading = new Set();
  * @param {Widget} widget
  * @param {Request} request
  * @param {Response} response
- * @param {(name: string, thread: string) => Promise<Response>} call makes one of the kit's own calls
+ * @param {(name: string, body: object) => Promise<Response>} call makes one of the kit's own calls
  */
 export const follow = async (widget, request, response, call) => {
   const { element } = widget;
@@ -27,11 +27,14 @@ export const follow = async (widget, request, response, call) => {
     }
     return;
   }
+  const answer = response.headers.get("X-ChatKit-Answer-Id") ?? undefined;
   const stop = async () => {
     const id = params.thread_id ?? widget.root.dataset.thread;
     await sleep(LEAVE_MS);
     const isThere = widget.element === element && widget.root.isConnected;
-    if (id && isThere && widget.root.dataset.thread === id) await call("stop", id);
+    if (id && isThere && widget.root.dataset.thread === id) {
+      await call("stop", { thread_id: id, answer });
+    }
   };
   const { signal } = request;
   if (signal.aborted) await stop();
@@ -42,14 +45,14 @@ export const follow = async (widget, request, response, call) => {
  * Read an answer to its end, which keeps it going, and show it then.
  * @param {Widget} widget
  * @param {string} id
- * @param {(name: string, thread: string) => Promise<Response>} call
+ * @param {(name: string, body: object) => Promise<Response>} call
  */
 const waitFor = async (widget, id, call) => {
   const { element, root } = widget;
   if (reading.has(id)) return;
   reading.add(id);
   try {
-    const answer = await call("resume", id);
+    const answer = await call("resume", { thread_id: id });
     await answer.text();
   } finally {
     reading.delete(id);

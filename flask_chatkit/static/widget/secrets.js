@@ -506,15 +506,15 @@ const outlive = async (widget, request, response) => {
   const { config } = widget;
   /**
    * @param {string} name
-   * @param {string} thread
+   * @param {object} body
    */
-  const call = (name, thread) =>
+  const call = (name, body) =>
     sendWithToken(
       config,
       new NativeRequest(`${config.page}api/${name}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: toJson({ thread_id: thread }),
+        body: toJson(body),
         credentials: credentialsOf(config),
         keepalive: name === "stop",
       }),

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+import redis
 import requests
+from chatkit.server import StreamingResult
 from flask import Flask, session
 from flask.typing import ResponseReturnValue
 
 from flask_chatkit import ChatKit
 from flask_chatkit.asgi import ChatKitASGI
+from flask_chatkit.server.streaming import loop, shared
+from flask_chatkit.server.streaming.sse import HEARTBEAT, error_event
+from flask_chatkit.server.streaming.stream import Stream
 from tests.helpers import asgi_server
 from tests.helpers.served import Client, Shop, events, kinds, said, until, visit
 from tests.helpers.sites import Browser, MakeApp, told
@@ -25,6 +35,7 @@ redis_uri = test_ratelimit.redis_uri
 start = asgi_server.start
 
 ANSWER = "X-ChatKit-Answer"
+ANSWER_ID = "X-ChatKit-Answer-Id"
 
 
 class Site(NamedTuple):
@@ -87,11 +98,11 @@ def answering(client: Client, text: str = "slow", **more: Any) -> Iterator[str]:
         yield thread
 
 
-def own(client: Client, name: str, thread: Any, **more: Any) -> requests.Response:
+def own(client: Client, name: str, thread: Any, answer: str = "", **more: Any) -> requests.Response:
     """Make one of the kit's own calls about a thread."""
-    return client.browser.post(
-        f"{client.prefix}/api/{name}", json={"thread_id": thread}, headers=client.bearer, **more
-    )
+    body = {"thread_id": thread, **({"answer": answer} if answer else {})}
+    url = f"{client.prefix}/api/{name}"
+    return client.browser.post(url, json=body, headers=client.bearer, **more)
 
 
 def state(client: Client, thread: str, *, asks: bool = True) -> str | None:
@@ -161,6 +172,37 @@ def test_stop_is_at_once(browse: Any, make: Callable[..., Site]) -> None:
     assert own(ann, "stop", thread).status_code == 204
 
 
+def answer_id(client: Client, thread: str) -> str:
+    """The id of the answer that is being written in a thread."""
+    with own(client, "resume", thread, stream=True) as response:
+        return response.headers[ANSWER_ID]
+
+
+def test_late_stop_leaves_the_next_answer_alone(browse: Any, make: Callable[..., Site]) -> None:
+    """A stop that names an answer stops that one only, whenever it arrives."""
+    site = make()
+    ann = visit(browse(site.app))
+    with answering(ann) as thread:
+        first = answer_id(ann, thread)
+        assert own(ann, "stop", thread, first).status_code == 204
+        assert site.shop.cancelled.wait(5)
+    site.shop.cancelled.clear()
+    with ann.send(
+        {
+            "type": "threads.add_user_message",
+            "params": {"thread_id": thread, "input": said("slow again")},
+        },
+        stream=True,
+    ) as response:
+        second = response.headers[ANSWER_ID]
+        assert second != first
+        assert own(ann, "stop", thread, first).status_code == 204
+        time.sleep(0.5)
+        assert not site.shop.cancelled.is_set()
+        assert own(ann, "stop", thread, second).status_code == 204
+        assert site.shop.cancelled.wait(5)
+
+
 def test_others_neither_read_nor_stop(browse: Any, make: Callable[..., Site]) -> None:
     """Somebody else's answer is not found, whatever they know of it."""
     site = make()
@@ -177,6 +219,8 @@ def test_others_neither_read_nor_stop(browse: Any, make: Callable[..., Site]) ->
                 headers={"Origin": "https://evil.example"},
             )
             told(forged, 403, "forbidden_origin")
+        # Nor does deleting what is somebody else's.
+        eve.post("threads.delete", thread_id=thread)
         # Nor does a retry of somebody else's message come between.
         eve.post("threads.retry_after_item", thread_id=thread, item_id="msg_1")
         time.sleep(0.5)
@@ -186,10 +230,19 @@ def test_others_neither_read_nor_stop(browse: Any, make: Callable[..., Site]) ->
 
 
 @pytest.mark.parametrize(
-    "body", [None, [], {}, {"thread_id": 1}, {"thread_id": "thr_1", "user": "eve"}, "x" * 5000]
+    "body",
+    [
+        None,
+        [],
+        {},
+        {"thread_id": 1},
+        {"thread_id": "thr_1", "user": "eve"},
+        {"thread_id": "thr_1", "answer": 1},
+        "x" * 5000,
+    ],
 )
 def test_other_bodies_are_refused(browse: Any, make: Callable[..., Site], body: Any) -> None:
-    """A call takes the id of a thread, and nothing else."""
+    """A call takes the id of a thread, stopping that of an answer too, and nothing else."""
     ann = visit(browse(make().app))
     for name in ("resume", "stop"):
         answer = ann.browser.post(f"/chatkit/api/{name}", json=body)
@@ -312,7 +365,9 @@ def test_trusted_page_may_read_the_header(browse: Any, make: Callable[..., Site]
     body = {"type": "threads.create", "params": {"input": said("slow")}}
     with browser.post("/chatkit/api", json=body, headers=ours, stream=True) as response:
         assert response.headers[ANSWER] == "running"
-        assert ANSWER in response.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {ANSWER, ANSWER_ID} <= {
+            *response.headers["Access-Control-Expose-Headers"].split(", ")
+        }
 
 
 def test_asgi_does_the_same(make: Callable[..., Site], start: Any) -> None:
@@ -348,6 +403,25 @@ def pair(make: Callable[..., Site], browse: Any, redis_uri: str) -> tuple[Site, 
     return first, here, there
 
 
+class Place:
+    """Where processes meet, by a Redis that may be down."""
+
+    has_redis = True
+
+    def __init__(self, uri: str, key: str) -> None:
+        self._redis = redis.Redis.from_url(uri)
+        self._key = key
+        self.is_down = False
+
+    def name(self, *names: str) -> str:
+        return "/".join(("test", self._key, *names))
+
+    def with_redis(self, act: Callable[[Any], Any]) -> Any:
+        with suppress(redis.ConnectionError):
+            return None if self.is_down else act(self._redis)
+        return None
+
+
 def test_other_process_reads_it(pair: tuple[Site, Client, Client]) -> None:
     """A page that meets another process reads the answer from its start to its end."""
     site, here, there = pair
@@ -381,6 +455,18 @@ def test_other_process_stops_it(pair: tuple[Site, Client, Client]) -> None:
         assert time.monotonic() - began < 2
 
 
+def test_late_stop_of_another_process(pair: tuple[Site, Client, Client]) -> None:
+    """Across processes, too, a stop that names an answer leaves others alone."""
+    site, here, there = pair
+    with answering(here) as thread:
+        until(lambda: state(there, thread) == "running")
+        assert own(there, "stop", thread, "0123456789abcdef").status_code == 204
+        time.sleep(1)
+        assert not site.shop.cancelled.is_set()
+        assert own(there, "stop", thread, answer_id(there, thread)).status_code == 204
+        assert site.shop.cancelled.wait(5)
+
+
 def test_reader_of_another_process_keeps_it_going(
     make: Callable[..., Site], browse: Any, redis_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,8 +492,6 @@ def test_redis_that_goes_away_stops_nothing(
     pair: tuple[Site, Client, Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While Redis is down, an answer goes on where it is written, and is read there."""
-    import redis
-
     site, here, _ = pair
     with answering(here) as thread:
         pass
@@ -420,3 +504,76 @@ def test_redis_that_goes_away_stops_nothing(
     with own(here, "resume", thread, stream=True) as response:
         site.shop.open_gate()
         assert kinds(events(response))[-1] == "thread.item.done:assistant_message"
+
+
+@pytest.fixture
+def apart(redis_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An answer of one process, and what another process knows: both on one Redis."""
+    monkeypatch.setattr(shared, "NOTE_SECONDS", 1)
+    key = secrets.token_hex(4)
+    places = [Place(redis_uri, key), Place(redis_uri, key)]
+    gate = asyncio.Event()
+
+    async def say() -> Any:
+        yield b"one "
+        await gate.wait()
+        yield b"two "
+
+    async def process() -> Any:
+        return StreamingResult(say())
+
+    stream = Stream(loop.current(), Flask("site"), process, 30, leave_seconds=3)
+    here, there = map(shared.SharedAnswers, places)
+    reader = stream.start()
+    assert next(reader) == b"one "
+    here.add("thr_1", stream)
+    until(lambda: there.find("thr_1"))
+    go_on = partial(loop.current().call, gate.set)
+    yield SimpleNamespace(stream=stream, place=places[0], there=there, go_on=go_on, reader=reader)
+    go_on()
+    reader.close()
+
+
+def text_of(answer: Iterator[bytes]) -> bytes:
+    """What comes of an answer, without heartbeats."""
+    return b"".join(answer).replace(HEARTBEAT, b"")
+
+
+def test_nothing_is_lost_while_redis_is_away(apart: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be put there while Redis was down for a moment comes after it."""
+    answer = apart.there.read("thr_1")
+    assert next(answer) == b"one "
+    failed = threading.Event()
+    append = shared._append
+
+    def fail_once(*arguments: Any) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise redis.ConnectionError
+        append(*arguments)
+
+    monkeypatch.setattr(shared, "_append", fail_once)
+    apart.go_on()
+    assert text_of(answer) == b"two "
+    assert failed.is_set()
+
+
+def test_readers_elsewhere_hold_nothing_without_redis(apart: Any) -> None:
+    """An answer that is read elsewhere only ends after its time when Redis has gone."""
+    answer = apart.there.read("thr_1")
+    assert next(answer) == b"one "
+    apart.reader.close()
+    apart.place.is_down = True
+    until(lambda: apart.stream.abandoned, 10)
+
+
+def test_reader_that_was_away_is_told(apart: Any) -> None:
+    """Who reads on after too long is told that something is missing, and may read anew."""
+    answer = apart.there.read("thr_1")
+    assert next(answer) == b"one "
+    time.sleep(2)
+    assert text_of(answer) == error_event(allow_retry=True)
+    again = apart.there.read("thr_1")
+    assert next(again) == b"one "
+    apart.go_on()
+    assert text_of(again) == b"two "
