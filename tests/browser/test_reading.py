@@ -69,7 +69,9 @@ CITED = "Tea is old. It is *Chinese*, as [books](https://x.test/a) say.\n\n- Lea
 HOSTILE_MATHS = r"""\(\href{javascript:pwned(1)}{x}\) \(\text{<img src=x onerror=pwned(2)>}\)
 \(\class{x" onload="pwned(3)}{y}\) \(\style{background:url(https://elsewhere.test/)}{z}\)
 \(\unicode{x}\) \(\color{red;background:url(https://elsewhere.test/)}x\) \(\bad\) $$\frac{a}{b}$$
-\(\includegraphics{https://elsewhere.test/a.png}\) \(</math><script>pwned(4)</script>\)"""
+\(\includegraphics{https://elsewhere.test/a.png}\) \(</math><script>pwned(4)</script>\)
+\(\rule{900em}{2em}\) \(\rule{2em}{90in}\) \(\raisebox{-900em}{low}\) \(a\hskip 999cm b\)
+\(a\kern-900em b\) \(\genfrac{}{}{900pt}{}{a}{b}\)"""
 
 
 class Reader(site.Talker):
@@ -186,11 +188,21 @@ def test_hostile_maths_does_nothing(chat: Chat, console: Any) -> None:
     chat.page.on("request", lambda request: requests.append(request.url))
     chat.open()
     chat.say("maths")
-    chat.page.locator("mfrac").wait_for()
+    chat.page.locator("mfrac").first.wait_for()
     assert chat.run("window.wasPwned") is None
     assert chat.log.locator("script, img, math a, [href], [onload]").count() == 0
     assert all(url.startswith((chat.base, "data:")) for url in requests)
     assert r"\bad" in chat.answers.inner_text()
+    # It covers nothing but its own message.
+    sticks_out = """(log) => {
+      const box = log.querySelector("article:last-of-type").getBoundingClientRect();
+      return [...log.querySelectorAll("math, math *")]
+        .map((node) => [node.outerHTML, node.getBoundingClientRect()])
+        .filter(([, r]) => r.top < box.top - 20 || r.bottom > box.bottom + 20
+          || r.left < box.left - 20 || r.width > box.width)
+        .map(([html]) => html);
+    }"""
+    assert chat.log.evaluate(sticks_out) == []
     assert console.violations == []
     assert console.uncaught == []
 

@@ -17,6 +17,8 @@ from typing import Any
 SEARCHED = 100_000
 #: Characters of a word that are told apart.
 LONGEST = 16
+#: Characters of a word as it is spelled; the indexes of MySQL and MariaDB leave out more than 84.
+LONGEST_SPELLED = 80
 #: Words of a query that are searched for.
 MOST = 8
 #: Before each word, so that it has three letters and is on no list of stop words.
@@ -97,7 +99,8 @@ def _pairs(word: str, *, asked: bool) -> Iterator[str]:
 
 
 def _spelled(word: str) -> str:
-    return MARK + _FOREIGN.sub(lambda found: f"u{ord(found[0]):05x}", word)
+    spelled = MARK + _FOREIGN.sub(lambda found: f"u{ord(found[0]):05x}", word)
+    return spelled[:LONGEST_SPELLED]
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,13 @@ const [{ default: temml }, { default: purify }] = await Promise.all(
 
 const MOST = 500; // formulas that are remembered
 
+/** What a formula asks for beyond these is ignored, in em: it stays on its message. */
+const SMALLEST = -2;
+const LARGEST = 40;
+const SIZES = ["width", "height", "depth", "lspace", "rspace", "voffset", "linethickness"];
+/** @type {Record<string, number>} the units in em, about */
+const UNITS = { em: 1, ex: 0.5, px: 1 / 16, pt: 1 / 12, mm: 0.24, cm: 2.4, in: 6 };
+
 /** What a formula may set of its own, which the policy of a site forbids in attributes. */
 const STYLES = /^(padding-(left|right)|color|background-color|math-(depth|style)|border(-\w+)?)$/;
 
@@ -48,6 +55,12 @@ const draw = (source, shows) => {
     FORBID_TAGS: ["maction"],
     RETURN_DOM_FRAGMENT: true,
   });
+  for (const name of SIZES)
+    for (const node of fresh.querySelectorAll(`[${name}]`)) {
+      const [, number, unit] = /^(-?[\d.]+)(\w+)$/.exec(node.getAttribute(name) ?? "") ?? [];
+      const size = Number(number) * UNITS[unit];
+      if (size < SMALLEST || size > LARGEST) node.removeAttribute(name);
+    }
   for (const node of fresh.querySelectorAll("[data-css]")) {
     for (const rule of (node.getAttribute("data-css") ?? "").split(";")) {
       const [name, value = ""] = rule.split(":").map((/** @type {string} */ part) => part.trim());
