@@ -100,7 +100,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(
         locale="en-GB", viewport={"width": 1000, "height": 800}, reduced_motion="reduce"
     )
-    context.set_default_timeout(10_000)  # milliseconds
+    context.set_default_timeout(20_000)  # milliseconds
     yield context
     context.close()
 

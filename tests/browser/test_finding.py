@@ -73,7 +73,7 @@ class Site:
             first = db.execute(sa.select(threads)).one()
             owner = {name: getattr(first, name) for name in ("owner", "kit", "chat", "visitor")}
             for number, (title, days, texts) in enumerate(PAST):
-                at = NOW.replace(hour=12) - timedelta(days=days, minutes=number)
+                at = NOW - timedelta(days=days)
                 thread = {"id": f"thr_{number}", "title": title, "created_at": at.isoformat()}
                 row = {
                     **owner,

@@ -665,6 +665,8 @@ def test_panel_fits_every_screen(page: Page, site: Sites) -> None:
         page.set_viewport_size({"width": width, "height": height})
         small = min(width, height) <= 480
         until(page, "document.querySelector('dialog').matches(':modal')", small)
+        if small:
+            until(page, "Math.round(document.querySelector('dialog').clientHeight)", height)
         box = page.locator("dialog").bounding_box()
         frame = page.locator("dialog iframe").bounding_box()
         for part in (box, frame):

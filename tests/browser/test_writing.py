@@ -323,6 +323,7 @@ def test_tag_in_a_message_is_previewed_and_clicked(chat: Chat) -> None:
     chat.page.keyboard.press("Escape")
     shown.wait_for(state="detached")
     tag.click()
+    chat.wait("window.clicked")
     assert chat.run("window.clicked") == {
         "id": "t1",
         "title": "Green tea",

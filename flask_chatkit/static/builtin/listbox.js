@@ -2,7 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { asList, fillIn, icon } from "./controls.js";
-import { actionsOf } from "./menu.js";
+import { actionsOf, fit } from "./menu.js";
 import { Part } from "./store.js";
 import { dress } from "./styles/writing.js";
 import { contentOf, entityOf, findTags, wantedAt } from "./tags.js";
@@ -137,6 +137,7 @@ export class Listbox extends Part {
     // In the order that they are shown in.
     this.#options.sort((a, b) => (a.node.compareDocumentPosition(b.node) & 4 ? -1 : 1));
     composer.nodes.form.append(node);
+    fit(node);
     this.#node = node;
     composer.nodes.input.setAttribute("aria-controls", "found");
     view.announce(found.length > 0 ? fillIn(text.results, found.length) : text.noResults);

@@ -55,6 +55,21 @@ const nextOf = (items, focused, key) => {
   return [...items.slice(at + 1), ...items.slice(0, at + 1)].find(starts);
 };
 
+const GAP = 12; // pixels between a menu and the chat's edge
+
+/**
+ * Keep a menu within the chat: over what it stands in, or below that where there is more room.
+ * @param {HTMLElement} menu
+ */
+export const fit = (menu) => {
+  const { host } = /** @type {ShadowRoot} */ (menu.getRootNode());
+  const chat = host.getBoundingClientRect();
+  const box = /** @type {HTMLElement} */ (menu.parentElement).getBoundingClientRect();
+  const [above, below] = [box.top - chat.top, chat.bottom - box.bottom];
+  menu.classList.toggle("below", below > above);
+  menu.style.setProperty("--room", `${Math.max(above, below) - GAP}px`);
+};
+
 /**
  * Open a menu in a node, and focus what is chosen or comes first; or close the one that is open.
  * @param {HTMLElement} opener
@@ -113,6 +128,7 @@ const openMenu = (opener, around, groups) => {
   /** @type {HTMLElement[]} */
   const items = [...menu.querySelectorAll("button")];
   around.append(menu);
+  fit(menu);
   around.addEventListener("focusout", left);
   document.addEventListener("pointerdown", pressed, true);
   opener.ariaExpanded = "true";

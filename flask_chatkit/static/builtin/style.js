@@ -313,6 +313,7 @@ export const STYLE = ownUnits(`
   @media (pointer: coarse) {
     .plain, .send, .next, .button, .prompt, .bar .plain, .file .plain, summary, .choice, .code .plain, .zoom, .open { min-inline-size: 2.75rem; min-block-size: 2.75rem; }
     .bar .plain { margin-inline-end: 0.15rem; }
+    .user_message > .bar .plain { min-block-size: max(2.75rem, 1.55em + 1.1rem + 2px); }
     .send, .next { inline-size: 2.75rem; block-size: 2.75rem; }
     .composer textarea { min-block-size: 2.75rem; padding-block: calc((2.75rem - 1.45em) / 2); }
     textarea, input, select { font-size: max(16px, 1em) !important; }

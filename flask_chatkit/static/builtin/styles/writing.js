@@ -8,8 +8,9 @@ const sheet = new CSSStyleSheet();
 sheet.replaceSync(
   ownUnits(`
   .menu { position: absolute; inset-block-end: calc(100% + 0.4rem); inset-inline-start: 0; z-index: 2; min-inline-size: min(16rem, 100%);
-    max-inline-size: min(24rem, 100%); max-block-size: min(24rem, 100cqb - 9rem); overflow-y: auto; overscroll-behavior: contain; padding: 0.35rem;
+    max-inline-size: min(24rem, 100%); max-block-size: min(24rem, 100cqb - 6.5rem, var(--room)); overflow-y: auto; overscroll-behavior: contain; padding: 0.35rem;
     background: var(--paper); border: 1px solid var(--line); border-radius: min(var(--box), 1rem); box-shadow: 0 6px 24px rgb(0 0 0 / 16%); scrollbar-width: thin; }
+  .menu.below { inset-block: calc(100% + 0.4rem) auto; }
   .menu[role="listbox"] { inline-size: min(24rem, 100%); }
   .menu > [role="group"] + [role="group"] { margin-block-start: 0.3rem; padding-block-start: 0.3rem; border-block-start: 1px solid var(--line); }
   .menu .caption { padding: 0.25rem 0.6rem; }
@@ -39,9 +40,6 @@ sheet.replaceSync(
 
   @container chat (max-width: 30rem) {
     .menu { max-inline-size: 100%; }
-  }
-  @container chat (max-height: 26rem) {
-    .menu { max-block-size: calc(100cqb - 6.5rem); }
   }
   @media (pointer: coarse) { .option { min-block-size: 2.75rem; } }
   @media (forced-colors: active) {
