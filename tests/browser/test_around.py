@@ -413,7 +413,6 @@ def too_long(stage: Stage) -> None:
     writes_on,
 )
 def stopped(stage: Stage) -> None:
-    stage.page.wait_for_timeout(700)  # the second click of a double click on Send is no Stop
     stage.button(stage.chat.stop).click()
     # OpenAI's element tells nobody of it: the page finds out, and nobody writes as fast as a test.
     stage.page.wait_for_timeout(1_000)

@@ -619,6 +619,23 @@ def test_queued_message_is_sent_afterwards(talk: Any, console: Any) -> None:
     assert console.uncaught == []
 
 
+def test_queued_message_survives_its_page(talk: Any) -> None:
+    """On the next page it is in the field, before what was being written, and was not sent."""
+    chat = talk()
+    chat.model.mood = "waits"
+    chat.type("one")
+    chat.log.get_by_text("Well,").wait_for()
+    chat.type("two")
+    chat.root.locator(".queued").get_by_text("two").wait_for()
+    chat.field.fill("three")
+    chat.reload()
+    chat.holds("two\n\nthree")
+    chat.model.gate.set()
+    chat.shows("one", "Well, 1: you said one.")
+    chat.holds("two\n\nthree")
+    assert len(chat.model.asked) == 1
+
+
 @pytest.mark.parametrize("end", ["stop", "error", "new chat"])
 def test_queued_message_comes_back(talk: Any, end: str) -> None:
     """After Stop, an error or in another thread it is not sent: it is in the field again."""

@@ -93,13 +93,15 @@ export class Composer extends Part {
   }
 
   #buildSend() {
-    const onclick = (/** @type {Event} */ event) => {
+    const onclick = (/** @type {PointerEvent} */ event) => {
       const { responses, store } = this.chat;
       if (!store.run) this.#sentAt = performance.now();
       if (!store.run) return;
       event.preventDefault();
-      // The second click of those who click twice on everything is not meant for Stop.
-      if (performance.now() - this.#sentAt > DOUBLE_CLICK) responses.stop();
+      // The second click of those who click twice on everything is not meant for Stop. Taps are not
+      // counted.
+      const isSoon = performance.now() - this.#sentAt < DOUBLE_CLICK;
+      if (!isSoon || (event.detail < 2 && event.pointerType !== "touch")) responses.stop();
     };
     return h("button", { className: "send", onclick });
   }

@@ -23,6 +23,11 @@ export class Queue extends Part {
     return this.#message !== null;
   }
 
+  /** What waits, as it was written. */
+  get written() {
+    return this.#message ? textsOf(this.#message).join("") : "";
+  }
+
   /** The button beside Stop, for those who have no Enter key. */
   buildButton() {
     const onclick = () => this.chat.composer.submit();
@@ -36,6 +41,7 @@ export class Queue extends Part {
   add(message) {
     this.#message = message;
     this.update();
+    this.chat.memory.keepDraft();
     this.chat.view.announce(this.text.queued);
   }
 
@@ -77,7 +83,7 @@ export class Queue extends Part {
 
   /** @param {Run} run */
   #ended({ failed, isStopped }) {
-    const { conversation, store } = this.chat;
+    const { conversation, memory, store } = this.chat;
     const message = this.#message;
     const { type = "active" } = store.thread?.status ?? {};
     if (!message) return;
@@ -87,6 +93,7 @@ export class Queue extends Part {
     }
     this.#message = null;
     this.update();
+    memory.keepDraft();
     conversation.send(message);
   }
 }

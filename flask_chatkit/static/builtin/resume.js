@@ -116,9 +116,11 @@ export class Memory extends Part {
     return tabStore.get(this.#key("draft")) ?? "";
   }
 
-  /** Keep what is written. */
+  /** Keep what is written, and what waits for the end of an answer. */
   keepDraft() {
-    tabStore.set(this.#key("draft"), this.chat.composer.nodes.input.value || null);
+    const { composer, queue } = this.chat;
+    const written = [queue.written, composer.nodes.input.value].filter(Boolean);
+    tabStore.set(this.#key("draft"), written.join("\n\n") || null);
   }
 
   /**
