@@ -300,7 +300,7 @@ def test_late_pictures_do_not_push_the_end_away(chat: Chat) -> None:
     chat.page.route("https://pictures.test/*", lambda route: held.append(route))  # noqa: PLW0108
     chat.open()
     chat.say("late")
-    until(lambda: held and left(chat) < 5)
+    until(lambda: left(chat) < 5 and held)
     tall = '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="900"/>'
     held[0].fulfill(body=tall, content_type="image/svg+xml")
     chat.wait("root.querySelector('.md img').clientHeight > 800")
