@@ -18,7 +18,11 @@ const CLOSED = "sidebar-closed"; // in storage
  * @param {string} problem what a visitor reads if it does not come
  */
 const loadParts = (problem) =>
-  Promise.all([import("./history/row.js"), import("./history/days.js")]).catch((cause) => {
+  Promise.all([
+    import("./history/row.js"),
+    import("./history/days.js"),
+    import("./history/search.js"),
+  ]).catch((cause) => {
     throw failure(problem, { cause });
   });
 
@@ -152,7 +156,7 @@ export class History extends Part {
       );
     try {
       const params = { limit, order: "desc", ...(after && { after }) };
-      const [page, [{ ThreadRow }, { groupOf }]] = await Promise.all([
+      const [page, [{ ThreadRow }, { groupOf }, { Search }]] = await Promise.all([
         client.list(params, query),
         loadParts(text.offline),
       ]);
@@ -161,6 +165,11 @@ export class History extends Part {
       const rows = page.data.map(
         (/** @type {any} */ each) => new ThreadRow(this.chat, each, page.found?.[each.id], mark),
       );
+      if (page.search && !this.#search) {
+        // Before the list, which would move away under the pointer.
+        this.#search = new Search(this.chat, () => this.load());
+        this.#panel.firstElementChild?.after(this.#search.node);
+      }
       const next = !query && (page.after ?? page.data.at(-1)?.id);
       if (!after) this.#clear();
       this.#append(rows, query ? undefined : groupOf);
@@ -170,7 +179,6 @@ export class History extends Part {
       if (this.#rows.length === 0)
         end.append(h("p", { className: "caption" }, query ? text.noResults : text.noChats));
       if (after) rows[0]?.node.querySelector("button")?.focus();
-      if (page.search && !this.#search) await this.#addSearch();
       if (query) this.#search?.announce(rows.length);
     } catch (error) {
       if (this.#turn !== turn) return;
@@ -179,12 +187,6 @@ export class History extends Part {
       const again = button(text.retry, () => this.load(after, limit));
       end.replaceChildren(h("p", { role: "alert" }, message), again);
     }
-  }
-
-  async #addSearch() {
-    const { Search } = await import("./history/search.js");
-    this.#search ??= new Search(this.chat, () => this.load());
-    this.#panel.firstElementChild?.after(this.#search.node);
   }
 
   #clear() {
