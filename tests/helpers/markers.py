@@ -27,6 +27,7 @@ SLOW = (
     "doctor/test_setups.py",
     "http/test_embed.py",
     "http/test_reliability.py",
+    "js/",
     "limits/test_unread.py",
     "owner/test_carry.py",
     "server/agents/",
