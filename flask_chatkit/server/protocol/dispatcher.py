@@ -30,6 +30,7 @@ from ...limits.ratelimit import CALL
 from ...runtime._upstream import this_app
 from ...upload_quota import time_text
 from .._upstream import process, processes_plainly
+from ..assistants.base import BaseAssistantServer
 from ..context import ChatContext, current_context
 from ..history.base import DatabaseStore
 from ..history.branches import teach_branches
@@ -189,10 +190,18 @@ class Dispatcher:
         """Make the stream of a call that may have been made before."""
         # A site's own store may search everybody's threads for the visitor's newest.
         is_quick = call.type != "threads.create" or self._reads_at_once
-        once = AnswerOnce(call, key, self.server.store, record, self._authorize, self._begin)
-        return self._open(
-            call, record, lambda: once.answer(former, searches=is_quick or former is not None)
+        # What the visitor has stopped was not interrupted.
+        searches = is_quick if former is None else not former.stopped
+        once = AnswerOnce(
+            call,
+            key,
+            self.server.store,
+            record,
+            self._authorize,
+            self._begin,
+            tells_stops=isinstance(self.server, BaseAssistantServer),
         )
+        return self._open(call, record, lambda: once.answer(former, searches=searches))
 
     async def _authorize(self, call: Call) -> Any:
         """Check a call against the history; returns the context for the site's code."""

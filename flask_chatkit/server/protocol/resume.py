@@ -86,7 +86,7 @@ class RunningAnswers:
         """
         given = _load(body)
         answer = given.pop("answer", None) if isinstance(given, dict) else None
-        if answer is not None and not isinstance(answer, str):
+        if answer is not None and not (isinstance(answer, str) and answer):
             raise BadRequest("The field 'answer' must be the id of an answer.")
         self._streams.stop(self._own_thread(given, context, budget), answer)
 

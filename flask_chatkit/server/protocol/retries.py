@@ -27,6 +27,7 @@ from chatkit.types import (
     UserMessageItem,
 )
 
+from .._upstream import is_stop_note
 from ..history.base import DatabaseStore
 from ..history.claims import begin_once
 from ..history.tool_outputs import is_memory
@@ -92,6 +93,8 @@ class AnswerOnce:
     :param authorize: checks the call; returns the context for the site's code.
     :param begin: starts to answer a request in such a context; gets the request parsed and as JSON,
         and the id of the visitor's message that it replaces.
+    :param tells_stops: whether the history tells what the visitor has stopped from what was
+        interrupted. What they write after that is new, even if it is the same.
     """
 
     call: Call
@@ -100,6 +103,7 @@ class AnswerOnce:
     record: AnswerRecord
     authorize: Callable[[Call], Awaitable[Any]]
     begin: Callable[[Any, Any, bytes, str | None], Awaitable[Any]]
+    tells_stops: bool
 
     async def answer(self, former: Stream | None, *, searches: bool) -> Any:
         """Start to answer.
@@ -120,7 +124,9 @@ class AnswerOnce:
     async def _start(self, context: Any, searches: bool, waited: float) -> Any:  # noqa: FBT001
         call, interrupted = self.call, None
         if searches:
-            interrupted = await find_interrupted(self.store, call, context, CUT_SECONDS + waited)
+            interrupted = await find_interrupted(
+                self.store, call, context, CUT_SECONDS + waited, tells_stops=self.tells_stops
+            )
         if interrupted is None or interrupted.item.id == call.replaces:
             return await self.begin(context, call.request, call.body, call.replaces)
         self.record.forget_message()
@@ -138,16 +144,19 @@ class AnswerOnce:
 
 
 async def find_interrupted(
-    store: Store[Any], call: Call, context: Any, seconds: float
+    store: Store[Any], call: Call, context: Any, seconds: float, *, tells_stops: bool
 ) -> InterruptedMessage | None:
     """The message of a call, if it is the last in the history and its answer was interrupted.
 
     One that was answered well does not count: people do send the same message twice.
 
     :param seconds: how long ago it may have been sent.
+    :param tells_stops: as for :class:`AnswerOnce`.
     """
     found = await _find(store, call, context, seconds, _LOOK_BACK)
     if found is None or not found.is_interrupted:
+        return None
+    if tells_stops and found.after and is_stop_note(found.after[0]):
         return None
     return InterruptedMessage(await store.load_thread(found.thread_id, context), found.item)
 

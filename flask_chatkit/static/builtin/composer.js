@@ -67,7 +67,7 @@ export class Composer extends Part {
     });
     const quote = h("div", { className: "quote" });
     const files = h("ul", { className: "files", role: "list" });
-    const problem = h("p", { className: "problem", role: "alert" });
+    const problem = h("p", { className: "problem", role: "alert", dir: "auto" });
     const onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.submit();

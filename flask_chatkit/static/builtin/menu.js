@@ -58,15 +58,22 @@ const nextOf = (items, focused, key) => {
 const GAP = 12; // pixels between a menu and the chat's edge
 
 /**
- * Keep a menu within the chat: over what it stands in, or below that where there is more room.
+ * Keep a menu within the chat: over what it stands in, or below that where there is more room, at the
+ * end where its opener is.
  * @param {HTMLElement} menu
+ * @param {HTMLElement} [opener]
  */
-export const fit = (menu) => {
+export const fit = (menu, opener) => {
   const { host } = /** @type {ShadowRoot} */ (menu.getRootNode());
   const chat = host.getBoundingClientRect();
   const box = /** @type {HTMLElement} */ (menu.parentElement).getBoundingClientRect();
   const [above, below] = [box.top - chat.top, chat.bottom - box.bottom];
   menu.classList.toggle("below", below > above);
+  if (opener) {
+    const { left, width } = opener.getBoundingClientRect();
+    const isRight = left + width / 2 > box.left + box.width / 2;
+    menu.classList.toggle("end", isRight !== menu.matches(":dir(rtl)"));
+  }
   menu.style.setProperty("--room", `${Math.max(above, below) - GAP}px`);
 };
 
@@ -128,7 +135,7 @@ const openMenu = (opener, around, groups) => {
   /** @type {HTMLElement[]} */
   const items = [...menu.querySelectorAll("button")];
   around.append(menu);
-  fit(menu);
+  fit(menu, opener);
   around.addEventListener("focusout", left);
   document.addEventListener("pointerdown", pressed, true);
   opener.ariaExpanded = "true";

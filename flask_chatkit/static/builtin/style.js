@@ -40,6 +40,8 @@ export const STYLE = ownUnits(`
   .caption { color: var(--muted); font-size: 0.875em; }
   .problem { color: var(--danger); font-size: 0.9em; padding: 0 1.2rem 0.4rem; }
   .problem:empty { display: none; }
+  .problem, .header h2 { text-align: left; }
+  .header:dir(rtl) h2, :dir(rtl) > .problem { text-align: right; }
   .wait { padding: 0 1.2rem 0.4rem; }
 
   .plain { display: inline-flex; align-items: center; justify-content: center; gap: 0.35rem;
@@ -173,7 +175,7 @@ export const STYLE = ownUnits(`
   @keyframes turn { to { rotate: 360deg; } }
   @keyframes beat { 0%, 60%, 100% { opacity: 0.3; } 30% { opacity: 1; } }
 
-  .notice { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; align-items: center; gap: 0.5rem 0.6rem; padding: 0.5rem 0.5rem 0.5rem 0.9rem;
+  .notice { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; align-items: center; gap: 0.5rem 0.6rem; padding-block: 0.5rem; padding-inline: 0.9rem 0.5rem;
     border: 1px solid var(--line); border-inline-start: 3px solid var(--info); border-radius: min(var(--corner), 0.75rem); font-size: 0.9375em; }
   .notice > div { overflow-wrap: anywhere; }
   .notice > .plain { grid-area: 1 / 3; }
@@ -224,6 +226,7 @@ export const STYLE = ownUnits(`
     border: 1px solid var(--edge); border-radius: max(50% - (999px - var(--control)) * 999, min(var(--control), 50%)); }
   .next:hover { background: var(--bubble); }
   .queued, .banner { display: flex; flex-basis: 100%; align-items: center; gap: 0.5rem; min-inline-size: 0; padding-block-end: 0.25rem; padding-inline-start: 0.75rem; font-size: 0.9375em; }
+  .queued { border-block-end: 1px solid var(--line); margin-block-end: 0.25rem; }
   .queued > svg { color: var(--muted); }
   .queued p { flex: 1; display: flex; flex-direction: column; min-inline-size: 0; line-height: 1.35; }
   .queued [dir] { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -232,7 +235,8 @@ export const STYLE = ownUnits(`
   .composer:not(:has(.tools .plain)) { flex-flow: row wrap; align-items: flex-end; }
   .composer:not(:has(.tools .plain)) textarea { flex: 1; inline-size: auto; }
   .composer:not(:has(.tools .plain)) > :is(.quote, .files) { flex-basis: 100%; }
-  .quote:not(:empty) { display: flex; align-items: start; justify-content: space-between; gap: 0.5rem; padding: 0.3rem 0.3rem 0.3rem 0.75rem; }
+  .quote:not(:empty) { display: flex; align-items: start; justify-content: space-between; gap: 0.5rem; padding-block: 0.3rem; padding-inline: 0.75rem 0.3rem; }
+  .quote .plain { margin-block: -0.35rem; }
   .quote blockquote { max-block-size: 4.5em; overflow: hidden; }
   .files { display: flex; flex-wrap: wrap; gap: 0.4rem; }
   .composer .files:not(:empty) { padding: 0.25rem 0.25rem 0.4rem; max-block-size: 8rem; overflow-y: auto; }
@@ -266,6 +270,7 @@ export const STYLE = ownUnits(`
   .past .item > span { max-inline-size: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .edit { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; flex: 1; padding: 0.5rem 0.8rem; }
   .edit > :is(p, input) { flex: 1 1 10rem; min-inline-size: 0; overflow-wrap: anywhere; }
+  .edit > p { flex-basis: 100%; }
 
   .widget .body, .structured_input .body { max-inline-size: 34rem; }
   .card { padding: 1rem; background: var(--paper); border: 1px solid var(--line); border-radius: min(var(--box), 1.1rem); }
@@ -323,6 +328,11 @@ export const STYLE = ownUnits(`
   @media (forced-colors: active) {
     .bubble, .send, .next, .plain, .badge, .button, .tag { border-color: currentcolor; }
     .plain[aria-pressed="true"], .past:has([aria-current]), .past:has([aria-current]) :is(button, span, time) { forced-color-adjust: none; background: Highlight; color: HighlightText; }
+    .past:has([aria-current]) :is(button, span, time) { background: none; }
+    .tag { border: 1px solid; }
+    .bar { gap: 0.25rem; margin-inline-start: 0; }
+    .user_message > .bar { padding-inline-end: 0.25rem; }
+    .past { gap: 0.25rem; padding-inline-end: 0.25rem; }
     .send[aria-disabled="true"] { color: GrayText; border-color: GrayText; }
     .typing i { background: CanvasText; }
     .composer:focus-within { outline: 2px solid Highlight; outline-offset: 1px; }

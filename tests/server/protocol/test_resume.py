@@ -203,6 +203,47 @@ def test_late_stop_leaves_the_next_answer_alone(browse: Any, make: Callable[...,
         assert site.shop.cancelled.wait(5)
 
 
+@pytest.mark.parametrize("place", ["same process", "another process"])
+def test_same_words_after_stop_are_new(
+    browse: Any, make_app: MakeApp, tmp_path: Path, place: str
+) -> None:
+    """Who stops an answer and asks the same in a new chat has two chats, each with its answer."""
+    kit, gate = ChatKit(store=f"sqlite:///{tmp_path}/x.sqlite3"), threading.Event()
+
+    @kit.assistant()
+    def answer(_message: Any, _chat: Any) -> Any:
+        yield "so far"
+        gate.wait(10)
+        yield ", so good"
+
+    app = make_app(kit, CHATKIT_WORKFLOW_ID=None, CHATKIT_MESSAGE_RATELIMIT="")
+    ann = visit(browse(app))
+    with answering(ann, "slow") as first:
+        assert own(ann, "stop", first).status_code == 204
+    gate.set()
+    until(lambda: ann.texts(first, "assistant_message") == ["so far"])
+    if place == "another process":
+        with app.app_context():
+            for dispatcher in app.extensions["chatkit"]["chatkit"].service._dispatchers.values():
+                dispatcher.clear_replays()
+    second = ann.create("slow")
+    assert second != first
+    assert ann.texts(first, "assistant_message") == ["so far"]
+    assert ann.texts(second, "assistant_message") == ["so far, so good"]
+
+
+def test_same_words_after_stop_of_the_sites_server(browse: Any, make: Callable[..., Site]) -> None:
+    """A server of the site's own does the same in one process."""
+    site = make()
+    ann = visit(browse(site.app))
+    with answering(ann) as first:
+        assert own(ann, "stop", first).status_code == 204
+    until(lambda: ann.texts(first, "assistant_message") == ["so far"])
+    site.shop.open_gate()
+    assert ann.create("slow") != first
+    assert ann.texts(first, "assistant_message") == ["so far"]
+
+
 def test_others_neither_read_nor_stop(browse: Any, make: Callable[..., Site]) -> None:
     """Somebody else's answer is not found, whatever they know of it."""
     site = make()
@@ -238,6 +279,7 @@ def test_others_neither_read_nor_stop(browse: Any, make: Callable[..., Site]) ->
         {"thread_id": 1},
         {"thread_id": "thr_1", "user": "eve"},
         {"thread_id": "thr_1", "answer": 1},
+        {"thread_id": "thr_1", "answer": ""},
         "x" * 5000,
     ],
 )

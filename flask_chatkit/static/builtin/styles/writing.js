@@ -8,8 +8,9 @@ const sheet = new CSSStyleSheet();
 sheet.replaceSync(
   ownUnits(`
   .menu { position: absolute; inset-block-end: calc(100% + 0.4rem); inset-inline-start: 0; z-index: 2; min-inline-size: min(16rem, 100%);
-    max-inline-size: min(24rem, 100%); max-block-size: min(24rem, 100cqb - 6.5rem, var(--room)); overflow-y: auto; overscroll-behavior: contain; padding: 0.35rem;
+    max-inline-size: min(24rem, 100%); max-block-size: min(32rem, 100cqb - 6.5rem, var(--room)); overflow-y: auto; overscroll-behavior: contain; padding: 0.35rem;
     background: var(--paper); border: 1px solid var(--line); border-radius: min(var(--box), 1rem); box-shadow: 0 6px 24px rgb(0 0 0 / 16%); scrollbar-width: thin; }
+  .menu.end { inset-inline: auto 0; }
   .menu.below { inset-block: calc(100% + 0.4rem) auto; }
   .menu[role="listbox"] { inline-size: min(24rem, 100%); }
   .menu > [role="group"] + [role="group"] { margin-block-start: 0.3rem; padding-block-start: 0.3rem; border-block-start: 1px solid var(--line); }
@@ -18,7 +19,7 @@ sheet.replaceSync(
     background: none; border: 0; border-radius: min(var(--control), 0.6rem); cursor: pointer; overflow-wrap: anywhere; }
   .option > span { flex: 1; min-inline-size: 0; text-align: left; }
   .option:dir(rtl) > span { text-align: right; }
-  .menu > :has(> .option > svg:first-child) > .option:not(:has(> svg:first-child)) { padding-inline-start: calc(1.2rem + 1.25em); }
+  .menu:has(.option > svg:first-child) .option:not(:has(> svg:first-child)) { padding-inline-start: calc(1.2rem + 1.25em); }
   .option small { display: block; font-size: 0.85em; color: var(--muted); }
   .option > svg { color: var(--muted); }
   .option:is(:hover, :focus, [aria-selected="true"]) { background: var(--bubble); }
@@ -44,6 +45,7 @@ sheet.replaceSync(
   @media (pointer: coarse) { .option { min-block-size: 2.75rem; } }
   @media (forced-colors: active) {
     .menu, .preview { border: 1px solid currentcolor; }
+    .preview .card { border: 0; }
     .option:is(:focus, [aria-selected="true"]) { outline: 2px solid Highlight; outline-offset: -2px; }
     .mirror { display: none; }
     .live { background: CanvasText; }

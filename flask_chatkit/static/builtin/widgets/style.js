@@ -98,6 +98,7 @@ export const STYLE = `
   .hint { display: none; position: absolute; inset-inline-start: 12px; pointer-events: none; color: var(--muted); }
   .hint:dir(rtl) { inset-inline-start: 44px; }
   .field:not(:focus-within) > .empty { color: transparent; }
+  .field:not(:focus-within) > .empty::-webkit-datetime-edit { opacity: 0; }
   .field:not(:focus-within) > .empty + .hint { display: block; }
   .body textarea { min-block-size: calc(var(--rows, 1) * 1lh + 14px); }
   .body .grows { field-sizing: content; max-block-size: calc(var(--most) * 1lh + 14px); resize: none; }
