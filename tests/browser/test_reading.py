@@ -71,7 +71,7 @@ HOSTILE_MATHS = r"""\(\href{javascript:pwned(1)}{x}\) \(\text{<img src=x onerror
 \(\unicode{x}\) \(\color{red;background:url(https://elsewhere.test/)}x\) \(\bad\) $$\frac{a}{b}$$
 \(\includegraphics{https://elsewhere.test/a.png}\) \(</math><script>pwned(4)</script>\)
 \(\rule{900em}{2em}\) \(\rule{2em}{90in}\) \(\raisebox{-900em}{low}\) \(a\hskip 999cm b\)
-\(a\kern-900em b\) \(\genfrac{}{}{900pt}{}{a}{b}\)"""
+\(a\kern-900em b\) \(\rule[900em]{1em}{1em}\) \(\genfrac{}{}{900pt}{}{a}{b}\)"""
 
 
 class Reader(site.Talker):

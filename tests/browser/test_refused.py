@@ -619,6 +619,30 @@ def test_queued_message_is_sent_afterwards(talk: Any, console: Any) -> None:
     assert console.uncaught == []
 
 
+def test_double_click_on_stop_sends_nothing(talk: Any) -> None:
+    """A double click on Stop stops, and does not send what comes back to the field."""
+    chat = talk()
+    chat.model.mood = "waits"
+    chat.type("one")
+    chat.log.get_by_text("Well,").wait_for()
+    chat.type("two")
+    chat.root.locator(".queued").get_by_text("two").wait_for()
+    chat.button("Stop the answer").dblclick()
+    chat.idle()
+    chat.holds("two")
+    assert len(chat.model.asked) == 1
+
+
+def test_enter_twice_on_the_button_sends_once(talk: Any) -> None:
+    """Enter pressed twice on Send sends one message, and does not stop its answer."""
+    chat = talk()
+    chat.field.fill("one")
+    chat.button("Send message").focus()
+    for _ in range(2):
+        chat.page.keyboard.press("Enter")
+    chat.shows("one", "Well, 1: you said one.")
+
+
 def test_queued_message_survives_its_page(talk: Any) -> None:
     """On the next page it is in the field, before what was being written, and was not sent."""
     chat = talk()

@@ -71,8 +71,9 @@ class _Running:
         #: Reads it for other processes, and when they were last known to want that.
         self.reader: Subscriber | None = None
         self.wanted_at = 0.0
-        #: What is to be put there next, and how many bytes were.
+        #: What is to be put there next, and how many chunks and bytes were.
         self.chunks: list[bytes] = []
+        self.count = 0
         self.passed = 0
 
     def read(self) -> None:
@@ -80,7 +81,13 @@ class _Running:
         self.reader = self.stream.attach()
         self.wanted_at = time.monotonic()
         self.chunks = []
+        self.count = 0
         self.passed = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Have a chunk put there, numbered: Redis may lose some, or get them twice."""
+        self.count += 1
+        self.chunks.append(b"%d " % self.count + chunk)
 
     def close_reader(self) -> None:
         """Read it for nobody else any more."""
@@ -153,10 +160,13 @@ class _Process:
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}
         self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
 
     def add(self, running: _Running) -> None:
         with self._lock:
             self._running[running.id] = running
+            # It is noted at once, so that it can be stopped.
+            self._wake.set()
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._work, name="flask_chatkit answers", daemon=True
@@ -166,6 +176,7 @@ class _Process:
     def _work(self) -> None:
         while True:
             with self._lock:
+                self._wake.clear()
                 known = list(self._running.values())
                 if not known:
                     self._thread = None
@@ -179,7 +190,7 @@ class _Process:
                 logger.exception("Answers could not be shared with other processes")
             self._close_forgotten(known)
             self._forget(ended)
-            time.sleep(PASS_ON if any(one.reader for one in known) else TICK)
+            self._wake.wait(PASS_ON if any(one.reader for one in known) else TICK)
 
     def _turn(self, known: list[_Running], ended: list[_Running], redis: Any) -> None:
         now = time.monotonic()
@@ -220,13 +231,13 @@ class _Process:
             chunk = reader.take()
             one.passed += len(chunk)
             if one.passed > MAX_EVENTS_BYTES:
-                one.chunks += [error_event(allow_retry=True), _END]
-            else:
-                one.chunks.append(chunk or _END)
+                one.add(error_event(allow_retry=True))
+                chunk = _END
+            one.add(chunk)
         if one.chunks:
             # Kept until they are there: Redis may have gone.
             _append(redis, key, *one.chunks)
-            over = one.chunks[-1] == _END
+            over = one.chunks[-1].partition(b" ")[2] == _END
             one.chunks = []
         now = time.monotonic()
         # What was just put there is still to be read.
@@ -261,7 +272,9 @@ class RemoteAnswer(Iterator[bytes]):
         self.id = address.answer
         self._thread = thread
         self._address = address
+        #: The number of the last chunk, and where the next one is in the list.
         self._count = 0
+        self._place_in_list = 0
         self._is_over = False
         self._noted_at = 0.0
         self._heard_at = time.monotonic()
@@ -280,29 +293,38 @@ class RemoteAnswer(Iterator[bytes]):
             self._is_over = True
             return error_event(allow_retry=True)
         while not self._is_over:
-            chunks = self._next_chunks()
+            whole = self._next_chunks()
             now = time.monotonic()
-            if chunks:
+            if whole:
                 self._heard_at = now
-                self._count += len(chunks)
-                self._is_over = chunks[-1] == _END
-                if whole := b"".join(chunks):
-                    return whole
-            elif self._is_dead(now):
+                return whole
+            if self._is_dead(now):
                 self._is_over = True
                 return error_event(allow_retry=True)
-            elif now - began >= HEARTBEAT_SECONDS:
+            if now - began >= HEARTBEAT_SECONDS:
                 return HEARTBEAT
-            else:
-                time.sleep(PASS_ON)
+            time.sleep(PASS_ON)
         raise StopIteration
 
-    def _next_chunks(self) -> list[bytes]:
+    def _next_chunks(self) -> bytes:
+        """What has come since; an error as well if something of it is lost."""
         if time.monotonic() - self._noted_at > NOTE_SECONDS / 3:
             self.note_reader()
         key = self._place.name("events", self._address.answer)
-        found = self._place.with_redis(lambda redis: redis.lrange(key, self._count, -1))
-        return [one.encode() if isinstance(one, str) else one for one in found or ()]
+        found = self._place.with_redis(lambda redis: redis.lrange(key, self._place_in_list, -1))
+        whole = b""
+        for one in found or ():
+            self._place_in_list += 1
+            number, _, chunk = (one.encode() if isinstance(one, str) else one).partition(b" ")
+            if int(number) <= self._count:
+                continue  # it was put there twice
+            self._count += 1
+            if int(number) != self._count:
+                self._is_over = True
+                return whole + error_event(allow_retry=True)
+            self._is_over = chunk == _END
+            whole += chunk
+        return whole
 
     def _is_dead(self, now: float) -> bool:
         """Whether its process has ended without a word."""

@@ -38,7 +38,7 @@ export class Composer extends Part {
   attach;
   /** The ids that were chosen; empty for none. */
   chosen = { tool: "", model: "" };
-  #sentAt = 0;
+  #pressedAt = Number.NEGATIVE_INFINITY;
 
   get nodes() {
     if (!this.#nodes) throw new Error("The composer is not built yet");
@@ -95,13 +95,14 @@ export class Composer extends Part {
   #buildSend() {
     const onclick = (/** @type {PointerEvent} */ event) => {
       const { responses, store } = this.chat;
-      if (!store.run) this.#sentAt = performance.now();
-      if (!store.run) return;
-      event.preventDefault();
-      // The second click of those who click twice on everything is not meant for Stop. Taps are not
-      // counted.
-      const isSoon = performance.now() - this.#sentAt < DOUBLE_CLICK;
-      if (!isSoon || (event.detail < 2 && event.pointerType !== "touch")) responses.stop();
+      const isSoon = performance.now() - this.#pressedAt < DOUBLE_CLICK;
+      // The second press of those who press everything twice is not meant for what the button has
+      // become. Only clicks of a mouse are counted.
+      const isSecond = isSoon && (event.detail !== 1 || event.pointerType === "touch");
+      if (store.run || isSecond) event.preventDefault();
+      if (isSecond) return;
+      this.#pressedAt = performance.now();
+      if (store.run) responses.stop();
     };
     return h("button", { className: "send", onclick });
   }

@@ -12,8 +12,8 @@ const MOST = 500; // formulas that are remembered
 const SMALLEST = -2;
 const LARGEST = 40;
 const SIZES = ["width", "height", "depth", "lspace", "rspace", "voffset", "linethickness"];
-/** @type {Record<string, number>} the units in em, about */
-const UNITS = { em: 1, ex: 0.5, px: 1 / 16, pt: 1 / 12, mm: 0.24, cm: 2.4, in: 6 };
+/** @type {Record<string, number>} the units in em, about; some sizes are of the node's own width */
+const UNITS = { "": 1, width: 0, em: 1, ex: 0.5, px: 1 / 16, pt: 1 / 12, mm: 0.24, cm: 2.4, in: 6 };
 
 /** What a formula may set of its own, which the policy of a site forbids in attributes. */
 const STYLES = /^(padding-(left|right)|color|background-color|math-(depth|style)|border(-\w+)?)$/;
@@ -23,6 +23,7 @@ sheet.replaceSync(`
   math { font-family: "Cambria Math", "STIX Two Math", "Latin Modern Math", "Noto Sans Math", math; font-size: 1.08em;
     font-style: normal; font-weight: normal; line-height: normal; letter-spacing: normal; text-indent: 0; direction: ltr; }
   math * { border-color: currentcolor; }
+  .md:has(math) { overflow: clip; overflow-clip-margin: 0.5em; }
   .formula { display: block; overflow: auto hidden; padding-block: 0.25em; text-align: center; direction: ltr; scrollbar-width: thin; }
   .formula math { display: block math; math-style: normal; }
   mtd.tml-right { text-align: end; }
@@ -57,9 +58,9 @@ const draw = (source, shows) => {
   });
   for (const name of SIZES)
     for (const node of fresh.querySelectorAll(`[${name}]`)) {
-      const [, number, unit] = /^(-?[\d.]+)(\w+)$/.exec(node.getAttribute(name) ?? "") ?? [];
+      const [, number, unit] = /^([+-]?[\d.]+)(\w*)$/.exec(node.getAttribute(name) ?? "") ?? [];
       const size = Number(number) * UNITS[unit];
-      if (size < SMALLEST || size > LARGEST) node.removeAttribute(name);
+      if (!(size >= SMALLEST && size <= LARGEST)) node.removeAttribute(name);
     }
   for (const node of fresh.querySelectorAll("[data-css]")) {
     for (const rule of (node.getAttribute("data-css") ?? "").split(";")) {

@@ -74,7 +74,9 @@ export const fit = (menu, opener) => {
     const isRight = left + width / 2 > box.left + box.width / 2;
     menu.classList.toggle("end", isRight !== menu.matches(":dir(rtl)"));
   }
-  menu.style.setProperty("--room", `${Math.max(above, below) - GAP}px`);
+  // A page that is zoomed has other pixels.
+  const scale = chat.height / /** @type {HTMLElement} */ (host).offsetHeight || 1;
+  menu.style.setProperty("--room", `${Math.max(above, below) / scale - GAP}px`);
 };
 
 /**

@@ -91,6 +91,8 @@ export class Responses extends Part {
     run.got = false;
     store.call = null;
     if (resumes?.isOwn ?? true) resume.note(run.thread, true);
+    // Those of the next answer are not known yet.
+    if (!resumes) run.outlives = run.answer = undefined;
     const response = resumes
       ? await resume.read(request, run)
       : await client.post({ type, params, metadata }, run.abort.signal);
@@ -143,7 +145,9 @@ export class Responses extends Part {
    */
   #leave({ abort, answer, isStopped, outlives, thread }) {
     if (!isStopped || outlives === undefined || (outlives && !thread)) return;
-    if (thread && outlives) this.chat.resume.stop(thread, answer);
+    // The same message, sent again at once, has the same answer.
+    const isShown = answer !== undefined && this.store.run?.answer === answer;
+    if (thread && outlives && !isShown) this.chat.resume.stop(thread, answer);
     abort.abort();
   }
 

@@ -600,6 +600,33 @@ def test_nothing_is_lost_while_redis_is_away(apart: Any, monkeypatch: pytest.Mon
     assert failed.is_set()
 
 
+def test_what_redis_has_lost_is_told(apart: Any) -> None:
+    """Where Redis has forgotten a part, such as by a restart, the reader is told to begin anew."""
+    answer = apart.there.read("thr_1")
+    assert next(answer) == b"one "
+    apart.place.with_redis(lambda it: it.delete(apart.place.name("events", answer.id)))
+    apart.go_on()
+    assert text_of(answer) == error_event(allow_retry=True)
+
+
+def test_what_is_put_there_twice_is_read_once(apart: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Redis has taken something without saying so, it is put there again, and read once."""
+    answer = apart.there.read("thr_1")
+    assert next(answer) == b"one "
+    append, lost = shared._append, threading.Event()
+
+    def lose_reply(*arguments: Any) -> None:
+        append(*arguments)
+        if not lost.is_set():
+            lost.set()
+            raise redis.ConnectionError
+
+    monkeypatch.setattr(shared, "_append", lose_reply)
+    apart.go_on()
+    assert text_of(answer) == b"two "
+    assert lost.is_set()
+
+
 def test_readers_elsewhere_hold_nothing_without_redis(apart: Any) -> None:
     """An answer that is read elsewhere only ends after its time when Redis has gone."""
     answer = apart.there.read("thr_1")

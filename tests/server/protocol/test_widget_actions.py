@@ -336,7 +336,9 @@ def test_made_up_actions_are_refused_in_words(
         answer = ann.post(kind, thread_id=thread, item_id=widget, action=action)
     assert words in told(answer, 400, "bad_request")["message"]
     assert calls == []
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    # Earlier sites may say that their database is gone.
+    told_of = [one for one in caplog.records if "daily counts" not in one.message]
+    assert [one.levelname for one in told_of] == ["INFO"]
     assert caplog.records[0].chatkit_reason == "bad_request"
 
 

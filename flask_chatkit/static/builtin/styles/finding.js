@@ -15,7 +15,7 @@ sheet.replaceSync(
   .past mark { background: color-mix(in srgb, var(--accent) 22%, transparent); color: var(--ink); border-radius: 0.2em; font-weight: 600; }
   .history.docked { inset-inline-end: auto; inline-size: 18rem; border-inline-end: 1px solid var(--line); background: color-mix(in srgb, var(--bubble) 45%, var(--paper)); }
   .docked .back { display: none; }
-  .docked .log { padding: 0.5rem; }
+  .docked .log { padding: 0.75rem 0.5rem 0.5rem; }
   .docked .search { padding: 0.5rem 0.5rem 0; }
   .docked .search > svg { inset-block-start: 1.15rem; inset-inline-start: 1.15rem; }
   .docked .center { text-align: start; padding-inline: 0.8rem; }
@@ -28,7 +28,10 @@ sheet.replaceSync(
   .main:has(+ .docked:not([hidden])) { inset-inline-start: 18rem; }
   @media (hover: none) { .docked .past > .plain { inline-size: auto !important; opacity: 1 !important; } }
   @media (pointer: coarse) { .search input[type="search"] { min-block-size: 2.75rem; } }
-  @media (forced-colors: active) { .past mark { background: Mark; color: MarkText; } }
+  @media (forced-colors: active) {
+    .past mark { background: Mark; color: MarkText; }
+    .docked .past:has([aria-current]) { background: Highlight; }
+  }
   @media print { .main:has(+ .docked) { inset: 0; } }
 `),
 );
