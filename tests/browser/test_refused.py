@@ -561,15 +561,39 @@ def test_edit_that_is_not_answered(talk: Any, trouble: str, context: BrowserCont
     assert chat.root.locator(".banner").is_visible()
     assert chat.root.locator(".notice").count() == 0
     context.set_offline(False)
+    if trouble == "stop":
+        time.sleep(2)  # the server has noticed by then
     chat.model.gate.set()
     chat.model.mood = "good"
-    if trouble == "stop":
-        time.sleep(1)  # the server has noticed by then
     chat.field.press("Enter")
     until(lambda: chat.texts()[:1] == ["two"] and len(chat.texts()) == 2, chat.texts)
     chat.idle()
     chat.reload()
     until(lambda: chat.texts()[:1] == ["two"] and len(chat.texts()) == 2, chat.texts)
+
+
+def test_edit_of_what_is_gone(talk: Any) -> None:
+    """Where another answer has taken its place meanwhile, the thread is shown as it is."""
+    chat = talk()
+    chat.say("one")
+    held: list[Any] = []
+    chat.page.route("**/chatkit/api/stop", lambda route: held.append(route))  # noqa: PLW0108
+    chat.field.press("ArrowUp")
+    chat.model.mood = "late"
+    chat.type("two")
+    until(lambda: len(chat.model.asked) == 2)
+    chat.button("Stop the answer").click()
+    chat.holds("two")
+    chat.model.gate.set()  # the answer begins before the server hears of that
+    chat.model.mood = "good"
+    chat.page.wait_for_timeout(4_000)  # longer than the same words count as the same message
+    chat.field.press("Enter")
+    until(lambda: chat.texts()[:1] == ["two"], chat.texts)
+    chat.idle()
+    chat.holds("two")
+    assert chat.root.locator(".banner").is_hidden()
+    chat.field.press("Enter")
+    until(lambda: chat.texts()[2:3] == ["two"] and len(chat.texts()) == 4, chat.texts)
 
 
 def test_editing_ends_with_the_thread(talk: Any) -> None:

@@ -132,7 +132,10 @@ export class Responses extends Part {
    */
   #fail(error, run) {
     const { conversation, notices, store } = this.chat;
-    const isLost = (run.got || run.losses > 0) && !(/** @type {Failure} */ (error).status);
+    const { status } = /** @type {Failure} */ (error);
+    const isLost = (run.got || run.losses > 0) && !status;
+    // What it replaces is gone: the thread has changed, by an answer that was stopped late, say.
+    if (status === 404 && run.message?.replaces) run.reloads = true;
     // What has come since is there, whatever became of the answer.
     const again = run.losses > 0 && (() => conversation.reload());
     const how = again ? { again } : { retry: true };
