@@ -400,6 +400,7 @@ def test_retry_of_an_earlier_answer(talk: Any) -> None:
     chat.say("one")
     chat.say("two")
     all_of_it = ["one", "Well, 1: you said one.", "two", "Well, 2: you said two."]
+    chat.button("Try again").wait_for()
     assert chat.button("Try again").count() == 1
     earlier = chat.button("Try again from here")
     assert earlier.count() == 1
@@ -431,6 +432,7 @@ def test_retry_of_an_earlier_answer(talk: Any) -> None:
     chat.page.context.set_offline(False)
     chat.root.locator(".notice").get_by_role("button", name="Try again").click()
     chat.shows("one", "Well, 4: you said one.")
+    chat.button("Try again").wait_for()
     assert chat.button("Try again").count() == 1
     chat.reload()
     chat.shows("one", "Well, 4: you said one.")
@@ -591,7 +593,7 @@ def test_edit_of_what_is_gone(talk: Any) -> None:
     until(lambda: chat.texts()[:1] == ["two"], chat.texts)
     chat.idle()
     chat.holds("two")
-    assert chat.root.locator(".banner").is_hidden()
+    chat.root.locator(".banner").wait_for(state="hidden")
     chat.field.press("Enter")
     until(lambda: chat.texts()[2:3] == ["two"] and len(chat.texts()) == 4, chat.texts)
 
