@@ -273,11 +273,16 @@ const isMine = (/** @type {Entry | undefined} */ entry) => entry?.item.type === 
 
 /** The buttons under the last row of each finished turn of the assistant. */
 export class Turns extends Part {
+  /** @type {HTMLElement | null} the last of them, which is always seen */
+  #last = null;
+
   /** Have buttons where a turn has ended, and nowhere else. */
   update() {
     const { store } = this;
     const { entries } = store;
-    entries.forEach((entry, index) => {
+    /** @type {HTMLElement | null} */
+    let last = null;
+    for (const [index, entry] of entries.entries()) {
       const next = entries[index + 1];
       const ends = !isMine(entry) && (!next || isMine(next));
       if (!ends || (store.run && !next)) {
@@ -289,7 +294,12 @@ export class Turns extends Part {
         entry.bar = this.#draw(entries.slice(start, index + 1), entries[start - 1]);
         entry.row?.after(entry.bar);
       }
-    });
+      if (entry.bar) last = entry.bar;
+    }
+    // A class: selectors that count siblings make a turn cost more with each one before it.
+    if (last !== this.#last) this.#last?.classList.remove("last");
+    last?.classList.add("last");
+    this.#last = last;
     this.chat.editing.update();
   }
 

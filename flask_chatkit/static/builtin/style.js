@@ -98,8 +98,8 @@ export const STYLE = ownUnits(`
   .bar svg { inline-size: 1.1em; block-size: 1.1em; }
   .bar:empty { display: none; }
   @media (hover: hover) {
-    .bar:not(:nth-last-child(1 of .bar)) { opacity: 0; transition: opacity 0.15s; }
-    article:hover + .bar, article:has(+ article + .bar):hover ~ article + .bar, .bar:is(:hover, :focus-within) { opacity: 1 !important; }
+    .thread > .bar:not(.last) { opacity: 0; transition: opacity 0.15s; }
+    article:hover + .bar, article:hover + article + .bar, .bar:is(:hover, :focus-within) { opacity: 1 !important; }
   }
   .thread > article { contain-intrinsic-block-size: auto 8rem; overflow-clip-margin: 0.5rem; }
   .thread > article:nth-last-child(n + 9) { content-visibility: auto; }
