@@ -25,11 +25,13 @@ SLOW = (
     "docs/test_snippets.py",
     "doctor/test_running.py",
     "doctor/test_setups.py",
+    "hosted/test_client.py",
     "http/test_embed.py",
     "http/test_reliability.py",
     "js/",
     "limits/test_unread.py",
     "owner/test_carry.py",
+    "owner/test_people.py",
     "server/agents/",
     "server/history/test_conformance.py",
     "server/history/test_migrations.py",
@@ -43,6 +45,7 @@ SLOW = (
     "test_packaging.py",
     "test_signals.py",
     "testing/test_docs.py",
+    "testing/test_served_chat.py",
 )
 
 

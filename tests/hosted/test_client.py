@@ -210,7 +210,6 @@ DRIPS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("parts", DRIPS.values(), ids=DRIPS)
 def test_no_drip_can_outlast_the_deadline(parts: list[bytes]) -> None:
     """Whatever part of an answer comes slowly, a call ends shortly after its deadline."""
@@ -249,7 +248,6 @@ def test_nobody_there_is_unavailable() -> None:
     assert caught.value.retry_after == 5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_what_is_safe_is_tried_again(openai_standin: OpenAIStandIn, status: int) -> None:
     """Two failures that are safe to repeat are followed by the session."""
