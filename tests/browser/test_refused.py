@@ -645,14 +645,20 @@ def test_queued_message_is_sent_afterwards(talk: Any, console: Any) -> None:
     assert console.uncaught == []
 
 
-def test_double_click_on_stop_sends_nothing(talk: Any) -> None:
-    """A double click on Stop stops, and does not send what comes back to the field."""
+def queued(talk: Any) -> Any:
+    """A chat that is answering the first message, while the second one waits."""
     chat = talk()
     chat.model.mood = "waits"
     chat.type("one")
     chat.log.get_by_text("Well,").wait_for()
     chat.type("two")
     chat.root.locator(".queued").get_by_text("two").wait_for()
+    return chat
+
+
+def test_double_click_on_stop_sends_nothing(talk: Any) -> None:
+    """A double click on Stop stops, and does not send what comes back to the field."""
+    chat = queued(talk)
     chat.button("Stop the answer").dblclick()
     chat.idle()
     chat.holds("two")
@@ -671,12 +677,7 @@ def test_enter_twice_on_the_button_sends_once(talk: Any) -> None:
 
 def test_queued_message_survives_its_page(talk: Any) -> None:
     """On the next page it is in the field, before what was being written, and was not sent."""
-    chat = talk()
-    chat.model.mood = "waits"
-    chat.type("one")
-    chat.log.get_by_text("Well,").wait_for()
-    chat.type("two")
-    chat.root.locator(".queued").get_by_text("two").wait_for()
+    chat = queued(talk)
     chat.field.fill("three")
     chat.reload()
     chat.holds("two\n\nthree")

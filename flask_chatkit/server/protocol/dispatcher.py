@@ -30,7 +30,6 @@ from ...limits.ratelimit import CALL
 from ...runtime._upstream import this_app
 from ...upload_quota import time_text
 from .._upstream import process, processes_plainly
-from ..assistants.base import BaseAssistantServer
 from ..context import ChatContext, current_context
 from ..history.base import DatabaseStore
 from ..history.branches import teach_branches
@@ -48,7 +47,7 @@ from .branches import branch_of, replace
 from .operations import OPERATIONS, Call, Operation, parse_call
 from .refusals import Refusal, raise_api_error, raise_http_error, refusal_of
 from .replay import ReplayCache, RequestKey, request_key
-from .resume import RunningAnswers
+from .resume import RunningAnswers, tells_stops
 from .retries import AnswerOnce
 from .search import search
 from .streams import OpenStreams, event_stream
@@ -199,7 +198,7 @@ class Dispatcher:
             record,
             self._authorize,
             self._begin,
-            tells_stops=isinstance(self.server, BaseAssistantServer),
+            tells_stops=tells_stops(self.server),
         )
         return self._open(call, record, lambda: once.answer(former, searches=searches))
 

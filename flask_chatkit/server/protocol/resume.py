@@ -132,7 +132,7 @@ class RunningAnswers:
                 call.params.thread_id,
                 context,
                 knows_all=call.knows_all,
-                tells_stops=isinstance(server, BaseAssistantServer),
+                tells_stops=tells_stops(server),
             )
 
     def follow_up(self, call: Call, response: Response) -> Response:
@@ -145,6 +145,11 @@ class RunningAnswers:
         elif call.is_own_thread:
             self._streams.stop(call.params.thread_id)
         return response
+
+
+def tells_stops(server: ChatKitServer[Any]) -> bool:
+    """Whether the history tells what the visitor has stopped from what was interrupted."""
+    return isinstance(server, BaseAssistantServer)
 
 
 def _load(body: bytes) -> Any:

@@ -93,8 +93,8 @@ class AnswerOnce:
     :param authorize: checks the call; returns the context for the site's code.
     :param begin: starts to answer a request in such a context; gets the request parsed and as JSON,
         and the id of the visitor's message that it replaces.
-    :param tells_stops: whether the history tells what the visitor has stopped from what was
-        interrupted. What they write after that is new, even if it is the same.
+    :param tells_stops: see :func:`.resume.tells_stops`. What the visitor writes after a stop is
+        new, even if it is the same.
     """
 
     call: Call

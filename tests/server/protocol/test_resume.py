@@ -581,20 +581,26 @@ def text_of(answer: Iterator[bytes]) -> bytes:
     return b"".join(answer).replace(HEARTBEAT, b"")
 
 
+def lose_connection(monkeypatch: pytest.MonkeyPatch, *, appends: bool) -> threading.Event:
+    """Lose the next connection that puts something there, before it did or after; set once lost."""
+    append, lost = shared._append, threading.Event()
+
+    def lose(*arguments: Any) -> None:
+        if lost.is_set() or appends:
+            append(*arguments)
+        if not lost.is_set():
+            lost.set()
+            raise redis.ConnectionError
+
+    monkeypatch.setattr(shared, "_append", lose)
+    return lost
+
+
 def test_nothing_is_lost_while_redis_is_away(apart: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be put there while Redis was down for a moment comes after it."""
     answer = apart.there.read("thr_1")
     assert next(answer) == b"one "
-    failed = threading.Event()
-    append = shared._append
-
-    def fail_once(*arguments: Any) -> None:
-        if not failed.is_set():
-            failed.set()
-            raise redis.ConnectionError
-        append(*arguments)
-
-    monkeypatch.setattr(shared, "_append", fail_once)
+    failed = lose_connection(monkeypatch, appends=False)
     apart.go_on()
     assert text_of(answer) == b"two "
     assert failed.is_set()
@@ -613,15 +619,7 @@ def test_what_is_put_there_twice_is_read_once(apart: Any, monkeypatch: pytest.Mo
     """Where Redis has taken something without saying so, it is put there again, and read once."""
     answer = apart.there.read("thr_1")
     assert next(answer) == b"one "
-    append, lost = shared._append, threading.Event()
-
-    def lose_reply(*arguments: Any) -> None:
-        append(*arguments)
-        if not lost.is_set():
-            lost.set()
-            raise redis.ConnectionError
-
-    monkeypatch.setattr(shared, "_append", lose_reply)
+    lost = lose_connection(monkeypatch, appends=True)
     apart.go_on()
     assert text_of(answer) == b"two "
     assert lost.is_set()
