@@ -310,12 +310,13 @@ def test_late_pictures_do_not_push_the_end_away(chat: Chat) -> None:
 def test_old_turns_are_laid_out_when_they_are_seen(chat: Chat) -> None:
     """Old turns are skipped while out of sight; scrolled to, they are there, and nothing jumps."""
     chat.open()
-    for number in range(8):
-        chat.say(f"turn {number} " + "word " * 200)
-    style = (
-        "[...root.querySelectorAll('article')].map((a) => getComputedStyle(a).contentVisibility)"
-    )
-    assert chat.run(style) == ["auto"] * 11 + ["visible"] * 5
+    for number in range(16):
+        chat.say(f"turn {number} " + "word " * 100)
+    said = "[...root.querySelectorAll('.thread .bubble')].map((e) => e.textContent.split(' ')[1])"
+    assert chat.run(said) == [str(number) for number in range(16)]
+    style = "[...root.querySelectorAll('.group')].map((e) => getComputedStyle(e).contentVisibility)"
+    assert chat.run(style)[-2:] == ["visible", "visible"]
+    assert set(chat.run(style)[:-2]) == {"auto"}
     chat.page.get_by_text("You said turn 0").scroll_into_view_if_needed()
     place = "root.querySelector('article').getBoundingClientRect().top"
     before = chat.run(place)
@@ -380,7 +381,7 @@ def test_bars_appear_where_they_are_wanted(chat: Chat) -> None:
     chat.open()
     chat.say("one")
     chat.say("two")
-    bars = "root.querySelectorAll('.thread > .bar')"
+    bars = "root.querySelectorAll('.group > .bar')"
     seen = f"[...{bars}].map((bar) => Number(getComputedStyle(bar).opacity))"
     chat.page.mouse.move(5, 5)
     chat.wait(f"JSON.stringify({seen}) === '[0,1]'")

@@ -16,11 +16,8 @@ const read = async (...chunks) => {
   const body = ReadableStream.from(
     chunks.map((chunk) => (typeof chunk === "string" ? encoder.encode(chunk) : chunk)),
   );
-  return collect(readEvents(body));
-};
-const collect = async (events) => {
   const found = [];
-  for await (const event of events) found.push(event);
+  await readEvents(body, (data) => found.push(data));
   return found;
 };
 

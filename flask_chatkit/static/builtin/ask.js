@@ -29,7 +29,7 @@ export const askFirst = ({ store, view }, old, go) => {
   const yes = button(text.retry, go, "button primary");
   const given = { className: "ask", role: "group", "aria-label": text.retryAsk, onkeydown };
   const node = h("div", given, h("p", {}, text.retryAsk), yes, no);
-  view.nodes.thread.querySelector(":scope > .ask")?.remove();
+  view.nodes.thread.querySelector(".ask")?.remove();
   const next = old.findIndex(({ item }) => item.type === "user_message");
   const { bar, row } = old[next - 1] ?? {};
   (bar ?? row)?.after(node);

@@ -300,8 +300,8 @@ export class Blocks {
   /** @type {Block} what may still change */
   open = { at: 0, raw: "", prefix: "", joins: false, html: "" };
   #given = "";
-  #text = ""; // with line ends that are \n
   #at = 0; // where the open part begins
+  #tail = ""; // the open part, with line ends that are \n
   #prefix = "";
   #joins = false;
   /** @type {Parted | null} the list that is being parted */
@@ -322,7 +322,7 @@ export class Blocks {
     const start = this.#accept(given) ? this.finished.length : 0;
     let from = start;
     for (let size = WINDOW; ; ) {
-      const isWhole = this.#text.length - this.#at <= size;
+      const isWhole = this.#tail.length <= size;
       const before = this.#at;
       const { first, links, isParted } = this.#take(this.#windowOf(size));
       from = Math.min(from, first, this.#relink(links));
@@ -344,14 +344,14 @@ export class Blocks {
     let more = grows ? given.slice(this.#given.length) : given;
     if (!grows) {
       this.finished = [];
-      this.#text = "";
+      this.#tail = "";
       this.#begin(0, "", false);
       this.#list = null;
       this.#links = copyLinks();
       this.#applied = copyLinks();
     } else if (this.#given.endsWith("\r") && more.startsWith("\n")) more = more.slice(1);
     this.#given = given;
-    this.#text += more.replace(/\r\n?/g, "\n");
+    this.#tail += more.replace(/\r\n?/g, "\n");
     return grows;
   }
 
@@ -371,10 +371,10 @@ export class Blocks {
    * @param {number} size
    */
   #windowOf(size) {
-    const limit = this.#at + size;
-    if (limit >= this.#text.length) return this.#text.slice(this.#at);
-    const end = this.#text.lastIndexOf("\n", limit - 1) + 1;
-    return this.#text.slice(this.#at, end > this.#at ? end : limit);
+    const tail = this.#tail;
+    if (size >= tail.length) return tail;
+    const end = tail.lastIndexOf("\n", size - 1) + 1;
+    return tail.slice(0, end || size);
   }
 
   /**
@@ -405,8 +405,7 @@ export class Blocks {
     }
     const prefix = this.#prefix;
     const html = htmlOf(tokens.slice(count), prefix);
-    const raw = this.#text.slice(this.#at);
-    this.open = { at: this.#at, raw, prefix, joins: this.#joins, html };
+    this.open = { at: this.#at, raw: this.#tail, prefix, joins: this.#joins, html };
     return { first, links, isParted: false };
   }
 
@@ -426,14 +425,16 @@ export class Blocks {
     const block = this.finished.length - 1;
     if (!part || type !== "list") this.#list = null;
     else this.#list ??= { at: this.#at, block, isLoose: loose };
+    this.#tail = this.#tail.slice(raw.length);
     this.#begin(this.#at + raw.length, part?.prefix ?? "", Boolean(part) && type !== "paragraph");
   }
 
   /** One item makes all of its list loose: begin the list anew. */
   #loosen() {
     const { at, block } = /** @type {Parted} */ (this.#list);
-    this.finished.length = block;
-    this.#begin(at, looseStart(this.#text.slice(at)), false);
+    const again = this.finished.splice(block);
+    this.#tail = again.map(({ raw }) => raw).join("") + this.#tail;
+    this.#begin(at, looseStart(this.#tail), false);
     this.#list = { at, block, isLoose: true };
     return block;
   }

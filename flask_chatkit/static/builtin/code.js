@@ -1,8 +1,8 @@
 // Code in colours, with highlight.js; loaded when the first block of code is finished.
 
-const [{ default: hljs }, { default: purify }] = await Promise.all(
-  ["highlight/core", "purify"].map((library) => import(`../vendor/${library}.mjs`)),
-);
+import { h } from "../shared/dom.js";
+
+const { default: hljs } = await import(`../vendor/${"highlight/core"}.mjs`);
 
 const LONGEST = 10_000; // characters that are coloured in one go
 const MOST = 200_000; // characters of a block that is coloured at all
@@ -90,6 +90,30 @@ const idle = () =>
     else setTimeout(resolve, 50);
   });
 
+/** @type {Record<string, string>} */
+const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', "#x27": "'" };
+
+/**
+ * What highlight.js writes, which is spans and text: made without a parser, it can be nothing else.
+ * @param {string} html
+ */
+const spansOf = (html) => {
+  const all = new DocumentFragment();
+  /** @type {ParentNode[]} */
+  const open = [all];
+  for (const [, name, end, text] of html.matchAll(/<span class="([^"]*)">|(<\/span>)|([^<]+)/g)) {
+    if (end) open.pop();
+    else if (text)
+      open.at(-1)?.append(text.replace(/&(#?\w+);/g, (all, entity) => ENTITIES[entity] ?? all));
+    else {
+      const span = h("span", { className: name });
+      open.at(-1)?.append(span);
+      open.push(span);
+    }
+  }
+  return all;
+};
+
 /**
  * @param {Element} node with nothing but text
  * @param {string} language
@@ -97,11 +121,7 @@ const idle = () =>
 const colour = (node, language) => {
   const text = node.textContent ?? "";
   const { value } = hljs.highlight(text, { language, ignoreIllegals: true });
-  const fresh = purify.sanitize(value, {
-    ALLOWED_TAGS: ["span"],
-    ALLOWED_ATTR: ["class"],
-    RETURN_DOM_FRAGMENT: true,
-  });
+  const fresh = spansOf(value);
   if (fresh.textContent === text) node.replaceChildren(fresh);
 };
 
@@ -136,7 +156,7 @@ let last = Promise.resolve();
 
 /**
  * Colour blocks of code, one after the other, when the page has time.
- * @param {Element[]} boxes
+ * @param {Iterable<Element>} boxes
  */
 export const highlight = (boxes) => {
   for (const box of boxes) last = last.then(() => highlightBox(box)).catch(() => {});

@@ -60,6 +60,7 @@ export class Composer extends Part {
       value: this.#nodes?.input.value ?? this.chat.memory.draft,
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#pressed(event),
       oninput: () => {
+        this.chat.rows.defer();
         this.chat.memory.keepDraft();
         this.update();
       },

@@ -39,7 +39,7 @@ export class Conversation extends Part {
     const { content, attachments, quote, replaces } = message;
     history.leave();
     store.put({ id: sent, type: "user_message", content, attachments, quoted_text: quote });
-    view.scrollToEnd(true);
+    view.scrollToEnd();
     store.dispatch("log", { name: "message.send" });
     const input = inputOf(message);
     const { thread } = store;
@@ -172,7 +172,7 @@ export class Conversation extends Part {
     const known = shown.findIndex((item) => item.id === page.data.at(-1)?.id);
     if (known >= 0) for (const item of shown.slice(known + 1)) store.put(item);
     store.emit("changed");
-    if (!memory.restorePlace()) view.scrollToEnd(true);
+    if (!memory.restorePlace()) view.scrollToEnd();
     const last = page.data.filter(({ type }) => !/context|end_of_turn/.test(type)).at(-1);
     if (last?.type === "client_tool_call" && last.status === "pending") notices.offerTool(last);
     store.dispatch("thread.load.end", { threadId: id });
@@ -219,7 +219,7 @@ export class Conversation extends Part {
       const page = await this.#page(thread.id, cursor);
       if (store.thread?.id !== thread.id) return;
       view.keepPosition(() => {
-        store.prepend(page.data, view.nodes.thread.firstChild);
+        store.prepend(page.data, store.entries[0]?.row ?? null);
         store.earlier = page.earlier;
       });
       if (hadFocus && !store.earlier) log.focus({ preventScroll: true });
@@ -331,14 +331,13 @@ export class Notices extends Part {
   /** Remove those of errors, and questions: what is tried now makes them untrue. */
   removeErrors() {
     const { thread } = this.chat.view.nodes;
-    const untrue = ":scope > :is(.notice.danger, .notice.cut, .ask)";
-    for (const old of thread.querySelectorAll(untrue)) old.remove();
+    thread.querySelector(".ask")?.remove();
+    for (const old of [...thread.children])
+      if (old.matches(".notice.danger, .notice.cut")) old.remove();
   }
 
   /** @param {HTMLElement} node */
   #append(node) {
-    const { view } = this.chat;
-    view.nodes.thread.append(node);
-    view.scrollToEnd();
+    this.chat.view.nodes.thread.append(node);
   }
 }

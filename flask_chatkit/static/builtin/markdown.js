@@ -1,7 +1,13 @@
 // Markdown, once what shows it has come. Until then, and without it, a text stays as it was written.
 
+import { h } from "../shared/dom.js";
+
 /** @import { MarkdownOptions } from "./prose.js" */
 /** @import { Progress } from "./textview.js" */
+
+/** One of each; code comes last, so that it is not coloured. */
+const SAMPLE = "# a\n\n- [ ] *b* [c](/)\n\n| d |\n|---|\n| e |\n\n```\nf\n";
+const text = /** @type {import("./types.js").Strings} */ ({});
 
 /** @type {typeof import("./textview.js").showText | null} */
 let show = null;
@@ -16,6 +22,10 @@ import("./textview.js").then(
       showText(target, markdown, options, { streaming, notes });
     }
     waiting.clear();
+    // What draws a text is compiled now, and not when the first answer begins.
+    globalThis.requestIdleCallback?.(() =>
+      showText(h("div"), SAMPLE, { text }, { streaming: true }),
+    );
   },
   () => waiting.clear(),
 );

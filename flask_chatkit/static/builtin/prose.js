@@ -26,107 +26,119 @@ export const mayShow = (src, domains) => {
   );
 };
 
-/** @param {DocumentFragment} fresh */
-const replaceLinks = (fresh) => {
-  for (const each of fresh.querySelectorAll("a"))
-    each.replaceWith(link(each.getAttribute("href") ?? "", ...each.childNodes));
+/**
+ * @typedef {object} Making what is known where an element is made
+ * @property {MarkdownOptions} options
+ * @property {Outline} outline
+ */
+
+/** @param {Element} node */
+const replaceLink = (node) =>
+  node.replaceWith(link(node.getAttribute("href") ?? "", ...node.childNodes));
+
+/**
+ * @param {Element} image
+ * @param {Making} making
+ */
+const replaceImage = (image, { options: { text, domains } }) => {
+  const src = image.getAttribute("src") ?? "";
+  const alt = image.getAttribute("alt") || text.image;
+  const instead = link(src, alt);
+  if (!mayShow(src, domains)) image.replaceWith(instead);
+  // A link may hold no button.
+  else if (image.closest("a")) image.replaceWith(picture(src, alt, alt));
+  else image.replaceWith(zoomable(text, src, alt, instead));
 };
 
 /**
- * @param {DocumentFragment} fresh
- * @param {MarkdownOptions} options
+ * @param {Element} heading
+ * @param {Making} making
  */
-const replaceImages = (fresh, { text, domains }) => {
-  for (const image of fresh.querySelectorAll("img")) {
-    const src = image.getAttribute("src") ?? "";
-    const alt = image.getAttribute("alt") || text.image;
-    const instead = link(src, alt);
-    if (!mayShow(src, domains)) image.replaceWith(instead);
-    // A link may hold no button.
-    else if (image.closest("a")) image.replaceWith(picture(src, alt, alt));
-    else image.replaceWith(zoomable(text, src, alt, instead));
-  }
+const replaceHeading = (heading, { outline }) => {
+  const depth = Number(heading.tagName[1]);
+  while (outline.length > 0 && outline[outline.length - 1] >= depth) outline.pop();
+  outline.push(depth);
+  const level = Math.min(TOP_LEVEL - 1 + outline.length, 6);
+  const given = { dir: "auto" };
+  heading.replaceWith(h(/** @type {"h4"} */ (`h${level}`), given, ...heading.childNodes));
+};
+
+/** @param {Element} node */
+const giveDirection = (node) => node.setAttribute("dir", "auto");
+
+/**
+ * @param {Element} node
+ * @param {Making} making
+ */
+const wrapCode = (node, { options: { text } }) => {
+  const pre = /** @type {HTMLPreElement} */ (node);
+  const { className = "" } = pre.firstElementChild ?? {};
+  const language = /language-([\w+#.-]+)/.exec(className)?.[1] ?? "";
+  const copy = h(
+    "button",
+    { type: "button", className: "plain", "data-copy": "" },
+    icon("copy"),
+    text.copy,
+  );
+  const box = h("div", { className: "code" }, h("div", {}, h("span", {}, language), copy));
+  pre.replaceWith(box);
+  pre.tabIndex = 0;
+  pre.dir = "ltr";
+  box.append(pre);
 };
 
 /**
- * @param {DocumentFragment} fresh
- * @param {Outline} outline
+ * @param {Element} table
+ * @param {Making} making
  */
-const replaceHeadings = (fresh, outline) => {
-  for (const heading of fresh.querySelectorAll("h1,h2,h3,h4,h5,h6")) {
-    const depth = Number(heading.tagName[1]);
-    while (outline.length > 0 && outline[outline.length - 1] >= depth) outline.pop();
-    outline.push(depth);
-    const level = Math.min(TOP_LEVEL - 1 + outline.length, 6);
-    heading.replaceWith(h(/** @type {"h4"} */ (`h${level}`), {}, ...heading.childNodes));
-  }
+const wrapTable = (table, { options: { text } }) => {
+  const heads = [...table.querySelectorAll("th")].map((cell) => cell.textContent?.trim());
+  const label = [text.table, heads.filter(Boolean).join(", ")].filter(Boolean).join(": ");
+  // An own direction, or in a page of the other one it would be scrolled to its end.
+  const given = { className: "table", role: "group", "aria-label": label, dir: "auto" };
+  const box = h("div", given);
+  table.replaceWith(box);
+  box.tabIndex = 0;
+  box.append(table);
 };
 
-/**
- * @param {DocumentFragment} fresh
- * @param {Strings} text
- */
-const wrapCode = (fresh, text) => {
-  for (const pre of fresh.querySelectorAll("pre")) {
-    const { className = "" } = pre.firstElementChild ?? {};
-    const language = /language-([\w+#.-]+)/.exec(className)?.[1] ?? "";
-    const copy = h(
-      "button",
-      { type: "button", className: "plain", "data-copy": "" },
-      icon("copy"),
-      text.copy,
-    );
-    const box = h("div", { className: "code" }, h("div", {}, h("span", {}, language), copy));
-    pre.replaceWith(box);
-    pre.tabIndex = 0;
-    pre.dir = "ltr";
-    box.append(pre);
-  }
+/** @param {Element} mark */
+const drawBox = (mark) => {
+  if (!mark.matches(".box")) return;
+  const item = mark.closest("li");
+  const isDone = mark.classList.contains("done");
+  const label = [...(item?.childNodes ?? [])]
+    .filter((node) => !/^[OU]L$/.test(node.nodeName))
+    .map(({ textContent }) => textContent)
+    .join(" ")
+    .trim();
+  item?.classList.add("task-item");
+  mark.replaceWith(
+    h(
+      "span",
+      {
+        className: "box",
+        role: "checkbox",
+        "aria-checked": String(isDone),
+        "aria-disabled": "true",
+        "aria-label": label,
+      },
+      isDone && icon("check"),
+    ),
+  );
 };
 
-/**
- * @param {DocumentFragment} fresh
- * @param {Strings} text
- */
-const wrapTables = (fresh, text) => {
-  for (const table of fresh.querySelectorAll("table")) {
-    const heads = [...table.querySelectorAll("th")].map((cell) => cell.textContent?.trim());
-    const label = [text.table, heads.filter(Boolean).join(", ")].filter(Boolean).join(": ");
-    // An own direction, or in a page of the other one it would be scrolled to its end.
-    const given = { className: "table", role: "group", "aria-label": label, dir: "auto" };
-    const box = h("div", given);
-    table.replaceWith(box);
-    box.tabIndex = 0;
-    box.append(table);
-  }
+/** @type {Record<string, (node: Element, making: Making) => void>} by names of elements */
+const MAKERS = {
+  a: replaceLink,
+  img: replaceImage,
+  pre: wrapCode,
+  table: wrapTable,
+  kbd: drawBox,
+  ...Object.fromEntries(["p", "ul", "ol", "blockquote"].map((name) => [name, giveDirection])),
+  ...Object.fromEntries(["h1", "h2", "h3", "h4", "h5", "h6"].map((name) => [name, replaceHeading])),
 };
-
-/** @param {DocumentFragment} fresh */
-const drawBoxes = (fresh) => {
-  for (const mark of fresh.querySelectorAll("kbd.box")) {
-    const item = mark.closest("li");
-    const isDone = mark.classList.contains("done");
-    const label = [...(item?.childNodes ?? [])]
-      .filter((node) => !/^[OU]L$/.test(node.nodeName))
-      .map(({ textContent }) => textContent)
-      .join(" ")
-      .trim();
-    item?.classList.add("task-item");
-    mark.replaceWith(
-      h(
-        "span",
-        {
-          className: "box",
-          role: "checkbox",
-          "aria-checked": String(isDone),
-          "aria-disabled": "true",
-          "aria-label": label,
-        },
-        isDone && icon("check"),
-      ),
-    );
-  }
-};
+const MADE = Object.keys(MAKERS).join();
 
 /** @type {typeof import("./maths.js") | null} */
 let maths = null;
@@ -156,13 +168,7 @@ const drawMaths = (fresh, target) => {
  * @param {Outline} outline before it; after it, then
  */
 export const decorate = (fresh, target, options, outline) => {
-  replaceLinks(fresh);
-  replaceImages(fresh, options);
-  replaceHeadings(fresh, outline);
-  wrapCode(fresh, options.text);
-  wrapTables(fresh, options.text);
-  drawBoxes(fresh);
-  for (const block of fresh.querySelectorAll("p, h4, h5, h6, ul, ol, blockquote"))
-    block.setAttribute("dir", "auto");
+  for (const node of fresh.querySelectorAll(MADE))
+    MAKERS[node.localName](node, { options, outline });
   drawMaths(fresh, target);
 };

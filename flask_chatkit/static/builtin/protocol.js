@@ -1,6 +1,6 @@
 // The protocol of ChatKit's servers: events, the updates of items, and calls.
 
-import { toJson } from "../shared/dom.js";
+import { sleep, toJson } from "../shared/dom.js";
 import { asList, failure } from "./controls.js";
 
 /** @import { Failure } from "./controls.js" */
@@ -13,32 +13,47 @@ const HIDDEN = /^(hidden_context_item|sdk_hidden_context|end_of_turn|client_tool
 /** @param {Item} item */
 export const isHidden = (item) => HIDDEN.test(item.type);
 
+const BUSY_MS = 8; // that events are received without a break
+const WAITED_MS = 1; // for more of a stream: that was a break
+
 /**
- * The data of a stream of server-sent events; lines of any other kind are heartbeats.
- * @param {ReadableStream<any>} body bytes
- * @returns {AsyncGenerator<string, void>}
+ * Read a stream of server-sent events to its end; lines of any other kind are heartbeats.
+ * @param {ReadableStream<Uint8Array>} body
+ * @param {(data: string) => void} take
  */
-export async function* readEvents(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+export const readEvents = async (body, take) => {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
   let rest = "";
   /** @type {string[]} */
   let data = [];
+  let until = 0;
   for (;;) {
-    const { value = "", done } = await reader.read();
+    const asked = performance.now();
+    const { value, done } = await reader.read();
+    const now = performance.now();
+    if (now - asked > WAITED_MS) until = now + BUSY_MS;
+    const text = rest + decoder.decode(value, { stream: !done });
     // A CR at the very end may be the first half of a CRLF.
-    const lines = (rest + value).split(done ? /\r\n|\r|\n/ : /\r\n|\n|\r(?!$)/);
+    const ends = done ? /\r\n|\r|\n/ : /\r\n|\n|\r(?!$)/;
+    const lines = text.split(text.includes("\r") ? ends : "\n");
     rest = done ? "" : (lines.pop() ?? "");
     if (done) lines.push("");
     for (const line of lines) {
       if (line.startsWith("data:")) data.push(line.slice(line[5] === " " ? 6 : 5));
       else if (line === "" && data.length > 0) {
-        yield data.join("\n");
+        take(data.join("\n"));
         data = [];
+        // Much may have come at once: what is typed and drawn goes on meanwhile.
+        if (performance.now() > until) {
+          await sleep(0);
+          until = performance.now() + BUSY_MS;
+        }
       }
     }
     if (done) return;
   }
-}
+};
 
 /**
  * A widget's components, the widget itself first.

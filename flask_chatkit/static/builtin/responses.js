@@ -15,7 +15,6 @@ import { whenDrawn } from "./widgets.js";
 
 /** The client effect that has what the visitor may say next. */
 const SUGGESTIONS = "chatkit.suggestions";
-const BUSY_MS = 8; // that events are received without a break
 const LONGEST_ANNOUNCEMENT = 2000; // characters
 /** How long the answer of a lost connection is waited for, each time, in milliseconds. */
 const PAUSES = [0, 1_000, 3_000];
@@ -106,19 +105,13 @@ export class Responses extends Part {
     this.#leave(run);
     const isStream = /^text\/event-stream/i.test(response.headers.get("Content-Type") ?? "");
     if (!isStream || !response.body) throw failure(store.text.failed, { retry: true });
-    let until = performance.now() + BUSY_MS;
-    for await (const data of readEvents(response.body)) {
+    await readEvents(response.body, (data) => {
       run.got = true;
       run.losses = 0;
-      // Much may have come at once: what is typed and drawn goes on meanwhile.
-      if (performance.now() > until) {
-        await sleep(0);
-        until = performance.now() + BUSY_MS;
-      }
       // A chat that was left is read to its end, so that its answer is stored.
       if (store.run === run) this.#receive(data, run);
       else if (run.isStopped) this.#learnThread(data, run);
-    }
+    });
     const call = store.run === run ? store.call : null;
     run.request = null;
     // Of two pages that read the same answer, the one that has begun it calls the tool.
@@ -414,7 +407,7 @@ export class Actions extends Part {
     }
     // The button is about to go.
     if (view.focused) view.nodes.log.focus({ preventScroll: true });
-    view.scrollToEnd(true);
+    view.scrollToEnd();
     const params = { thread_id: thread.id, item_id: from.item.id };
     responses.run({ type: "threads.retry_after_item", params, old });
   }

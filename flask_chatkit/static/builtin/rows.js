@@ -1,7 +1,8 @@
 // The rows of the conversation, one for each item, and the buttons under a turn of the assistant.
 
-import { h } from "../shared/dom.js";
+import { h, sleep } from "../shared/dom.js";
 import { iconButton, textsOf, tick } from "./controls.js";
+import { insertRow, removeRow } from "./groups.js";
 import { timesOf } from "./history/days.js";
 import { citesOf, drawItem, drawSources } from "./items.js";
 import { showMarkdown } from "./markdown.js";
@@ -13,9 +14,9 @@ import { drawWidget } from "./widgets.js";
 /** @import { DrawContext, Entry, Theme } from "./types.js" */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
 
-const BUDGET_MS = 10; // for what a frame draws of a text
-const REST = 3; // times as long as was drawn, until the next time
-const LONGEST_REST_MS = 250;
+const BUDGET_MS = 3; // for what a frame draws of a text
+const REST = 2; // times as long as was drawn, until the next time
+const LONGEST_REST_MS = 100;
 /**
  * The time of a message, in a list; none if it is not known.
  * @param {string | undefined} created
@@ -60,7 +61,8 @@ export class Rows extends Part {
   /** @type {Set<Entry>} */
   #dirty = new Set();
   #frame = 0;
-  #next = 0; // when there is time to draw again
+  #isResting = false;
+  #isDeferred = false;
 
   /** @param {Chat} chat */
   constructor(chat) {
@@ -68,9 +70,9 @@ export class Rows extends Part {
     const { store } = chat;
     store.on("added", ({ entry, before }) => this.#add(entry, before));
     store.on("updated", (entry) => this.#schedule(entry));
-    store.on("removed", (entry) => {
-      entry.row?.remove();
-      entry.bar?.remove();
+    store.on("removed", ({ row, bar }) => {
+      bar?.remove();
+      if (row) removeRow(row);
     });
     store.on("cleared", () => {
       this.#dirty.clear();
@@ -96,15 +98,11 @@ export class Rows extends Part {
 
   /** Draw what has changed, now. */
   flush() {
-    const begun = performance.now();
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     const dirty = [...this.#dirty];
     this.#dirty.clear();
     for (const entry of dirty) this.#draw(entry);
-    this.chat.view.scrollToEnd();
-    const end = performance.now();
-    this.#next = end + Math.min(REST * (end - begun), LONGEST_REST_MS);
   }
 
   /**
@@ -116,18 +114,35 @@ export class Rows extends Part {
     else requestAnimationFrame(() => this.afterDrawing(then));
   }
 
-  /** Draw in this frame, or in a later one: what is typed comes first. */
+  /** Leave the next frame to what was typed. */
+  defer() {
+    this.#isDeferred = true;
+  }
+
+  /** Draw in the next frame, once the browser has rested from the last one. */
   #request() {
-    this.#frame ||= requestAnimationFrame((now) => {
+    if (this.#isResting) return;
+    this.#frame ||= requestAnimationFrame((begun) => {
       this.#frame = 0;
-      if (now < this.#next) this.#request();
-      else this.flush();
+      if (this.#isDeferred) {
+        this.#isDeferred = false;
+        this.#request();
+        return;
+      }
+      this.flush();
+      this.#isResting = true;
+      // Then the frame is laid out and painted, too: what is typed comes before the next one.
+      setTimeout(async () => {
+        await sleep(Math.min(REST * (performance.now() - begun), LONGEST_REST_MS));
+        this.#isResting = false;
+        if (this.#dirty.size > 0) this.#request();
+      });
     });
   }
 
   /**
    * @param {Entry} entry
-   * @param {Node | null} before
+   * @param {Element | null} before
    */
   #add(entry, before = null) {
     const { store, view } = this.chat;
@@ -143,7 +158,7 @@ export class Rows extends Part {
     );
     entry.bar = null;
     entry.changed = null;
-    view.nodes.thread.insertBefore(entry.row, before);
+    insertRow(view.nodes.thread, entry.row, before);
     this.#draw(entry);
   }
 

@@ -6,7 +6,7 @@ import { applyUpdate, isHidden } from "./protocol.js";
 /** @import { Entry, Item, Options, Run, Strings, Thread } from "./types.js" */
 /**
  * @typedef {object} StoreEvents what listeners get, by the names of the events
- * @property {{entry: Entry, before: Node | null}} added
+ * @property {{entry: Entry, before: Element | null}} added
  * @property {Entry} updated
  * @property {Entry} removed
  * @property {undefined} cleared the items alone
@@ -94,7 +94,7 @@ export class Store {
    * @param {Item} item
    * @param {object} how
    * @param {boolean} [how.streaming] whether more of it is coming
-   * @param {Node | null} [how.before] the row that a new one comes before; null for the end
+   * @param {Element | null} [how.before] the row that a new one comes before; null for the end
    */
   put(item, { streaming = false, before = null } = {}) {
     if (item.type === "client_tool_call" && item.status === "pending" && !streaming)
@@ -144,7 +144,7 @@ export class Store {
   /**
    * Put items before those that are there.
    * @param {Item[]} items
-   * @param {Node | null} before the row that comes after them
+   * @param {Element | null} before the row that comes after them
    */
   prepend(items, before) {
     const now = this.items;

@@ -69,8 +69,8 @@ export const STYLE = ownUnits(`
     padding: 1rem 1rem 1.25rem; scrollbar-width: thin; scrollbar-color: var(--line) transparent; }
   .log:focus-visible { outline-offset: -2px; }
   .column { display: flex; flex-direction: column; min-block-size: 100%; max-inline-size: 46rem; margin-inline: auto; }
-  .thread { display: flex; flex-direction: column; gap: var(--gap); }
-  .thread > .bar { margin-block-start: calc(0.35rem - var(--gap)); }
+  .thread, .group { display: flex; flex-direction: column; gap: var(--gap); }
+  .group > .bar { margin-block-start: calc(0.35rem - var(--gap)); }
 
   .start { flex: 1; display: flex; flex-direction: column; justify-content: center; gap: 1.5rem;
     padding-block: 1rem; }
@@ -98,11 +98,11 @@ export const STYLE = ownUnits(`
   .bar svg { inline-size: 1.1em; block-size: 1.1em; }
   .bar:empty { display: none; }
   @media (hover: hover) {
-    .thread > .bar:not(.last) { opacity: 0; transition: opacity 0.15s; }
+    .group > .bar:not(.last) { opacity: 0; transition: opacity 0.15s; }
     article:hover + .bar, article:hover + article + .bar, .bar:is(:hover, :focus-within) { opacity: 1 !important; }
   }
-  .thread > article { contain-intrinsic-block-size: auto 8rem; overflow-clip-margin: 0.5rem; }
-  .thread > article:nth-last-child(n + 9) { content-visibility: auto; }
+  .group { contain-intrinsic-block-size: auto 64rem; overflow-clip-margin: 1.5rem; }
+  .group:nth-last-child(n + 3) { content-visibility: auto; }
 
   .raw { white-space: pre-wrap; }
   .md > * + * { margin-block-start: 0.75em; }
@@ -194,7 +194,7 @@ export const STYLE = ownUnits(`
     padding: 0 1rem max(0.75rem, env(safe-area-inset-bottom)); }
   .foot-area::before { content: ""; position: absolute; inset: -1.25rem 0.75rem 100%; pointer-events: none;
     background: linear-gradient(transparent, var(--paper)); }
-  .main:has(.start:not([hidden])) > .foot-area::before { content: none; }
+  .main.starts > .foot-area::before { content: none; }
   .latest { position: absolute; inset-block-end: calc(100% + 0.5rem); inset-inline-start: calc(50% - 1.125rem); visibility: hidden;
     background: var(--paper); border-color: var(--line); border-radius: 50%; box-shadow: 0 2px 8px rgb(0 0 0 / 15%); }
   .latest.shown { visibility: visible; }
@@ -299,7 +299,7 @@ export const STYLE = ownUnits(`
     .model { max-inline-size: 7rem; }
   }
   @container chat (min-width: 40rem) and (min-height: 32rem) {
-    .main:has(.start:not([hidden])) {
+    .main.starts {
       > .log { flex: 0 1 auto; margin-block-start: auto; }
       > .foot-area { margin-block-end: auto; padding-block-end: 4rem; }
       .start { padding-block: 1rem 0.5rem; }
@@ -341,7 +341,7 @@ export const STYLE = ownUnits(`
   }
   @media print {
     :host { color-scheme: light !important; --paper: #fff !important; --ink: #000 !important; --muted: #444 !important; --bubble: #f0f0f0 !important; --link: #000 !important; }
-    .thread > article, .part { content-visibility: visible !important; }
+    .group, .part { content-visibility: visible !important; }
     .chat, .main, .log { position: static; block-size: auto; overflow: visible; container: none; }
     .foot-area, .bar, .plain, .history { display: none; }
   }

@@ -25,9 +25,8 @@ import { decorate } from "./prose.js";
  * @property {Note[]} [notes] of the whole text
  */
 
-// Blocks, empty lines included.
-const PART = 40;
-const AT_ONCE = 20;
+const PART = 40; // blocks, empty lines included
+const AT_ONCE = 600; // characters of HTML
 
 const { default: purify } = await import(`../vendor/${"purify"}.mjs`);
 
@@ -43,6 +42,42 @@ const ALLOWED = {
 // An own one, which reads its configuration once.
 const cleaner = purify(window);
 cleaner.setConfig(ALLOWED);
+/** Between two blocks; no element of a text has a class of this name. */
+const END = '<hr class="end">';
+/** Tags that a text may have itself: what is not closed would go on in the block after it. */
+const OWN_TAG = /<(b|i|u|s|sub|sup|kbd|mark)\s*\/?>/i;
+
+/**
+ * The first blocks that can be made harmless together, which is faster.
+ * @param {Block[]} blocks
+ */
+const together = (blocks) => {
+  let length = 0;
+  const end = blocks.findIndex(({ html }, index) => {
+    length += html.length;
+    return index > 0 && (length > AT_ONCE || OWN_TAG.test(html));
+  });
+  return OWN_TAG.test(blocks[0].html) ? [blocks[0]] : blocks.slice(0, end < 0 ? undefined : end);
+};
+
+/**
+ * @param {Block[]} blocks
+ * @returns {DocumentFragment[]} what is harmless of each
+ */
+const clean = (blocks) => {
+  const all = cleaner.sanitize(blocks.map(({ html }) => html).join(END));
+  if (blocks.length === 1) return [all];
+  // Within their document: in the page's, pictures would be loaded now.
+  const room = () => /** @type {Document} */ (all.ownerDocument).createDocumentFragment();
+  const found = [room()];
+  for (const node of [...all.childNodes]) {
+    if (node.nodeName === "HR" && /** @type {Element} */ (node).className === "end")
+      found.push(room());
+    else found[found.length - 1].append(node);
+  }
+  // Should an element not be closed, its block may not reach into the next one.
+  return found.length === blocks.length ? found : blocks.flatMap((block) => clean([block]));
+};
 
 /**
  * @param {Element} one
@@ -132,6 +167,9 @@ const lastWords = (node) => {
   return null;
 };
 
+/** @type {Promise<typeof import("./code.js") | void> | null} */
+let code = null;
+
 /** One text, as it is shown. */
 class Prose {
   #blocks = new Blocks();
@@ -139,8 +177,8 @@ class Prose {
   #shown = [];
   /** @type {Element[]} by their numbers, from 1 on */
   #parts = [];
-  /** @type {Node[]} what shows the open part */
-  #open = [];
+  /** @type {Shown | null} what shows the open part */
+  #open = null;
   #openHtml = "";
   #noted = ""; // where the marks stand that are shown
   target;
@@ -166,9 +204,11 @@ class Prose {
     const known = Math.min(this.#shown.length, finished.length);
     for (let index = from; index < known; index += 1)
       if (this.#shown[index].block !== finished[index]) this.#redraw(index, finished[index]);
-    if (this.#shown.length !== finished.length) this.#draw(isLate);
-    else if (open.html !== this.#openHtml && !this.#extend(open.html)) this.#draw(isLate);
-    const isDrawn = isWhole && this.#shown.length === finished.length;
+    const isBehind = this.#shown.length !== finished.length;
+    if (isBehind || (open.html !== this.#openHtml && !this.#extend(open.html)))
+      this.#draw(isLate, streaming && isBehind);
+    const isDrawn =
+      isWhole && this.#shown.length === finished.length && this.#openHtml === open.html;
     this.#highlight(known, isDrawn && !streaming);
     if (isDrawn && !streaming) this.#note(markdown, notes);
     return isDrawn;
@@ -202,21 +242,21 @@ class Prose {
       this.#shown[index].block = block;
       return this.#shown[index].nodes;
     }
-    const old = this.#open;
-    this.#open = this.#place({ ...block, html }, old).nodes;
+    const old = this.#open?.nodes ?? [];
+    this.#open = this.#place({ ...block, html }, old);
     for (const node of old) /** @type {ChildNode} */ (node).remove();
-    return this.#open;
+    return this.#open.nodes;
   }
 
   /**
    * What a block's HTML is shown by: what goes on with the block before, and the rest.
    * @param {Block} block
    * @param {Outline} outline before it, which is brought up to date
+   * @param {DocumentFragment} fresh
    * @returns {[Node[], Node[]]}
    */
-  #parse({ html, joins }, outline) {
+  #parse({ html, joins }, outline, fresh) {
     if (!html.trim()) return [[], []];
-    const fresh = cleaner.sanitize(html);
     decorate(fresh, this.target, this.#options, outline);
     const nodes = [...fresh.childNodes].filter(
       (node) => !(node instanceof Text) || node.data.trim(),
@@ -238,44 +278,66 @@ class Prose {
   #extend(html) {
     const more = addedText(this.#openHtml, html);
     if (more === null) return false;
-    const words = lastWords(this.#open.at(-1));
+    const words = lastWords(this.#open?.nodes.at(-1));
     if (!words?.data.endsWith(more.after + more.last)) return false;
     words.insertData(words.length - more.last.length, more.text);
     this.#openHtml = html;
     return true;
   }
 
+  /** What was open stays as it is where that is a finished block now. */
+  #finish() {
+    const block = this.#blocks.finished[this.#shown.length];
+    const { at, joins } = this.#open?.block ?? {};
+    if (!this.#open || block?.html !== this.#openHtml) return;
+    if (block.at !== at || block.joins !== joins) return;
+    this.#shown.push({ ...this.#open, block });
+    this.#open = null;
+  }
+
   /**
    * Draw what is new, in the place of what was open.
    * @param {() => boolean} isLate whether to draw the rest another time
+   * @param {boolean} isFast whether to draw the open part another time: it is about to change
    */
-  #draw(isLate) {
+  #draw(isLate, isFast) {
     const { finished, open } = this.#blocks;
+    this.#finish();
     const surplus = this.#shown.splice(finished.length);
-    const old = [...surplus.flatMap(({ nodes }) => nodes), ...this.#open];
-    this.#open = [];
+    const old = [...surplus, this.#open].flatMap((shown) => shown?.nodes ?? []);
+    this.#open = null;
     this.#openHtml = "";
-    for (let left = AT_ONCE; this.#shown.length < finished.length; left -= 1) {
-      if (left <= 0 && isLate()) break;
-      this.#shown.push(this.#place(finished[this.#shown.length], old));
-    }
-    if (this.#shown.length === finished.length) {
-      this.#open = this.#place(open, old).nodes;
+    const blocks = finished.slice(this.#shown.length);
+    if (!isFast || blocks.length === 0) blocks.push(open);
+    do {
+      const some = together(blocks);
+      for (const fresh of clean(some)) {
+        const block = /** @type {Block} */ (blocks.shift());
+        const shown = this.#place(block, old, fresh);
+        if (block === open) this.#open = shown;
+        else this.#shown.push(shown);
+      }
+    } while (blocks.length > 0 && !isLate());
+    if (this.#open) {
       this.#openHtml = open.html;
+      for (const node of old) /** @type {ChildNode} */ (node).remove();
+    } else if (old.length > 0) {
+      // What was there stays until it is drawn anew.
+      this.#open = { block: { ...open, html: "" }, nodes: old, top: null, outline: [] };
     }
-    for (const node of old) /** @type {ChildNode} */ (node).remove();
   }
 
   /**
    * Show a block after those that are shown.
    * @param {Block} block
    * @param {Node[]} old nodes that are in its place; those that were used are taken out
+   * @param {DocumentFragment} [fresh]
    * @returns {Shown}
    */
-  #place(block, old) {
+  #place(block, old, fresh = clean([block])[0]) {
     const last = this.#shown.at(-1);
     const outline = [...(last?.outline ?? [])];
-    const [inner, outer] = this.#parse(block, outline);
+    const [inner, outer] = this.#parse(block, outline, fresh);
     let top = last?.top ?? null;
     const container = /** @type {Element} */ (inner.length > 0 ? containerOf(top) : null);
     const nodes = inner.map((node) => this.#put(node, container, old));
@@ -321,7 +383,8 @@ class Prose {
    */
   #redraw(index, block) {
     const shown = this.#shown[index];
-    const fresh = this.#parse(block, [...(this.#shown[index - 1]?.outline ?? [])]).flat();
+    const outline = [...(this.#shown[index - 1]?.outline ?? [])];
+    const fresh = this.#parse(block, outline, clean([block])[0]).flat();
     const nodes = fresh.map((node, place) => {
       const before = shown.nodes[place];
       if (before) return morph(before, node);
@@ -346,16 +409,19 @@ class Prose {
    */
   #highlight(from, isDone) {
     const { finished, open } = this.#blocks;
-    const boxes = new Set(
-      this.#shown
-        .slice(Math.max(from - 1, 0))
-        .filter((_, index) => !(finished[Math.max(from - 1, 0) + index + 1] ?? open).joins)
-        .map(({ top }) => top),
-    );
-    if (isDone) for (const node of this.#open) boxes.add(/** @type {Element} */ (node));
-    const found = [...boxes].filter((box) => box instanceof Element && box.querySelector("pre"));
-    if (found.length > 0)
-      import("./code.js").then(({ highlight }) => highlight(/** @type {Element[]} */ (found)));
+    /** @type {Set<Node | null>} */
+    const boxes = new Set();
+    for (let index = Math.max(from - 1, 0); index < this.#shown.length; index += 1) {
+      const { block, top } = this.#shown[index];
+      if (block.html.includes("<pre") && !(finished[index + 1] ?? open).joins) boxes.add(top);
+    }
+    if (isDone && open.html.includes("<pre"))
+      for (const node of this.#open?.nodes ?? []) boxes.add(node);
+    if (boxes.size === 0) return;
+    code ??= import("./code.js").catch(() => {
+      code = null; // another time
+    });
+    code.then((loaded) => loaded?.highlight(/** @type {Set<Element>} */ (boxes)));
   }
 }
 

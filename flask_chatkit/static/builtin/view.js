@@ -94,7 +94,7 @@ const buildFoot = ({ composer, store, view }) => {
   const { disclaimer } = options;
   const { form, problem, wait } = composer.build();
   const toLatest = () => {
-    view.scrollToEnd(true);
+    view.scrollToEnd();
     // The button goes; who came to it by keyboard goes on from the end.
     if (view.focused === latest) view.nodes.log.focus({ preventScroll: true });
   };
@@ -246,7 +246,7 @@ export class View extends Part {
   /** Show everything but the items: title, start screen, what is busy, what may be done. */
   render() {
     const { composer, store, suggestions, turns } = this.chat;
-    const { chat, title, save, fresh, start, earlier, log } = this.nodes;
+    const { chat, main, title, save, fresh, start, earlier, log } = this.nodes;
     const { text, thread, run, opening } = store;
     const { title: wanted = {} } = store.options.header ?? {};
     title.textContent = wanted.text ?? (thread?.title || store.options.frameTitle || text.newChat);
@@ -257,6 +257,8 @@ export class View extends Part {
     earlier.hidden = !store.earlier;
     const began = start.hidden;
     start.hidden = !empty || Boolean(thread);
+    // A class: with :has(), each change of the conversation has the browser look at all of it.
+    main.classList.toggle("starts", !start.hidden);
     if (began && !start.hidden) log.scrollTop = 0;
     if (!start.hidden && !start.firstChild) this.#buildStart();
     this.#renderClosed();
@@ -266,7 +268,6 @@ export class View extends Part {
     turns.update();
     suggestions?.render();
     composer.update();
-    this.scrollToEnd();
   }
 
   /** Show why nothing can be sent, if so. */
@@ -361,19 +362,22 @@ export class View extends Part {
   /** Stay where the visitor was: at the end, or where they read. */
   resized() {
     if (!this.#nodes) return;
-    this.scrollToEnd();
-    this.scrolled();
+    const { options, run } = this.store;
+    const may = options.thread?.autoScroll !== false || !run;
+    if (this.#follows && may) this.#goToEnd();
+    else this.scrolled();
   }
 
-  /** @param {boolean} always even if the visitor has scrolled up */
-  scrollToEnd(always = false) {
-    const { store } = this;
+  /** Show the end, and follow what comes. */
+  scrollToEnd() {
+    this.#follows = true;
+    this.#goToEnd();
+  }
+
+  #goToEnd() {
     const { log, start } = this.nodes;
     // Who has not begun begins at the top.
-    if (!start.hidden) return;
-    if (always) this.#follows = true;
-    const may = store.options.thread?.autoScroll !== false || !store.run;
-    if (always || (this.#follows && may)) log.scrollTop = log.scrollHeight;
+    if (start.hidden) log.scrollTop = log.scrollHeight;
   }
 
   /**

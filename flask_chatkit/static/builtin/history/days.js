@@ -2,6 +2,13 @@
 
 const DAY = 86_400_000; // milliseconds
 
+/** @type {Intl.DateTimeFormatOptions} */
+const SHORT_TIME = { timeStyle: "short" };
+/** @type {Intl.DateTimeFormatOptions} */
+const SHORT_DATE = { dateStyle: "medium" };
+/** @type {Intl.DateTimeFormatOptions} */
+const FULL = { dateStyle: "full", timeStyle: "short" };
+
 /**
  * Call a function with a language, or with the browser's where that is none.
  * @template T
@@ -14,6 +21,22 @@ const within = (language, make) => {
   } catch {
     return make(undefined);
   }
+};
+
+/** @type {Map<string, Intl.DateTimeFormat>} to make one takes milliseconds */
+const formats = new Map();
+
+/**
+ * @param {Date} date
+ * @param {string | undefined} language
+ * @param {Intl.DateTimeFormatOptions} form
+ */
+const format = (date, language, form) => {
+  const key = JSON.stringify([language, form]);
+  const known =
+    formats.get(key) ?? within(language, (locale) => new Intl.DateTimeFormat(locale, form));
+  formats.set(key, known);
+  return known.format(date);
 };
 
 /** @param {number | Date} at */
@@ -31,7 +54,7 @@ export const groupOf = (date, now, { language, week }) => {
     /** @type {Intl.DateTimeFormatOptions} */
     const form = { month: "long" };
     if (date.getFullYear() !== now.getFullYear()) form.year = "numeric";
-    return within(language, (locale) => date.toLocaleDateString(locale, form));
+    return format(date, language, form);
   }
   if (days > 1) return week;
   return within(language, (locale) => {
@@ -52,12 +75,6 @@ export const timesOf = (created, language, { hour = false, now = new Date() } = 
   const date = new Date(created ?? "");
   if (Number.isNaN(+date)) return null;
   const isToday = midnight(date) === midnight(now);
-  return within(language, (locale) => ({
-    short:
-      isToday || hour
-        ? date.toLocaleTimeString(locale, { timeStyle: "short" })
-        : date.toLocaleDateString(locale, { dateStyle: "medium" }),
-    full: date.toLocaleString(locale, { dateStyle: "full", timeStyle: "short" }),
-    date,
-  }));
+  const short = isToday || hour ? SHORT_TIME : SHORT_DATE;
+  return { short: format(date, language, short), full: format(date, language, FULL), date };
 };
