@@ -15,6 +15,8 @@ from typing import Any
 
 #: Characters of a text that are searched.
 SEARCHED = 100_000
+#: Characters of a text from which a part is shown.
+READ = 10_000
 #: Characters of a word that are told apart.
 LONGEST = 16
 #: Characters of a word as it is spelled; the indexes of MySQL and MariaDB leave out more than 84.
@@ -29,6 +31,13 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]+"
 )
+#: Marks of Markdown, and what is left of them. What can't be told from text stays as it is.
+_MARKDOWN = [
+    (re.compile(r"^[ \t]*(?:`{3,}|~{3,}|\|?[ \t]*:?-{3,}).*$", re.MULTILINE), ""),
+    (re.compile(r"^[ \t]*(?:#{1,6}|>|[-*+]|\d{1,9}[.)])[ \t]+", re.MULTILINE), ""),
+    (re.compile(r"!?\[([^\]\n]{0,200})\]\([^()\s]{1,2000}\)"), r"\1"),
+    *[(re.compile(r"(?<![\w*_`~])([*_`~]{1,3})(?=\S)([^\n]{0,200}?\S)\1(?![\w*_`~])"), r"\2")] * 2,
+]
 _ASCII = re.compile("[a-z0-9]+")
 _FOREIGN = re.compile("[^a-z0-9]")
 
@@ -64,8 +73,12 @@ def _texts(item: dict[str, Any]) -> Iterator[str]:
 
 
 def shown_text(item: dict[str, Any]) -> str:
-    """The text of an item that a visitor reads, in one line."""
-    return " ".join(" ".join(_texts(item)).split())
+    """The start of what a visitor reads of an item, in one line and without Markdown."""
+    text = "\n".join(_texts(item))[:READ]
+    if item["type"] == "assistant_message":
+        for marks, kept in _MARKDOWN:
+            text = marks.sub(kept, text)
+    return " ".join(text.split())
 
 
 def _words(text: str, *, asked: bool = False) -> Iterator[str]:

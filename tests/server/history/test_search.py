@@ -28,7 +28,7 @@ from flask_chatkit.server.context import ChatContext
 from flask_chatkit.server.history import filling, search
 from flask_chatkit.server.history.engines import database_url
 from flask_chatkit.server.history.tables import items, jobs, threads
-from flask_chatkit.server.history.words import item_words, query_words, words_of
+from flask_chatkit.server.history.words import item_words, query_words, shown_text, words_of
 from flask_chatkit.testing.stores import new_attachment, new_message, new_thread
 from tests.helpers.databases import fresh_database
 from tests.server.history.test_migrations import fill as fill_old
@@ -162,6 +162,25 @@ def test_titles_and_texts_are_found_newest_first(store: SQLAlchemyStore) -> None
     assert found[1].excerpt.startswith("…")
     assert "A boat is a thing" in found[1].excerpt
     assert len(found[1].excerpt) <= search.SHOWN + 2
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("## Part 1: *how*\n\n> it is **fired**", "Part 1: how it is fired"),
+        ("1. one\n   - `two` and ***three***", "one two and three"),
+        ("```python\nx = a*b*c\n```\nsnake_case_name", "x = a*b*c snake_case_name"),
+        ("![a pot](https://shop.test/a.png) and [terms](/terms)", "a pot and terms"),
+        ("| a | b |\n|---|--:|\n| 1 | 2 |", "| a | b | | 1 | 2 |"),
+        ("2 * 3 * 4 < 5", "2 * 3 * 4 < 5"),
+    ],
+)
+def test_excerpts_are_without_markdown(markdown: str, shown: str) -> None:
+    """An answer is shown as it is read; what a visitor wrote, as they wrote it."""
+    content = [{"type": "output_text", "text": markdown, "annotations": []}]
+    assert shown_text({"type": "assistant_message", "content": content}) == shown
+    written = {"type": "user_message", "content": [{"type": "input_text", "text": markdown}]}
+    assert shown_text(written) == " ".join(markdown.split())
 
 
 def test_pages_are_bounded(store: SQLAlchemyStore) -> None:
