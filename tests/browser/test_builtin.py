@@ -728,7 +728,7 @@ def test_tasks_are_told(chat: Chat) -> None:
     summary.filter(has_text="Weighing").wait_for()
     summary.click()
     chat.server.go.set()
-    summary.filter(has_text="Thought for 1 min 15 s").wait_for()
+    summary.filter(has_text="Thought for 1 min 15 sec").wait_for()
     chat.log.get_by_text("Is it tea?").wait_for()
     assert chat.page.get_by_role("link", name="Tea").count() == 1
     chat.shows("Boil")

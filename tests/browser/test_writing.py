@@ -196,6 +196,17 @@ def test_choice_is_shown_sent_and_taken_back(chat: Chat) -> None:
     assert chat.button("Remove Draw").count() == 0
 
 
+def test_model_stays_chosen_on_the_next_page(chat: Chat) -> None:
+    """The model that was chosen is so after a reload, unless there is no such model any more."""
+    chat.open(COMPOSER)
+    chat.button("Model: Careful").click()
+    item(chat, "Fast").click()
+    chat.open(COMPOSER)
+    chat.button("Model: Fast").wait_for()
+    chat.open("composer: {models: [{id: 'x', label: 'New'}]}")
+    chat.button("Model: New").wait_for()
+
+
 def test_pinned_tool_is_a_switch(chat: Chat) -> None:
     """A tool that is pinned stands beside the menu, not in it, and is pressed or not."""
     chat.open(COMPOSER)

@@ -8,12 +8,12 @@ import {
   failure,
   fillIn,
   formatBytes,
-  formatSeconds,
   safeUrl,
   textsOf,
 } from "../../flask_chatkit/static/builtin/controls.js";
 import { inputOf, PAGE_SIZE } from "../../flask_chatkit/static/builtin/conversation.js";
 import { answersOf, valuesOf } from "../../flask_chatkit/static/builtin/forms.js";
+import { formatSeconds } from "../../flask_chatkit/static/builtin/history/days.js";
 import { themeProperties } from "../../flask_chatkit/static/builtin/theme.js";
 import { contrast } from "../../flask_chatkit/static/shared/colour.js";
 
@@ -25,8 +25,9 @@ test("texts are filled in and measured for people", () => {
   assert.equal(formatBytes(1536), "1.5 kB");
   assert.equal(formatBytes(100 * 1024 ** 2), "100 MB");
   assert.equal(formatBytes(5 * 1024 ** 4), "5120 GB");
-  assert.equal(formatSeconds(59), "59 s");
-  assert.equal(formatSeconds(125), "2 min 5 s");
+  assert.equal(formatSeconds(59, "en"), "59 sec");
+  assert.equal(formatSeconds(125, "de"), "2 Min. 5 Sek.");
+  assert.equal(formatSeconds(7, "xx-invalid-language-tag-"), formatSeconds(7));
 });
 
 test("lists, texts and errors take what there is", () => {

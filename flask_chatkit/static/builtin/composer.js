@@ -150,7 +150,8 @@ export class Composer extends Part {
   #buildModel() {
     const models = asList(this.#options.models);
     if (models.length === 0) return null;
-    this.chosen.model ||= (models.find((model) => model.default) ?? models[0]).id;
+    const before = models.find(({ id, disabled }) => id === this.chat.memory.model && !disabled);
+    this.chosen.model ||= (before ?? models.find((model) => model.default) ?? models[0]).id;
     const onclick = () => this.#openMenu(node, "model");
     const node = h("button", { type: "button", className: "plain model", onclick, ...MENU });
     return node;
@@ -270,6 +271,7 @@ export class Composer extends Part {
   choose(kind, id) {
     if (kind === "tool" && this.chosen.tool !== id)
       this.store.dispatch("tool.change", { toolId: id || null });
+    if (kind === "model") this.chat.memory.model = id;
     this.chosen[kind] = id;
     this.update();
   }

@@ -59,13 +59,6 @@ export const formatBytes = (count) => {
 };
 
 /**
- * A duration for people, as in "2 min 5 s".
- * @param {number} seconds
- */
-export const formatSeconds = (seconds) =>
-  seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-
-/**
  * An absolute URL that is safe to follow; null for others.
  * @param {string} href
  * @param {RegExp} schemes

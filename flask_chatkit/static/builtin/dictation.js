@@ -1,7 +1,8 @@
 // Speech in the place of typing: recorded, turned into text by the server, and put into the field.
 
 import { h } from "../shared/dom.js";
-import { formatSeconds, icon, iconButton, spinner } from "./controls.js";
+import { icon, iconButton, spinner } from "./controls.js";
+import { formatSeconds } from "./history/days.js";
 import { dress } from "./styles/writing.js";
 
 /** @import { Chat } from "./element.js" */
@@ -165,7 +166,8 @@ class Dictation {
     const start = performance.now();
     const tick = () => {
       const seconds = Math.floor((performance.now() - start) / 1000);
-      label.textContent = `${store.text.recording} ${formatSeconds(seconds)}`;
+      const length = formatSeconds(seconds, store.language);
+      label.textContent = `${store.text.recording} ${length}`;
       // Nobody is recorded who does not see it.
       if (!bar.isConnected) this.#cancel();
       else if (seconds >= LONGEST || bar.checkVisibility?.() === false) this.#finish();

@@ -4,7 +4,6 @@ import { h } from "../shared/dom.js";
 import {
   asList,
   fillIn,
-  formatSeconds,
   icon,
   link,
   picture,
@@ -14,6 +13,7 @@ import {
   zoomable,
 } from "./controls.js";
 import { drawQuestions } from "./forms.js";
+import { formatSeconds } from "./history/days.js";
 import { componentsOf } from "./protocol.js";
 import { drawWidget } from "./widgets.js";
 
@@ -211,12 +211,12 @@ const drawTask = (task, context) => {
 
 /**
  * @param {any} summary
- * @param {Strings} text
+ * @param {DrawContext} context
  * @returns {string | undefined}
  */
-const summaryOf = (summary, text) =>
+const summaryOf = (summary, { text, language }) =>
   Number.isFinite(summary?.duration)
-    ? fillIn(text.thought, formatSeconds(summary.duration))
+    ? fillIn(text.thought, formatSeconds(summary.duration, language))
     : summary?.title;
 
 /**
@@ -226,7 +226,7 @@ const summaryOf = (summary, text) =>
 const drawWorkflow = ({ workflow }, context) => {
   const { text, streaming, shown } = context;
   const tasks = asList(workflow.tasks);
-  const summary = summaryOf(workflow.summary, text);
+  const summary = summaryOf(workflow.summary, context);
   const busy = streaming && !summary;
   const idle = workflow.type === "reasoning" ? text.thinking : text.working;
   const now = busy && (taskTitle(tasks.at(-1) ?? {}, text) || idle);

@@ -44,6 +44,7 @@ export const previewTag = async (chat, node, part) => {
   const theme = typeof given === "string" ? { colorScheme: given } : given;
   const body = drawWidget(found.preview, {
     text,
+    language: store.language,
     id: entity.id,
     theme,
     dark: theme.colorScheme === "dark",

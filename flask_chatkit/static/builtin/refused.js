@@ -1,7 +1,8 @@
 // What the server has not taken: it is in the composer again, with the reason and how long to wait.
 
 import { h } from "../shared/dom.js";
-import { fillIn, formatSeconds } from "./controls.js";
+import { fillIn } from "./controls.js";
+import { formatSeconds } from "./history/days.js";
 import { Part } from "./store.js";
 
 /** @import { Failure } from "./controls.js" */
@@ -23,7 +24,7 @@ export class Refused extends Part {
   }
 
   get #words() {
-    return fillIn(this.text.wait, formatSeconds(this.seconds));
+    return fillIn(this.text.wait, formatSeconds(this.seconds, this.store.language));
   }
 
   /**

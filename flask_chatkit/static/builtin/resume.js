@@ -112,6 +112,15 @@ export class Memory extends Part {
     return `${kind}:${this.options.api.url}:${this.store.thread?.id ?? ""}`;
   }
 
+  /** The model that was chosen last, in whatever thread; an empty string for none. */
+  get model() {
+    return tabStore.get(`model:${this.options.api.url}`) ?? "";
+  }
+
+  set model(id) {
+    tabStore.set(`model:${this.options.api.url}`, id || null);
+  }
+
   get draft() {
     return tabStore.get(this.#key("draft")) ?? "";
   }
@@ -153,11 +162,18 @@ export class Memory extends Part {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const { store, view } = this.chat;
-    const { log } = view.nodes;
+    const { log, thread } = view.nodes;
     if (!store.thread || store.opening) return;
     const { top } = log.getBoundingClientRect();
     const isEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
-    const first = store.entries.find(({ row }) => row && row.getBoundingClientRect().bottom > top);
+    /** @param {Element | null | undefined} node */
+    const isBelow = (node) => Boolean(node && node.getBoundingClientRect().bottom > top);
+    // To ask for a row lays out all of its group, which may be far from what is shown.
+    const groups = [...thread.children];
+    const near = new Set(groups.slice(groups.findIndex(isBelow)));
+    const first = store.entries.find(
+      ({ row }) => row?.parentElement && near.has(row.parentElement) && isBelow(row),
+    );
     const at = first?.row && Math.round(first.row.getBoundingClientRect().top - top);
     const place = first && !isEnd ? toJson([first.item.id, at]) : null;
     tabStore.set(this.#key("place"), place);

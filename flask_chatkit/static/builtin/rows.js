@@ -262,6 +262,7 @@ export class Rows extends Part {
     const theme = typeof given === "string" ? { colorScheme: given } : given;
     return {
       text: store.text,
+      language: store.language,
       id: entry.item.id,
       theme,
       dark: theme.colorScheme === "dark",

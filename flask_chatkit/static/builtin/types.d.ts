@@ -113,6 +113,8 @@ export interface Entry {
 /** What drawing an item needs. */
 export interface DrawContext {
   text: Strings;
+  /** That `text` is in. */
+  language: string;
   /** Of the item. */
   id: string;
   dark: boolean;

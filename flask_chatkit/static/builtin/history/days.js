@@ -78,3 +78,18 @@ export const timesOf = (created, language, { hour = false, now = new Date() } = 
   const short = isToday || hour ? SHORT_TIME : SHORT_DATE;
   return { short: format(date, language, short), full: format(date, language, FULL), date };
 };
+
+/**
+ * A length of time, in minutes and seconds.
+ * @param {number} seconds
+ * @param {string | undefined} language
+ */
+export const formatSeconds = (seconds, language) => {
+  const format = (/** @type {number} */ count, /** @type {string} */ unit) => {
+    /** @type {Intl.NumberFormatOptions} */
+    const form = { style: "unit", unit, unitDisplay: "short" };
+    return within(language, (locale) => count.toLocaleString(locale, form));
+  };
+  const rest = format(seconds % 60, "second");
+  return seconds < 60 ? rest : `${format(Math.floor(seconds / 60), "minute")} ${rest}`;
+};
