@@ -13,8 +13,8 @@ import {
 } from "../../flask_chatkit/static/builtin/controls.js";
 import { inputOf, PAGE_SIZE } from "../../flask_chatkit/static/builtin/conversation.js";
 import { answersOf, valuesOf } from "../../flask_chatkit/static/builtin/forms.js";
-import { formatSeconds } from "../../flask_chatkit/static/builtin/history/days.js";
 import { themeProperties } from "../../flask_chatkit/static/builtin/theme.js";
+import { formatSeconds } from "../../flask_chatkit/static/builtin/times.js";
 import { contrast } from "../../flask_chatkit/static/shared/colour.js";
 
 globalThis.document = { baseURI: "https://shop.test/help/" };

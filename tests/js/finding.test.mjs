@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { groupOf, timesOf } from "../../flask_chatkit/static/builtin/history/days.js";
+import { groupOf } from "../../flask_chatkit/static/builtin/history/days.js";
+import { timesOf } from "../../flask_chatkit/static/builtin/times.js";
 import { fileName, writeTranscript } from "../../flask_chatkit/static/builtin/transcript.js";
 import english from "../../flask_chatkit/static/lang/en.json" with { type: "json" };
 

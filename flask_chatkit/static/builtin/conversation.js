@@ -331,9 +331,7 @@ export class Notices extends Part {
   /** Remove those of errors, and questions: what is tried now makes them untrue. */
   removeErrors() {
     const { thread } = this.chat.view.nodes;
-    thread.querySelector(".ask")?.remove();
-    for (const old of [...thread.children])
-      if (old.matches(".notice.danger, .notice.cut")) old.remove();
+    for (const old of thread.querySelectorAll(".notice.danger, .notice.cut, .ask")) old.remove();
   }
 
   /** @param {HTMLElement} node */

@@ -2,8 +2,8 @@
 
 import { h } from "../shared/dom.js";
 import { icon, iconButton, spinner } from "./controls.js";
-import { formatSeconds } from "./history/days.js";
 import { dress } from "./styles/writing.js";
+import { formatSeconds } from "./times.js";
 
 /** @import { Chat } from "./element.js" */
 

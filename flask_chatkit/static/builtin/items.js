@@ -13,8 +13,8 @@ import {
   zoomable,
 } from "./controls.js";
 import { drawQuestions } from "./forms.js";
-import { formatSeconds } from "./history/days.js";
 import { componentsOf } from "./protocol.js";
+import { formatSeconds } from "./times.js";
 import { drawWidget } from "./widgets.js";
 
 /** @import { Note } from "./textview.js" */

@@ -6,7 +6,7 @@ import { h } from "../shared/dom.js";
 /** @import { Progress } from "./textview.js" */
 
 /** One of each; code comes last, so that it is not coloured. */
-const SAMPLE = "# a\n\n- [ ] *b* [c](/)\n\n| d |\n|---|\n| e |\n\n```\nf\n";
+const SAMPLE = "# a\n- [ ] *b* [c](/)\n\n|d|\n|-|\n|e|\n```\nf\n";
 const text = /** @type {import("./types.js").Strings} */ ({});
 
 /** @type {typeof import("./textview.js").showText | null} */

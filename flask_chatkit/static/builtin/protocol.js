@@ -33,10 +33,9 @@ export const readEvents = async (body, take) => {
     const { value, done } = await reader.read();
     const now = performance.now();
     if (now - asked > WAITED_MS) until = now + BUSY_MS;
-    const text = rest + decoder.decode(value, { stream: !done });
+    const text = decoder.decode(value, { stream: !done });
     // A CR at the very end may be the first half of a CRLF.
-    const ends = done ? /\r\n|\r|\n/ : /\r\n|\n|\r(?!$)/;
-    const lines = text.split(text.includes("\r") ? ends : "\n");
+    const lines = (rest + text).split(done ? /\r\n|\r|\n/ : /\r\n|\n|\r(?!$)/);
     rest = done ? "" : (lines.pop() ?? "");
     if (done) lines.push("");
     for (const line of lines) {

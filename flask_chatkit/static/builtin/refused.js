@@ -2,8 +2,8 @@
 
 import { h } from "../shared/dom.js";
 import { fillIn } from "./controls.js";
-import { formatSeconds } from "./history/days.js";
 import { Part } from "./store.js";
+import { formatSeconds } from "./times.js";
 
 /** @import { Failure } from "./controls.js" */
 /** @import { Run } from "./types.js" */

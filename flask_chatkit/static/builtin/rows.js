@@ -2,11 +2,11 @@
 
 import { h, sleep } from "../shared/dom.js";
 import { iconButton, textsOf, tick } from "./controls.js";
-import { insertRow, removeRow } from "./groups.js";
-import { timesOf } from "./history/days.js";
+import { insertRow } from "./groups.js";
 import { citesOf, drawItem, drawSources } from "./items.js";
 import { showMarkdown } from "./markdown.js";
 import { Part } from "./store.js";
+import { timesOf } from "./times.js";
 import { drawWidget } from "./widgets.js";
 
 /** @import { Chat } from "./element.js" */
@@ -71,8 +71,8 @@ export class Rows extends Part {
     store.on("added", ({ entry, before }) => this.#add(entry, before));
     store.on("updated", (entry) => this.#schedule(entry));
     store.on("removed", ({ row, bar }) => {
+      row?.remove();
       bar?.remove();
-      if (row) removeRow(row);
     });
     store.on("cleared", () => {
       this.#dirty.clear();
@@ -82,6 +82,8 @@ export class Rows extends Part {
 
   /** Make all rows anew; what was typed in them stays. */
   rebuild() {
+    // The formats of times take a while to make: now, and not within an answer.
+    globalThis.requestIdleCallback?.(() => drawTime("2026-01-01", this.store.language));
     for (const entry of this.store.entries) {
       const { row } = entry;
       this.#add(entry);
@@ -124,11 +126,9 @@ export class Rows extends Part {
     if (this.#isResting) return;
     this.#frame ||= requestAnimationFrame((begun) => {
       this.#frame = 0;
-      if (this.#isDeferred) {
-        this.#isDeferred = false;
-        this.#request();
-        return;
-      }
+      const isDeferred = this.#isDeferred;
+      this.#isDeferred = false;
+      if (isDeferred) return this.#request();
       this.flush();
       this.#isResting = true;
       // Then the frame is laid out and painted, too: what is typed comes before the next one.

@@ -96,7 +96,7 @@ export const STYLE = ownUnits(`
   .bar { display: flex; margin-inline-start: -0.5rem; }
   .bar .plain { min-inline-size: 2rem; min-block-size: 2rem; }
   .bar svg { inline-size: 1.1em; block-size: 1.1em; }
-  .bar:empty { display: none; }
+  .bar:empty, .group:empty { display: none; }
   @media (hover: hover) {
     .group > .bar:not(.last) { opacity: 0; transition: opacity 0.15s; }
     article:hover + .bar, article:hover + article + .bar, .bar:is(:hover, :focus-within) { opacity: 1 !important; }

@@ -2,7 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { asList, textsOf } from "./controls.js";
-import { timesOf } from "./history/days.js";
+import { timesOf } from "./times.js";
 
 /** @import { Chat } from "./element.js" */
 /** @import { Item, Strings, Thread } from "./types.js" */

@@ -3,7 +3,7 @@
 import { h } from "../../shared/dom.js";
 import { button, fillIn, iconButton } from "../controls.js";
 import { Part } from "../store.js";
-import { timesOf } from "./days.js";
+import { timesOf } from "../times.js";
 
 /** @import { Chat } from "../element.js" */
 /** @import { Thread } from "../types.js" */
