@@ -183,7 +183,7 @@ def test_limit_counts_down_and_lets_go(talk: Any, console: Any) -> None:
     chat.holds("two")
     chat.shows("one", "Well, 1: you said one.")
     timer = chat.root.get_by_role("timer")
-    assert re.fullmatch(r"You can send again in [1-4] s\.", timer.inner_text())
+    assert re.fullmatch(r"You can send again in [1-4] sec\.", timer.inner_text())
     assert chat.button("Send message").get_attribute("aria-disabled") == "true"
     calls = len(chat.model.calls)
     chat.field.press("Enter")

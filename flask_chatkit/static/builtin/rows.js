@@ -2,7 +2,6 @@
 
 import { h, sleep } from "../shared/dom.js";
 import { iconButton, textsOf, tick } from "./controls.js";
-import { insertRow } from "./groups.js";
 import { citesOf, drawItem, drawSources } from "./items.js";
 import { showMarkdown } from "./markdown.js";
 import { Part } from "./store.js";
@@ -14,9 +13,26 @@ import { drawWidget } from "./widgets.js";
 /** @import { DrawContext, Entry, Theme } from "./types.js" */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
 
-const BUDGET_MS = 3; // for what a frame draws of a text
+const BUDGET_MS = 3; // for what a frame draws of a text that is coming in
+const WHOLE = 10; // times as long for one that is there
 const REST = 2; // times as long as was drawn, until the next time
 const LONGEST_REST_MS = 100;
+const FULL = 16; // rows and bars of a group
+
+/**
+ * Put a row in a group: what a browser lays out, and looks at, hardly grows with the conversation.
+ * @param {Element} thread
+ * @param {Element} row
+ * @param {Element | null} before the row that it comes before; null for the end
+ */
+const insertRow = (thread, row, before) => {
+  const next = before && /** @type {Element} */ (before.parentElement);
+  const last = next ? next.previousElementSibling : thread.lastElementChild;
+  if (before?.previousElementSibling) before.before(row);
+  else if (last?.matches(".group") && last.childElementCount < FULL) last.append(row);
+  else thread.insertBefore(h("div", { className: "group" }, row), next);
+};
+
 /**
  * The time of a message, in a list; none if it is not known.
  * @param {string | undefined} created
@@ -206,7 +222,7 @@ export class Rows extends Part {
     const { item, streaming } = entry;
     const parts = textsOf(item);
     while (body.children.length < parts.length) body.append(h("div", { className: "md" }));
-    const end = performance.now() + BUDGET_MS;
+    const end = performance.now() + BUDGET_MS * (streaming ? 1 : WHOLE);
     const isLate = () => performance.now() > end;
     for (const [index, text] of parts.entries()) {
       const notes = streaming ? [] : citesOf(item, index);

@@ -289,7 +289,7 @@ class Prose {
   #finish() {
     const block = this.#blocks.finished[this.#shown.length];
     const { at, joins } = this.#open?.block ?? {};
-    if (!this.#open || block?.html !== this.#openHtml) return;
+    if (!this.#open || !this.#openHtml || block?.html !== this.#openHtml) return;
     if (block.at !== at || block.joins !== joins) return;
     this.#shown.push({ ...this.#open, block });
     this.#open = null;

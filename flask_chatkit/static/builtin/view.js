@@ -180,7 +180,7 @@ export class View extends Part {
   /** @type {FrameNodes | null} */
   #nodes = null;
   #follows = true;
-  #top = 0; // where the log was scrolled to
+  #top = 0; // where the log was scrolled to when its end was near
 
   /**
    * @param {Chat} chat
@@ -352,10 +352,11 @@ export class View extends Part {
     const { log, latest } = this.nodes;
     const { scrollTop: top } = log;
     const left = log.scrollHeight - top - log.clientHeight;
-    // Text that has come since the last time is no reason to stay behind; the visitor's hand is.
-    if (left < NEAR) this.#follows = true;
-    else if (top < this.#top) this.#follows = false;
-    this.#top = top;
+    // Text that has come, or gone, is no reason to stay behind; the visitor's hand is.
+    if (left < NEAR) {
+      this.#follows = true;
+      this.#top = top;
+    } else if (top < this.#top - NEAR) this.#follows = false;
     latest.classList.toggle("shown", left > 4 * NEAR);
   }
 
@@ -365,7 +366,7 @@ export class View extends Part {
     const { options, run } = this.store;
     const may = options.thread?.autoScroll !== false || !run;
     if (this.#follows && may) this.#goToEnd();
-    else this.scrolled();
+    this.scrolled();
   }
 
   /** Show the end, and follow what comes. */
