@@ -404,3 +404,58 @@ def test_axe_finds_nothing_in_a_text(chat: Chat, node_modules: Path, case: str) 
     chat.button("Show A dot larger").click()
     chat.page.get_by_role("dialog", name="A dot").wait_for()
     assert axe(chat, node_modules) == []
+
+
+# --- a text that changes --------------------------------------------------------------------------
+
+ITEMS = "".join(f"- {'see [ref] here' if n == 2 else f'item {n}'}\n" for n in range(45))
+ROWS = "| a |\n|---|\n" + "".join(f"| {'[ref]' if n == 2 else n} |\n" for n in range(70))
+LINK = "\nText.\n\n[ref]: https://r.test\n\nThe end."
+SHOW = """async (steps) => {
+  const found = performance.getEntriesByType("resource").find(({name}) => /textview/.test(name));
+  const { showText } = await import(found.name);
+  const text = new Proxy({}, { get: (_, key) => String(key) });
+  const show = (all) => {
+    const node = document.createElement("div");
+    document.body.append(node);
+    for (const [index, step] of all.entries())
+      for (let left = 50; left > 0; left -= 1) {
+        const more = { streaming: index < all.length - 1, isLate: () => true };
+        if (showText(node, step, { text }, more)) break;
+      }
+    return node.innerHTML;
+  };
+  return [show(steps), show(steps.slice(-1))];
+}"""
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [ITEMS, ITEMS + LINK],
+        [ROWS, ROWS + LINK],
+        [ITEMS + "\nEnd.\n\nx", ITEMS.replace("item 0", "ITEM 0") + "\nEnd.\n\nx"],
+        [ITEMS + "\nEnd.\n\nx", "# hello\n\nworld\n\nok\n\nend"],
+        ["Let me think.\n\nHere is one:\n\nEnd.", "# Title\n## Sub\nText new\n\nmore"],
+        ["[r]: https://r.test\n\nb\n\nc\n", "# x\n# y\n# z\n"],
+        ["# a\n\nb", "", "# a\n\nb"],
+        [
+            ITEMS.replace("item 3\n", "<b> makes bold\n")[:300],
+            ITEMS.replace("item 3", "<b> bold") + "\nEnd.",
+        ],
+        [f"Look ![dot]({site.PIXEL}) ", f"Look ![dot]({site.PIXEL}) after it"],
+        ["a <br> ", "a <br> c"],
+        ["- [ ] buy", "- [ ] buy milk"],
+        ["a <b>\n\n- x\n- y", "a\n\n[ref]: https://r.test\n"],
+        ["<div>\n<\n</div>\n\n[ref]: ", '<div>\n<\n</div>\n\n[ref]: https://r.test "t"\n'],
+        ["[a " * 6300],
+        ["wordy " * 4000 + "end"],
+    ],
+)
+def test_text_that_changes_is_shown_as_if_it_came_at_once(chat: Chat, steps: list[str]) -> None:
+    """Late links, other texts and unclosed tags lose nothing, and leave nothing behind."""
+    chat.open()
+    chat.say("hello")
+    grown, whole = chat.page.evaluate(SHOW, steps)
+    assert grown == whole
+    assert len(whole) > 10

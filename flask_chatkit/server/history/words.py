@@ -33,10 +33,18 @@ _UNSPACED = re.compile(
 )
 #: Marks of Markdown, and what is left of them. What can't be told from text stays as it is.
 _MARKDOWN = [
-    (re.compile(r"^[ \t]*(?:`{3,}|~{3,}|\|?[ \t]*:?-{3,}).*$", re.MULTILINE), ""),
-    (re.compile(r"^[ \t]*(?:#{1,6}|>|[-*+]|\d{1,9}[.)])[ \t]+", re.MULTILINE), ""),
+    (re.compile(r"^ {0,3}(?:(`{3,}|~{3,})[\w+#-]* *|[|:-][|: -]*)$", re.MULTILINE), ""),
+    (re.compile(r"^ {0,8}(?:(?:#{1,6}|>|[-*+]) +){1,6}", re.MULTILINE), ""),
     (re.compile(r"!?\[([^\]\n]{0,200})\]\([^()\s]{1,2000}\)"), r"\1"),
-    *[(re.compile(r"(?<![\w*_`~])([*_`~]{1,3})(?=\S)([^\n]{0,200}?\S)\1(?![\w*_`~])"), r"\2")] * 2,
+    *[
+        (
+            re.compile(
+                r"(?<![\w\\*`~])(\*{1,3}|`{1,3}|~~)(?=[^\s*`~])([^\n]{0,200}?\S)\1(?![*`~])"
+            ),
+            r"\2",
+        )
+    ]
+    * 2,
 ]
 _ASCII = re.compile("[a-z0-9]+")
 _FOREIGN = re.compile("[^a-z0-9]")

@@ -300,6 +300,7 @@ export class Blocks {
   /** @type {Block} what may still change */
   open = { at: 0, raw: "", prefix: "", joins: false, html: "" };
   #given = "";
+  #size = WINDOW; // of the next part that is parsed at once
   #at = 0; // where the open part begins
   #tail = ""; // the open part, with line ends that are \n
   #prefix = "";
@@ -315,23 +316,23 @@ export class Blocks {
    * Take the text as it is now.
    * @param {string} given
    * @param {() => boolean} isLate whether to go on another time
-   * @returns {{from: number, isWhole: boolean}} the first block that is new or changed, and whether
-   * all of the text was taken
+   * @returns {{from: number, isWhole: boolean, isOther: boolean}} the first block that is new or
+   * changed, whether all of the text was taken, and whether it does not go on with the one before
    */
   update(given, isLate = () => false) {
-    const start = this.#accept(given) ? this.finished.length : 0;
-    let from = start;
-    for (let size = WINDOW; ; ) {
-      const isWhole = this.#tail.length <= size;
+    const isOther = !this.#accept(given);
+    let from = isOther ? 0 : this.finished.length;
+    for (;;) {
+      const isWhole = this.#tail.length <= this.#size;
       const before = this.#at;
-      const { first, links, isParted } = this.#take(this.#windowOf(size));
+      const { first, links, isParted } = this.#take(this.#windowOf(this.#size));
       from = Math.min(from, first, this.#relink(links));
-      if (isWhole && !isParted) return { from, isWhole };
+      this.#size = this.#at === before && !isParted ? this.#size * 2 : WINDOW;
+      if (isWhole && !isParted) return { from, isWhole, isOther };
       if (!isWhole && isLate()) {
         this.open = { ...this.open, at: this.#at, raw: "", html: "", joins: false };
-        return { from, isWhole };
+        return { from, isWhole, isOther };
       }
-      size = this.#at === before && !isParted ? size * 2 : WINDOW;
     }
   }
 

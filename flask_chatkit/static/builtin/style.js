@@ -114,6 +114,7 @@ export const STYLE = ownUnits(`
   .md h5 { font-size: 1.15em; }
   .md > :first-child { margin-block-start: 0; }
   .md :is(ul, ol) { padding-inline-start: 1.5em; }
+  .md ol { padding-inline-start: 2em; }
   .md li + li, .md li > :is(ul, ol, p) { margin-block-start: 0.25em; }
   .md blockquote > * + * { margin-block-start: 0.5em; }
   .md li::marker { color: var(--muted); }

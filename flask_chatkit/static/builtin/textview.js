@@ -27,6 +27,7 @@ import { decorate } from "./prose.js";
 
 const PART = 40; // blocks, empty lines included
 const AT_ONCE = 600; // characters of HTML
+const PENDING = "\0"; // in the place of HTML that is not drawn yet
 
 const { default: purify } = await import(`../vendor/${"purify"}.mjs`);
 
@@ -44,6 +45,7 @@ const cleaner = purify(window);
 cleaner.setConfig(ALLOWED);
 /** Between two blocks; no element of a text has a class of this name. */
 const END = '<hr class="end">';
+const OWN_TAGS = "b,i,u,s,sub,sup,kbd,mark";
 /** Tags that a text may have itself: what is not closed would go on in the block after it. */
 const OWN_TAG = /<(b|i|u|s|sub|sup|kbd|mark)\s*\/?>/i;
 
@@ -88,13 +90,17 @@ const isAlike = (one, other) =>
   one.attributes.length === other.attributes.length &&
   [...one.attributes].every(({ name, value }) => other.getAttribute(name) === value);
 
+/** @type {Set<Node>} */
+const NONE = new Set();
+
 /**
  * Make a node show what another one does; what is the same stays, with a selection in it.
  * @param {Node} old
  * @param {Node} fresh
+ * @param {Set<Node>} others nodes within it that are none of its own
  * @returns {Node} the one that stands there now
  */
-const morph = (old, fresh) => {
+const morph = (old, fresh, others = NONE) => {
   if (old instanceof Text && fresh instanceof Text) {
     if (fresh.data.startsWith(old.data)) old.appendData(fresh.data.slice(old.length));
     else old.data = fresh.data;
@@ -106,11 +112,12 @@ const morph = (old, fresh) => {
   }
   // Highlighted code is the same text in more elements.
   if (old.matches("pre > code") && old.textContent === fresh.textContent) return old;
-  const rest = [...old.childNodes];
+  const next = [...old.childNodes].find((node) => others.has(node)) ?? null;
+  const rest = [...old.childNodes].filter((node) => !others.has(node));
   for (const node of [...fresh.childNodes]) {
     const before = rest.shift();
-    if (before) morph(before, node);
-    else old.append(node);
+    if (before) morph(before, node, others);
+    else old.insertBefore(node, next);
   }
   for (const node of rest) node.remove();
   return old;
@@ -162,9 +169,20 @@ const lastWords = (node) => {
   if (!node || node instanceof Text) return node?.data.trim() ? node : null;
   for (let child = node.lastChild; child; child = child.previousSibling) {
     const found = lastWords(child);
-    if (found) return found;
+    // A picture, say, has none: words come after it.
+    if (found || child instanceof Element) return found;
   }
   return null;
+};
+
+/**
+ * What stands where something else is to be shown.
+ * @param {Node[]} nodes
+ * @returns {Shown}
+ */
+const placeholder = (nodes) => {
+  const block = { at: -1, raw: "", prefix: "", joins: false, html: "" };
+  return { block, nodes, top: null, outline: [] };
 };
 
 /** @type {Promise<typeof import("./code.js") | void> | null} */
@@ -199,8 +217,14 @@ class Prose {
    * @returns whether all of it is shown
    */
   update(markdown, { streaming = false, isLate = () => false, notes = [] }) {
-    const { from, isWhole } = this.#blocks.update(markdown, isLate);
+    const { from, isWhole, isOther } = this.#blocks.update(markdown, isLate);
     const { finished, open } = this.#blocks;
+    // What was shown is in the place of what comes.
+    if (isOther) {
+      const old = [...this.#shown.splice(0), this.#open].flatMap((shown) => shown?.nodes ?? []);
+      this.#open = placeholder(old);
+      this.#openHtml = PENDING;
+    }
     const known = Math.min(this.#shown.length, finished.length);
     for (let index = from; index < known; index += 1)
       if (this.#shown[index].block !== finished[index]) this.#redraw(index, finished[index]);
@@ -258,8 +282,9 @@ class Prose {
   #parse({ html, joins }, outline, fresh) {
     if (!html.trim()) return [[], []];
     decorate(fresh, this.target, this.#options, outline);
+    // Of a tag that is not closed there is an empty element at the end.
     const nodes = [...fresh.childNodes].filter(
-      (node) => !(node instanceof Text) || node.data.trim(),
+      (node) => node.textContent?.trim() || (node instanceof Element && !node.matches(OWN_TAGS)),
     );
     if (!joins) return [[], nodes];
     const inner = [...(containerOf(/** @type {Element} */ (nodes.shift()))?.childNodes ?? [])];
@@ -277,7 +302,8 @@ class Prose {
    */
   #extend(html) {
     const more = addedText(this.#openHtml, html);
-    if (more === null) return false;
+    // The label of a box is the text beside it.
+    if (more === null || html.includes('<kbd class="box')) return false;
     const words = lastWords(this.#open?.nodes.at(-1));
     if (!words?.data.endsWith(more.after + more.last)) return false;
     words.insertData(words.length - more.last.length, more.text);
@@ -289,7 +315,7 @@ class Prose {
   #finish() {
     const block = this.#blocks.finished[this.#shown.length];
     const { at, joins } = this.#open?.block ?? {};
-    if (!this.#open || !this.#openHtml || block?.html !== this.#openHtml) return;
+    if (!this.#open || block?.html !== this.#openHtml) return;
     if (block.at !== at || block.joins !== joins) return;
     this.#shown.push({ ...this.#open, block });
     this.#open = null;
@@ -306,7 +332,6 @@ class Prose {
     const surplus = this.#shown.splice(finished.length);
     const old = [...surplus, this.#open].flatMap((shown) => shown?.nodes ?? []);
     this.#open = null;
-    this.#openHtml = "";
     const blocks = finished.slice(this.#shown.length);
     if (!isFast || blocks.length === 0) blocks.push(open);
     do {
@@ -318,13 +343,10 @@ class Prose {
         else this.#shown.push(shown);
       }
     } while (blocks.length > 0 && !isLate());
+    this.#openHtml = this.#open ? open.html : PENDING;
     if (this.#open) {
-      this.#openHtml = open.html;
       for (const node of old) /** @type {ChildNode} */ (node).remove();
-    } else if (old.length > 0) {
-      // What was there stays until it is drawn anew.
-      this.#open = { block: { ...open, html: "" }, nodes: old, top: null, outline: [] };
-    }
+    } else if (old.length > 0) this.#open = placeholder(old); // until it is drawn anew
   }
 
   /**
@@ -339,7 +361,7 @@ class Prose {
     const outline = [...(last?.outline ?? [])];
     const [inner, outer] = this.#parse(block, outline, fresh);
     let top = last?.top ?? null;
-    const container = /** @type {Element} */ (inner.length > 0 ? containerOf(top) : null);
+    const container = containerOf(top) ?? this.target;
     const nodes = inner.map((node) => this.#put(node, container, old));
     for (const node of outer) {
       const now = this.#put(node, this.#partOf(this.#shown.length), old);
@@ -377,6 +399,16 @@ class Prose {
   }
 
   /**
+   * What goes on with the block before it, from an index on; what is open may do so, too.
+   * @param {number} index
+   */
+  #joined(index) {
+    const after = [...this.#shown.slice(index), ...(this.#open ? [this.#open] : [])];
+    const end = after.findIndex(({ block }) => !block.joins);
+    return end < 0 ? after : after.slice(0, end);
+  }
+
+  /**
    * Show a finished block in another way.
    * @param {number} index
    * @param {Block} block
@@ -384,10 +416,12 @@ class Prose {
   #redraw(index, block) {
     const shown = this.#shown[index];
     const outline = [...(this.#shown[index - 1]?.outline ?? [])];
+    // A list has the items of the blocks that go on with it.
+    const others = new Set(this.#joined(index + 1).flatMap(({ nodes }) => nodes));
     const fresh = this.#parse(block, outline, clean([block])[0]).flat();
     const nodes = fresh.map((node, place) => {
       const before = shown.nodes[place];
-      if (before) return morph(before, node);
+      if (before) return morph(before, node, others);
       const last = /** @type {ChildNode} */ (shown.nodes.at(-1));
       last.after(node);
       return node;

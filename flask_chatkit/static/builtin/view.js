@@ -356,7 +356,7 @@ export class View extends Part {
     if (left < NEAR) {
       this.#follows = true;
       this.#top = top;
-    } else if (top < this.#top - NEAR) this.#follows = false;
+    } else if (top < this.#top - NEAR * 0.8) this.#follows = false;
     latest.classList.toggle("shown", left > 4 * NEAR);
   }
 
@@ -365,7 +365,8 @@ export class View extends Part {
     if (!this.#nodes) return;
     const { options, run } = this.store;
     const may = options.thread?.autoScroll !== false || !run;
-    if (this.#follows && may) this.#goToEnd();
+    if (!may) this.#follows = false;
+    if (this.#follows) this.#goToEnd();
     this.scrolled();
   }
 

@@ -168,7 +168,13 @@ def test_titles_and_texts_are_found_newest_first(store: SQLAlchemyStore) -> None
     ("markdown", "shown"),
     [
         ("## Part 1: *how*\n\n> it is **fired**", "Part 1: how it is fired"),
-        ("1. one\n   - `two` and ***three***", "one two and three"),
+        ("- one\n  - `two` and ***three***", "one two and three"),
+        ("> > # deep\n1986. A great year", "deep 1986. A great year"),
+        ("---help is an option\n---\n~~~ is a wave", "---help is an option ~~~ is a wave"),
+        (
+            r"__init__, \*not this\* and *** or **bold**text",
+            r"__init__, \*not this\* and *** or boldtext",
+        ),
         ("```python\nx = a*b*c\n```\nsnake_case_name", "x = a*b*c snake_case_name"),
         ("![a pot](https://shop.test/a.png) and [terms](/terms)", "a pot and terms"),
         ("| a | b |\n|---|--:|\n| 1 | 2 |", "| a | b | | 1 | 2 |"),
