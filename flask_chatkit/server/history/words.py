@@ -31,20 +31,15 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]+"
 )
+_EMPHASIS = re.compile(r"(?<![\w\\*`~])(\*{1,3}|`{1,3}|~~)(?=[^\s*`~])([^\n]{0,200}?\S)\1(?![*`~])")
 #: Marks of Markdown, and what is left of them. What can't be told from text stays as it is.
 _MARKDOWN = [
     (re.compile(r"^ {0,3}(?:(`{3,}|~{3,})[\w+#-]* *|[|:-][|: -]*)$", re.MULTILINE), ""),
     (re.compile(r"^ {0,8}(?:(?:#{1,6}|>|[-*+]) +){1,6}", re.MULTILINE), ""),
     (re.compile(r"!?\[([^\]\n]{0,200})\]\([^()\s]{1,2000}\)"), r"\1"),
-    *[
-        (
-            re.compile(
-                r"(?<![\w\\*`~])(\*{1,3}|`{1,3}|~~)(?=[^\s*`~])([^\n]{0,200}?\S)\1(?![*`~])"
-            ),
-            r"\2",
-        )
-    ]
-    * 2,
+    # Twice, since one may be within another.
+    (_EMPHASIS, r"\2"),
+    (_EMPHASIS, r"\2"),
 ]
 _ASCII = re.compile("[a-z0-9]+")
 _FOREIGN = re.compile("[^a-z0-9]")

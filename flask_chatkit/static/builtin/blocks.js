@@ -21,6 +21,12 @@ const HARMLESS = /^(<\/?(br|sub|sup|kbd|mark|b|i|u|s)\s*\/?>)+$/i;
 export const escapeHtml = (text) =>
   text.replace(/[&<>"']/g, (found) => `&#${found.charCodeAt(0)};`);
 
+/** @type {Record<string, string>} */
+const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', "#39": "'", "#x27": "'" };
+/** @param {string} html of text that marked or highlight.js has escaped */
+export const unescapeHtml = (html) =>
+  html.replace(/&(amp|lt|gt|quot|#39|#x27);/g, (_, name) => ENTITIES[name]);
+
 // --- maths -----------------------------------------------------------------------------------------
 // $$…$$, \(…\) and \[…\], without empty lines. A single $ is money.
 

@@ -1,6 +1,7 @@
 // Code in colours, with highlight.js; loaded when the first block of code is finished.
 
 import { h } from "../shared/dom.js";
+import { unescapeHtml } from "./blocks.js";
 
 const { default: hljs } = await import(`../vendor/${"highlight/core"}.mjs`);
 
@@ -90,9 +91,6 @@ const idle = () =>
     else setTimeout(resolve, 50);
   });
 
-/** @type {Record<string, string>} */
-const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', "#x27": "'" };
-
 /**
  * What highlight.js writes, which is spans and text: made without a parser, it can be nothing else.
  * @param {string} html
@@ -103,8 +101,7 @@ const spansOf = (html) => {
   const open = [all];
   for (const [, name, end, text] of html.matchAll(/<span class="([^"]*)">|(<\/span>)|([^<]+)/g)) {
     if (end) open.pop();
-    else if (text)
-      open.at(-1)?.append(text.replace(/&(#?\w+);/g, (all, entity) => ENTITIES[entity] ?? all));
+    else if (text) open.at(-1)?.append(unescapeHtml(text));
     else {
       const span = h("span", { className: name });
       open.at(-1)?.append(span);

@@ -1,7 +1,7 @@
 // Markdown, made harmless and shown; loaded beside the chat, which does not wait for it.
 
 import { h } from "../shared/dom.js";
-import { Blocks } from "./blocks.js";
+import { Blocks, unescapeHtml } from "./blocks.js";
 import { decorate } from "./prose.js";
 
 /** @import { Block } from "./blocks.js" */
@@ -133,9 +133,6 @@ const containerOf = (top) => {
   return table ? (table.tBodies[0] ?? table.createTBody()) : top.querySelector("code");
 };
 
-/** @type {Record<string, string>} */
-const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', "#39": "'" };
-const ENTITY = /&(amp|lt|gt|quot|#39);/g;
 const MORE_THAN_TEXT = /<|&(?!(amp|lt|gt|quot|#39);)/;
 
 /**
@@ -157,7 +154,7 @@ const addedText = (before, now) => {
   if (now.length < before.length || !now.startsWith(start) || !now.endsWith(end)) return null;
   const added = now.slice(start.length, now.length - end.length);
   if (MORE_THAN_TEXT.test(added)) return null;
-  return { text: added.replace(ENTITY, (_, name) => ENTITIES[name]), after, last };
+  return { text: unescapeHtml(added), after, last };
 };
 
 /**
@@ -221,8 +218,7 @@ class Prose {
     const { finished, open } = this.#blocks;
     // What was shown is in the place of what comes.
     if (isOther) {
-      const old = [...this.#shown.splice(0), this.#open].flatMap((shown) => shown?.nodes ?? []);
-      this.#open = placeholder(old);
+      this.#open = placeholder(this.#release(0));
       this.#openHtml = PENDING;
     }
     const known = Math.min(this.#shown.length, finished.length);
@@ -322,6 +318,17 @@ class Prose {
   }
 
   /**
+   * Take what is open, and what is shown from an index on, for something else to be in its place.
+   * @param {number} index
+   * @returns {Node[]}
+   */
+  #release(index) {
+    const released = [...this.#shown.splice(index), this.#open];
+    this.#open = null;
+    return released.flatMap((shown) => shown?.nodes ?? []);
+  }
+
+  /**
    * Draw what is new, in the place of what was open.
    * @param {() => boolean} isLate whether to draw the rest another time
    * @param {boolean} isFast whether to draw the open part another time: it is about to change
@@ -329,9 +336,7 @@ class Prose {
   #draw(isLate, isFast) {
     const { finished, open } = this.#blocks;
     this.#finish();
-    const surplus = this.#shown.splice(finished.length);
-    const old = [...surplus, this.#open].flatMap((shown) => shown?.nodes ?? []);
-    this.#open = null;
+    const old = this.#release(finished.length);
     const blocks = finished.slice(this.#shown.length);
     if (!isFast || blocks.length === 0) blocks.push(open);
     do {

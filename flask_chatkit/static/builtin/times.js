@@ -61,11 +61,11 @@ export const timesOf = (created, language, { hour = false, now = new Date() } = 
  * @param {string | undefined} language
  */
 export const formatSeconds = (seconds, language) => {
-  const format = (/** @type {number} */ count, /** @type {string} */ unit) => {
+  const inUnit = (/** @type {number} */ count, /** @type {string} */ unit) => {
     /** @type {Intl.NumberFormatOptions} */
     const form = { style: "unit", unit, unitDisplay: "short" };
     return within(language, (locale) => count.toLocaleString(locale, form));
   };
-  const rest = format(seconds % 60, "second");
-  return seconds < 60 ? rest : `${format(Math.floor(seconds / 60), "minute")} ${rest}`;
+  const rest = inUnit(seconds % 60, "second");
+  return seconds < 60 ? rest : `${inUnit(Math.floor(seconds / 60), "minute")} ${rest}`;
 };

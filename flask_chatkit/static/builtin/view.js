@@ -364,8 +364,7 @@ export class View extends Part {
   resized() {
     if (!this.#nodes) return;
     const { options, run } = this.store;
-    const may = options.thread?.autoScroll !== false || !run;
-    if (!may) this.#follows = false;
+    if (run && options.thread?.autoScroll === false) this.#follows = false;
     if (this.#follows) this.#goToEnd();
     this.scrolled();
   }
